@@ -1,0 +1,253 @@
+"""The agent: a text encoder (an MLP over frozen SentenceBERT vectors), and a DQN that reads with it.
+
+SB3's PPO and sb3-contrib's TRPO use the same encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3 import DQN
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
+from torch import nn
+from torch.nn import functional as F
+
+from ellm_agent.phrases import DIMENSIONS, PhraseFeatures
+
+
+class TextEncoder(BaseFeaturesExtractor):
+    """Phrase ids -> features.
+
+        x_f = sum of the vectors of the phrases in field f
+        features = ReLU(W2 ReLU(LayerNorm(W1 [x_1, x_2, ...])))
+
+    Args:
+        observation_space: ``Box((slots,))`` of phrase ids; 0 is padding.
+        features: the frozen vectors, or None for vectors learned from scratch.
+        fields: name -> slice of the observation.
+        hidden: width of both layers.
+        capacity: number of ids that learned vectors can tell apart; later ones share one vector.
+    """
+
+    def __init__(
+        self,
+        observation_space: spaces.Box,
+        features: PhraseFeatures | None,
+        fields: Mapping[str, slice],
+        hidden: int,
+        capacity: int = 4096,
+    ):
+        super().__init__(observation_space, features_dim=hidden)
+        self._features, self._fields = features, tuple(fields.values())
+        self.learned = None
+        if features is None:
+            self.learned = nn.Embedding(capacity, DIMENSIONS, padding_idx=0)
+            nn.init.normal_(self.learned.weight, std=DIMENSIONS**-0.5)  # unit length, as SentenceBERT's
+            nn.init.zeros_(self.learned.weight[0])
+        self.mlp = nn.Sequential(
+            nn.Linear(len(self._fields) * DIMENSIONS, hidden),
+            nn.LayerNorm(hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+        )
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        ids = observations.long()  # (batch, slots)
+        if self.learned is not None:
+            ids = ids.clamp(max=self.learned.num_embeddings - 1)
+            vectors = self.learned.weight
+        else:
+            vectors = self._features.tensor  # (phrases, 384)
+        pooled = [
+            F.embedding_bag(ids[:, field].contiguous(), vectors, mode="sum", padding_idx=0)
+            for field in self._fields
+        ]
+        return self.mlp(torch.cat(pooled, dim=1))  # (batch, hidden)
+
+
+class DuelingQNetwork(QNetwork):
+    """Q = V + A - mean(A)  (Wang et al. 2016, equation 9)."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.value = nn.Linear(self.features_dim, 1)
+
+    def forward(self, obs: torch.Tensor) -> torch.Tensor:
+        features = self.extract_features(obs, self.features_extractor)
+        advantage = self.q_net(features)  # (batch, actions)
+        return self.value(features) + advantage - advantage.mean(dim=1, keepdim=True)
+
+
+class TextDQNPolicy(DQNPolicy):
+    """Dueling heads on a text encoder; greedy, or sampling from softmax(Q / temperature).
+
+    Args:
+        temperature: of the softmax policy; None: greedy (then the algorithm adds epsilon).
+    """
+
+    def __init__(self, *args, temperature: float | None = None, **kwargs):
+        self.temperature = temperature
+        super().__init__(*args, **kwargs)
+
+    def make_q_net(self) -> DuelingQNetwork:
+        arguments = self._update_features_extractor(self.net_args, features_extractor=None)
+        return DuelingQNetwork(**arguments).to(self.device)
+
+    def _predict(self, obs: torch.Tensor, deterministic: bool = True) -> torch.Tensor:
+        q_values = self.q_net(obs)  # (batch, actions)
+        if deterministic or self.temperature is None:
+            return q_values.argmax(dim=1)
+        return torch.multinomial(torch.softmax(q_values / self.temperature, dim=1), 1).squeeze(1)
+
+
+def double_q_target(
+    rewards: torch.Tensor,
+    dones: torch.Tensor,
+    discounts: torch.Tensor | float,
+    next_q_online: torch.Tensor,
+    next_q_target: torch.Tensor,
+) -> torch.Tensor:
+    """y = R + discount * (1 - done) * Q_target(s', argmax_a Q_online(s', a)).
+
+    van Hasselt et al. 2016, equation 4, for n-step returns R (discount = gamma^n).
+
+    Args:
+        rewards: ``(batch, 1)`` n-step returns.
+        dones: ``(batch, 1)``, 1 where the episode terminated.
+        discounts: ``(batch, 1)`` or a number.
+        next_q_online: ``(batch, actions)``.
+        next_q_target: ``(batch, actions)``.
+
+    Returns:
+        ``(batch, 1)``
+    """
+    best = next_q_online.argmax(dim=1, keepdim=True)
+    return rewards + discounts * (1 - dones) * next_q_target.gather(1, best)
+
+
+def munchausen_target(
+    rewards: torch.Tensor,
+    dones: torch.Tensor,
+    discounts: torch.Tensor | float,
+    actions: torch.Tensor,
+    q_target: torch.Tensor,
+    next_q_target: torch.Tensor,
+    temperature: float,
+    scale: float,
+    clip: float,
+) -> torch.Tensor:
+    """y = R + scale * clip(t log pi(a|s), clip, 0) + discount * (1 - done) * soft value of s'.
+
+    With pi = softmax(Q_target / t), the soft value of s' is sum_a pi(a|s') (Q_target(s', a) - t log
+    pi(a|s')) = t logsumexp(Q_target(s', .) / t).  Vieillard, Pietquin & Geist 2020, equation 2. With
+    n-step returns the bonus is added for the first action only.
+
+    Args:
+        rewards: ``(batch, 1)`` n-step returns.
+        dones: ``(batch, 1)``, 1 where the episode terminated.
+        discounts: ``(batch, 1)`` or a number.
+        actions: ``(batch, 1)`` int64, taken in s.
+        q_target: ``(batch, actions)``, of s.
+        next_q_target: ``(batch, actions)``, of s'.
+        temperature: t.
+        scale: alpha, weight of the bonus.
+        clip: l0 <= 0, the least that the bonus t log pi can be.
+
+    Returns:
+        ``(batch, 1)``
+    """
+    log_pi = torch.log_softmax(q_target / temperature, dim=1).gather(1, actions)
+    bonus = scale * (temperature * log_pi).clamp(min=clip, max=0.0)
+    soft_value = temperature * torch.logsumexp(next_q_target / temperature, dim=1, keepdim=True)
+    return rewards + bonus + discounts * (1 - dones) * soft_value
+
+
+class TextDQN(DQN):
+    """SB3's DQN with a double-Q or a Munchausen target.
+
+    ``double`` explores with epsilon-greedy actions (drawn for each environment by itself);
+    ``munchausen`` samples from its softmax policy and needs no epsilon.
+
+    Args:
+        target: "munchausen" or "double".
+        temperature: t of the softmax policy (reward units).
+        munchausen_scale: alpha.
+        munchausen_clip: l0.
+        policy_kwargs: for :class:`TextDQNPolicy`; the temperature is added here.
+        **kwargs: as for SB3's DQN.
+    """
+
+    def __init__(
+        self,
+        policy,
+        env,
+        target: str = "munchausen",
+        temperature: float = 0.03,
+        munchausen_scale: float = 0.9,
+        munchausen_clip: float = -1.0,
+        policy_kwargs: dict | None = None,
+        **kwargs,
+    ):
+        if target not in ("munchausen", "double"):
+            raise ValueError(f"target is {target!r}; choose 'munchausen' or 'double'")
+        self.target = target
+        self.temperature, self.munchausen_scale = temperature, munchausen_scale
+        self.munchausen_clip = munchausen_clip
+        soft = temperature if target == "munchausen" else None
+        super().__init__(
+            policy, env, policy_kwargs={**(policy_kwargs or {}), "temperature": soft}, **kwargs
+        )
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        """As SB3's, but epsilon is tossed for each environment, not once for all of them."""
+        actions, state = self.policy.predict(observation, state, episode_start, deterministic)
+        if self.target == "munchausen" or deterministic:
+            return actions, state
+        at_random = np.random.rand(*np.shape(actions)) < self.exploration_rate
+        drawn = np.random.randint(self.action_space.n, size=np.shape(actions))
+        return np.where(at_random, drawn, actions), state
+
+    def train(self, gradient_steps: int, batch_size: int = 64) -> None:
+        """Takes gradient steps on the smooth-L1 TD error."""
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        losses, values = [], []
+        for _ in range(gradient_steps):
+            batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+            with torch.no_grad():
+                target = self._target(batch)  # (batch, 1)
+            q_values = self.q_net(batch.observations).gather(1, batch.actions)  # (batch, 1)
+            loss = F.smooth_l1_loss(q_values, target)
+            self.policy.optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.policy.q_net.parameters(), self.max_grad_norm)
+            self.policy.optimizer.step()
+            losses.append(loss.detach())
+            values.append(q_values.detach().mean())
+        self._n_updates += gradient_steps
+        self.logger.record("train/n_updates", self._n_updates)
+        self.logger.record_mean("train/loss", torch.stack(losses).mean().item())
+        self.logger.record_mean("train/q_value", torch.stack(values).mean().item())
+
+    def _target(self, batch) -> torch.Tensor:
+        discounts = self.gamma if batch.discounts is None else batch.discounts
+        common = (batch.rewards, batch.dones, discounts)
+        if self.target == "double":
+            following = batch.next_observations
+            return double_q_target(*common, self.q_net(following), self.q_net_target(following))
+        both = torch.cat([batch.observations, batch.next_observations])
+        q_now, q_next = self.q_net_target(both).chunk(2)
+        return munchausen_target(
+            *common,
+            batch.actions,
+            q_now,
+            q_next,
+            self.temperature,
+            self.munchausen_scale,
+            self.munchausen_clip,
+        )

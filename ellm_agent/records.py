@@ -1,0 +1,86 @@
+"""Named records that cross module boundaries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What a goal suggester may know of a state.
+
+    Attributes:
+        caption: the state in the paper's words; all that a language model reads.
+        possible: goals whose prerequisites hold; for the oracle and for diagnostics.
+    """
+
+    caption: str
+    possible: tuple[str, ...]
+
+    def __deepcopy__(self, memo: dict) -> Situation:
+        # SB3's vectorised environments deep-copy every info at every step; this cannot change.
+        return self
+
+
+@dataclass(frozen=True)
+class Language:
+    """The words of an environment, and what they mean there.
+
+    Attributes:
+        vocabulary: the clauses of its captions; an observation holds ids into it; id 0 is "".
+        to_sentence: joins clauses into text.
+        goals: every goal that can be achieved, in the words that events are told in.
+        canonical: one spelling per goal (case, articles, synonyms).
+        verbs: of the action language.
+        nouns: of the action language.
+        achievements: names that the score counts.
+    """
+
+    vocabulary: tuple[str, ...]
+    to_sentence: Callable[[Sequence[str]], str]
+    goals: tuple[str, ...]
+    canonical: Callable[[str], str]
+    verbs: tuple[str, ...]
+    nouns: tuple[str, ...]
+    achievements: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Payment:
+    """What one transition earned, and for which goals.
+
+    Attributes:
+        reward: the largest cosine above the threshold, or 0.
+        events: the events that satisfied a suggested goal.
+        goals: the suggested goals that they satisfied.
+    """
+
+    reward: float
+    events: tuple[str, ...]
+    goals: tuple[str, ...]
+
+
+NO_PAYMENT = Payment(0.0, (), ())
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One finished episode.
+
+    Attributes:
+        world_seed: int that, with the actions, determines it.
+        length: frames.
+        intrinsic_return: undiscounted sum of intrinsic rewards.
+        extrinsic_return: undiscounted sum of the environment's rewards.
+        unlocked: sorted names of the achievements unlocked.
+    """
+
+    world_seed: int
+    length: int
+    intrinsic_return: float
+    extrinsic_return: float
+    unlocked: tuple[str, ...]
+
+    def __deepcopy__(self, memo: dict) -> Episode:
+        return self

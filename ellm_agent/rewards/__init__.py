@@ -1,0 +1,5 @@
+"""Intrinsic rewards."""
+
+from ellm_agent.rewards.similarity import GoalSimilarity
+
+__all__ = ["GoalSimilarity"]

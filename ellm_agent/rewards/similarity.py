@@ -1,0 +1,85 @@
+"""ELLM's reward: how close what happened is to what was suggested (Du et al. 2023, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ellm_agent.goals.base import Goal
+from ellm_agent.phrases import PhraseTable
+from ellm_agent.records import NO_PAYMENT, Payment
+
+
+class GoalSimilarity:
+    """Pays the cosine similarity of an event and the closest suggested goal, if it exceeds T.
+
+        R_int(o, a, o') = max over g in G of  cos(E(event), E(g))  if above T, else 0
+
+    G are the goals suggested on the state before the action, without those achieved in this episode.
+    A goal is achieved once an event that satisfies it (cosine above T) has been paid for; so two
+    wordings of one goal, and the synonyms that ``canonical`` knows, are paid once.
+
+    Args:
+        phrases: gives unit vectors.
+        threshold: T, in [-1, 1].
+        canonical: one spelling per goal.
+
+    Raises:
+        ValueError: if T is outside [-1, 1].
+    """
+
+    def __init__(
+        self, phrases: PhraseTable, threshold: float, canonical: Callable[[str], str] = str.lower
+    ):
+        if not -1 <= threshold <= 1:
+            raise ValueError(f"threshold is {threshold}; a cosine lies between -1 and 1")
+        self._phrases, self._threshold, self._canonical = phrases, threshold, canonical
+        self._cosines: dict[tuple[str, Goal], float] = {}
+        self._bits: dict[str, int] = {}  # paid event -> its bit
+        self._satisfied_by: dict[Goal, int] = {}  # goal -> bits of the events that satisfy it
+
+    def cosine(self, event: str, goal: Goal) -> float:
+        """Cosine similarity of an event's and a goal's SentenceBERT vectors."""
+        pair = (event, goal)
+        if pair not in self._cosines:
+            self._cosines[pair] = self._phrases.cosine(event, self._canonical(goal))
+        return self._cosines[pair]
+
+    def satisfies(self, event: str, goal: Goal) -> bool:
+        """Whether an event fulfils a goal: their cosine exceeds T."""
+        return self.cosine(event, goal) > self._threshold
+
+    def open_goals(self, goals: Sequence[Goal], achieved: Sequence[str]) -> tuple[Goal, ...]:
+        """The goals that none of the events paid for in this episode satisfies."""
+        if not achieved:
+            return tuple(goals)
+        paid = 0
+        for event in achieved:
+            paid |= self._bit(event)
+        return tuple(goal for goal in goals if not self._satisfying(goal) & paid)
+
+    def pay(self, events: Sequence[str], goals: Sequence[Goal]) -> Payment:
+        """The reward for a transition.
+
+        Args:
+            events: captions of what happened.
+            goals: open goals of the state before the action.
+        """
+        paid = [(event, goal) for event in events for goal in goals if self.satisfies(event, goal)]
+        if not paid:
+            return NO_PAYMENT
+        reward = max(self.cosine(event, goal) for event, goal in paid)
+        met_events, met_goals = zip(*paid, strict=True)
+        return Payment(reward, tuple(dict.fromkeys(met_events)), tuple(dict.fromkeys(met_goals)))
+
+    def _bit(self, event: str) -> int:
+        if event not in self._bits:
+            self._bits[event] = 1 << len(self._bits)
+            self._satisfied_by.clear()  # a new event may satisfy goals already looked up
+        return self._bits[event]
+
+    def _satisfying(self, goal: Goal) -> int:
+        if goal not in self._satisfied_by:
+            self._satisfied_by[goal] = sum(
+                bit for event, bit in self._bits.items() if self.satisfies(event, goal)
+            )
+        return self._satisfied_by[goal]
