@@ -5,8 +5,6 @@ SB3's PPO and sb3-contrib's TRPO use the same encoder.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from gymnasium import spaces
@@ -22,13 +20,12 @@ from ellm_agent.phrases import DIMENSIONS, PhraseFeatures
 class TextEncoder(BaseFeaturesExtractor):
     """Phrase ids -> features.
 
-        x_f = sum of the vectors of the phrases in field f
-        features = ReLU(W2 ReLU(LayerNorm(W1 [x_1, x_2, ...])))
+        x = sum of the vectors of the phrases read
+        features = ReLU(W2 ReLU(LayerNorm(W1 x)))
 
     Args:
         observation_space: ``Box((slots,))`` of phrase ids; 0 is padding.
         features: the frozen vectors, or None for vectors learned from scratch.
-        fields: name -> slice of the observation.
         hidden: width of both layers.
         capacity: number of ids that learned vectors can tell apart; later ones share one vector.
     """
@@ -37,19 +34,18 @@ class TextEncoder(BaseFeaturesExtractor):
         self,
         observation_space: spaces.Box,
         features: PhraseFeatures | None,
-        fields: Mapping[str, slice],
         hidden: int,
         capacity: int = 4096,
     ):
         super().__init__(observation_space, features_dim=hidden)
-        self._features, self._fields = features, tuple(fields.values())
+        self._features = features
         self.learned = None
         if features is None:
             self.learned = nn.Embedding(capacity, DIMENSIONS, padding_idx=0)
             nn.init.normal_(self.learned.weight, std=DIMENSIONS**-0.5)  # unit length, as SentenceBERT's
             nn.init.zeros_(self.learned.weight[0])
         self.mlp = nn.Sequential(
-            nn.Linear(len(self._fields) * DIMENSIONS, hidden),
+            nn.Linear(DIMENSIONS, hidden),
             nn.LayerNorm(hidden),
             nn.ReLU(),
             nn.Linear(hidden, hidden),
@@ -63,11 +59,7 @@ class TextEncoder(BaseFeaturesExtractor):
             vectors = self.learned.weight
         else:
             vectors = self._features.tensor  # (phrases, 384)
-        pooled = [
-            F.embedding_bag(ids[:, field].contiguous(), vectors, mode="sum", padding_idx=0)
-            for field in self._fields
-        ]
-        return self.mlp(torch.cat(pooled, dim=1))  # (batch, hidden)
+        return self.mlp(F.embedding_bag(ids, vectors, mode="sum", padding_idx=0))  # (batch, hidden)
 
 
 class DuelingQNetwork(QNetwork):
@@ -199,9 +191,7 @@ class TextDQN(DQN):
         self.temperature, self.munchausen_scale = temperature, munchausen_scale
         self.munchausen_clip = munchausen_clip
         soft = temperature if target == "munchausen" else None
-        super().__init__(
-            policy, env, policy_kwargs={**(policy_kwargs or {}), "temperature": soft}, **kwargs
-        )
+        super().__init__(policy, env, policy_kwargs={**(policy_kwargs or {}), "temperature": soft}, **kwargs)
 
     def predict(self, observation, state=None, episode_start=None, deterministic=False):
         """As SB3's, but epsilon is tossed for each environment, not once for all of them."""

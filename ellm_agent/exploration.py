@@ -17,10 +17,11 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from ellm_agent.goals.base import Goal, GoalSuggester
 from ellm_agent.goals.quality import BINS, QualityBins
 from ellm_agent.phrases import PADDING, PhraseTable
-from ellm_agent.records import NO_PAYMENT, Episode, Language, Payment, Situation
+from ellm_agent.records import NO_PAYMENT, Episode, Language, Payment, Situation, StepLog
 from ellm_agent.rewards import GoalSimilarity
 
 SLOTS = {"done": 24, "goals": 24}  # phrases that fit in a field; more are left out
+OPENINGS = {"scene": "", "done": "achieved: ", "goals": "goal: "}  # what tells the fields' phrases apart
 
 
 class GoalExploration(VecEnvWrapper):
@@ -33,8 +34,8 @@ class GoalExploration(VecEnvWrapper):
 
     **Reward**: ``intrinsic + extrinsic_weight * environment's``.
 
-    **Info** at the end of an episode: ``finished``, a :class:`ellm_agent.records.Episode`, and SB3's
-    ``episode`` (return and length).
+    **Info**: ``log``, a :class:`ellm_agent.records.StepLog`; at the end of an episode also ``finished``,
+    a :class:`ellm_agent.records.Episode`, and SB3's ``episode`` (return and length).
 
     Args:
         venv: parallel text environments.
@@ -51,8 +52,7 @@ class GoalExploration(VecEnvWrapper):
         goals: per environment, all goals suggested for its present state.
         open: per environment, those not yet achieved.
         achieved: per environment, events paid for in this episode.
-        payments: per environment, what the last transition earned.
-        suggested, rewarded: counts of goals by quality bin, since ``reset_counts``.
+        suggested, rewarded: counts of goals by quality bin, so far.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class GoalExploration(VecEnvWrapper):
         self.language: Language = venv.get_attr("language")[0]
         self.phrases = phrases
         self._phrase_ids = np.array(phrases.ids(self.language.vocabulary))
-        phrases.ids(self.language.goals)
+        phrases.ids(closed_vocabulary(self.language))
         slots = {"scene": venv.observation_space.shape[0], "done": SLOTS["done"]}
         if conditioned:
             slots["goals"] = SLOTS["goals"]
@@ -85,14 +85,15 @@ class GoalExploration(VecEnvWrapper):
         language = self.language
         self._bins = QualityBins(language.canonical, language.goals, language.verbs, language.nouns)
         self._bin_counts: dict[tuple, Counter] = {}
-        self.reset_counts()
+        self.suggested: Counter[str] = Counter()
+        self.rewarded: Counter[str] = Counter()
+        self._told = {"suggested": Counter(), "rewarded": Counter()}
 
     # --- VecEnv -----------------------------------------------------------------------------------
 
     def reset(self) -> np.ndarray:
         scenes = self.venv.reset()
         self.achieved: list[tuple[str, ...]] = [()] * self.num_envs
-        self.payments: list[Payment] = [NO_PAYMENT] * self.num_envs
         self._done_ids = np.full((self.num_envs, self._width("done")), PADDING)
         self._returns = np.zeros((self.num_envs, 2))  # intrinsic, extrinsic
         self._lengths = np.zeros(self.num_envs, int)
@@ -101,8 +102,8 @@ class GoalExploration(VecEnvWrapper):
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]:
         scenes, extrinsic, dones, infos = self.venv.step_wait()
-        self.payments = [self._pay(i, info) for i, info in enumerate(infos)]
-        intrinsic = np.array([payment.reward for payment in self.payments], np.float32)
+        payments = [self._pay(i, info) for i, info in enumerate(infos)]
+        intrinsic = np.array([payment.reward for payment in payments], np.float32)
         self._returns += np.stack([intrinsic, extrinsic], axis=1)
         self._lengths += 1
 
@@ -115,41 +116,43 @@ class GoalExploration(VecEnvWrapper):
                 infos[i]["terminal_observation"] = last[row]
                 self._finish(i, infos[i])
 
-        self._suggest([
-            (self.venv.reset_infos[i] if dones[i] else info)["situation"] for i, info in enumerate(infos)
-        ])
+        self._suggest(
+            [(self.venv.reset_infos[i] if dones[i] else info)["situation"] for i, info in enumerate(infos)]
+        )
         return self._observe(scenes), intrinsic + self._extrinsic * extrinsic, dones, infos
 
     # --- diagnostics --------------------------------------------------------------------------------
 
-    def reset_counts(self) -> None:
-        """Starts the quality counts anew."""
-        self.suggested: Counter[str] = Counter()
-        self.rewarded: Counter[str] = Counter()
-
     def metrics(self) -> dict[str, float]:
-        """Shares of the quality bins among goals suggested and rewarded, and the suggester's counters."""
+        """Shares of the quality bins among goals suggested and rewarded, and the suggester's counters.
+
+        The shares are of the goals since the last call.
+        """
         metrics = self._suggester.metrics()
         for name, counts in (("suggested", self.suggested), ("rewarded", self.rewarded)):
-            total = sum(counts.values())
-            metrics |= {f"goals/{name}_{kind}": counts[kind] / total for kind in BINS if total}
+            new = counts - self._told[name]
+            self._told[name] = Counter(counts)
+            metrics |= {f"goals/{name}_{kind}": share for kind, share in shares(new).items()}
         return metrics
 
     # --- the parts of a step ------------------------------------------------------------------------
 
-    def _pay(self, i: int, info: Mapping) -> Payment:
-        events = info["events"]
-        if self._success == "attempt" and info["attempt"] is not None:
-            events = tuple(dict.fromkeys((*events, info["attempt"])))
-        if not events:
-            return NO_PAYMENT
-        payment = self._reward.pay(events, self.open[i])
+    def _pay(self, i: int, info: dict) -> Payment:
+        """Judges what happened in world ``i`` by the goals of the state before."""
+        payment = self._judge(i, info)
+        info["log"] = StepLog(self.goals[i], self.open[i], payment)
         if payment.events:
             self.achieved[i] += payment.events
             self._write("done", self._done_ids[i], self.achieved[i])
             for goal in payment.goals:
                 self.rewarded[self._bins.bin(goal, self._situations[i].possible)] += 1
         return payment
+
+    def _judge(self, i: int, info: Mapping) -> Payment:
+        events = info["events"]
+        if self._success == "attempt" and info["attempt"] is not None:
+            events = tuple(dict.fromkeys((*events, info["attempt"])))
+        return self._reward.pay(events, self.open[i]) if events else NO_PAYMENT
 
     def _suggest(self, situations: list[Situation]) -> None:
         """Asks for the goals of the present states."""
@@ -166,9 +169,7 @@ class GoalExploration(VecEnvWrapper):
         return self._open(self._suggester.suggest(situations), envs)
 
     def _open(self, goals: Sequence[tuple[Goal, ...]], envs: Sequence[int]) -> list[tuple[Goal, ...]]:
-        return [
-            self._reward.open_goals(mine, self.achieved[i]) for mine, i in zip(goals, envs, strict=True)
-        ]
+        return [self._reward.open_goals(mine, self.achieved[i]) for mine, i in zip(goals, envs, strict=True)]
 
     def _count(self, goals: tuple[Goal, ...], possible: tuple[Goal, ...]) -> Counter:
         key = (goals, possible)
@@ -218,15 +219,26 @@ class GoalExploration(VecEnvWrapper):
     def _write(self, field: str, row: np.ndarray, texts: Sequence[str]) -> None:
         """Writes a field: its phrases, or one sentence of them."""
         if self._sentence and texts:
-            opening = {"scene": "", "done": "You have achieved ", "goals": "You could "}[field]
-            texts = [opening + (", ".join(texts) if opening else self.language.to_sentence(texts))]
-        ids = self.phrases.ids(texts[: len(row)])
+            texts = [self.language.to_sentence(texts) if field == "scene" else ", ".join(texts)]
+        ids = self.phrases.ids(OPENINGS[field] + text for text in texts[: len(row)])
         row[:] = PADDING
         row[: len(ids)] = ids
 
     def _width(self, field: str) -> int:
         part = self.fields[field]
         return part.stop - part.start
+
+
+def shares(counts: Mapping[str, int]) -> dict[str, float]:
+    """Share of each quality bin; nothing if nothing was counted."""
+    total = sum(counts.values())
+    return {kind: counts.get(kind, 0) / total for kind in BINS} if total else {}
+
+
+def closed_vocabulary(language: Language) -> list[str]:
+    """All phrases that an agent can read whose goals are worded as events are."""
+    achieved = [OPENINGS["done"] + goal for goal in language.goals]
+    return [*language.vocabulary, *achieved]
 
 
 def _slices(slots: Mapping[str, int]) -> dict[str, slice]:

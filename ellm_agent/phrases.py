@@ -110,7 +110,7 @@ class PhraseTable:
         return table
 
 
-def whitening(vectors: np.ndarray, strength: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
+def whitening(vectors: np.ndarray, strength: float = 1e-6) -> tuple[np.ndarray, np.ndarray]:
     """Mean and matrix that whiten a set of vectors.
 
     ``(v - mean) @ matrix`` has mean zero and, up to ``strength``, covariance I/384, so that vectors

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,20 @@ class Payment:
 
 
 NO_PAYMENT = Payment(0.0, (), ())
+
+
+class StepLog(NamedTuple):
+    """What exploration made of one transition; in its info as ``log``. Not for the agent.
+
+    Attributes:
+        goals: all goals suggested for the state before the action.
+        open: those not achieved in the episode before it.
+        payment: what it earned.
+    """
+
+    goals: tuple[str, ...]
+    open: tuple[str, ...]
+    payment: Payment
 
 
 @dataclass(frozen=True)

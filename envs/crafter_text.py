@@ -85,6 +85,7 @@ class CrafterTextEnv(gym.Env):
         episode_length: frames; None: the protocol's.
         render_mode: None or "rgb_array".
         size: side of the picture in pixels.
+        grain: whether night pictures have the package's noise.
 
     Raises:
         ValueError: for an unknown name or an episode length below 1.
@@ -100,9 +101,10 @@ class CrafterTextEnv(gym.Env):
         episode_length: int | None = None,
         render_mode: str | None = None,
         size: int = 450,
+        grain: bool = True,
     ):
         self.rules: Protocol = _choose("protocol", protocol, knowledge().protocols)
-        self.describe, vocabulary = _choose("caption", caption, captions.CAPTIONS)
+        self._describe, vocabulary = _choose("caption", caption, captions.CAPTIONS)
         self.actions = _choose("action_space", action_space or self.rules.actions, ACTION_SPACES)
         self.episode_length = self.rules.episode_length if episode_length is None else episode_length
         if self.episode_length < 1:
@@ -122,7 +124,7 @@ class CrafterTextEnv(gym.Env):
         self._ids = {clause: i for i, clause in enumerate(self.language.vocabulary)}
         self.observation_space = gym.spaces.Box(0, len(self._ids) - 1, (MAX_CLAUSES,), np.int16)
         self.action_space = gym.spaces.Discrete(len(self.actions))
-        self._game = _Game(self.rules, size)
+        self._game = _Game(self.rules, size, grain)
         self._state: CrafterState | None = None
 
     def reset(
@@ -165,13 +167,18 @@ class CrafterTextEnv(gym.Env):
         names = zip(knowledge().achievements, self._state.counts, strict=True)
         return tuple(sorted(name for name, count in names if count))
 
+    def caption_text(self, caption: str) -> str:
+        """The present state's caption as text, in either style."""
+        describe, _ = _choose("caption", caption, captions.CAPTIONS)
+        return captions.to_sentence(describe(self._state))
+
     @property
     def state(self) -> CrafterState:
         """The present state (for diagnostics and tests)."""
         return self._state
 
     def _observation(self) -> np.ndarray:
-        ids = [self._ids[clause] for clause in self.describe(self._state)]
+        ids = [self._ids[clause] for clause in self._describe(self._state)]
         observation = np.zeros(MAX_CLAUSES, np.int16)
         observation[: len(ids)] = ids
         return observation
@@ -195,12 +202,14 @@ def _choose(what: str, name: str, table):
 class _Game(crafter.Env):
     """The package's environment: reproducible, drawn only on demand, with a protocol's rules."""
 
-    def __init__(self, rules: Protocol, size: int):
+    def __init__(self, rules: Protocol, size: int, grain: bool):
         super().__init__(size=(size, size), seed=0)
         self._rules = rules
         self._world = _World(self._world.area, constants.materials, (12, 12))
         self._local_view._world = self._world
         self._sem_view = lambda: None  # a picture of ids that nobody reads
+        if not grain:
+            self._local_view._noise = lambda canvas, amount, stddev: canvas
 
     def start(self, world_seed: int) -> None:
         # `crafter.Env.reset` derives the world's seed from a counter; here it is given.

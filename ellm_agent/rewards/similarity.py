@@ -27,9 +27,7 @@ class GoalSimilarity:
         ValueError: if T is outside [-1, 1].
     """
 
-    def __init__(
-        self, phrases: PhraseTable, threshold: float, canonical: Callable[[str], str] = str.lower
-    ):
+    def __init__(self, phrases: PhraseTable, threshold: float, canonical: Callable[[str], str] = str.lower):
         if not -1 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold}; a cosine lies between -1 and 1")
         self._phrases, self._threshold, self._canonical = phrases, threshold, canonical

@@ -1,0 +1,291 @@
+"""What happens beside learning: logs, evaluation, checkpoints, progress. SB3 callbacks."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import KVWriter
+
+from ellm_agent import checkpoints
+from ellm_agent.evaluation import Recording, SuccessRates, record_episodes, summarise
+from ellm_agent.exploration import GoalExploration
+from ellm_agent.runs import Run
+
+RECENT = 100  # training episodes in a moving average
+
+
+class MetricsWriter(KVWriter):
+    """SB3 logger output that appends each dump to ``metrics.jsonl``."""
+
+    def __init__(self, run: Run):
+        self._run = run
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict, step: int = 0) -> None:
+        numbers = {k: v.item() if isinstance(v, np.generic) else v for k, v in key_values.items()}
+        self._run.append("metrics", {"frames": step, **numbers})
+
+    def close(self) -> None:
+        """Each row is closed when written."""
+
+
+class Every:
+    """True once in each ``interval`` frames, and when told that it is the end."""
+
+    def __init__(self, interval: int, start: int = 0):
+        self._interval, self._next = interval, start + interval
+
+    def due(self, frames: int) -> bool:
+        if frames < self._next:
+            return False
+        self._next = frames - frames % self._interval + self._interval
+        return True
+
+
+class EpisodeLog(BaseCallback):
+    """Appends finished training episodes to ``episodes.jsonl`` and keeps the score.
+
+    Args:
+        run: the run.
+        rates: success rates over all training episodes, those before a resume included.
+    """
+
+    def __init__(self, run: Run, rates: SuccessRates):
+        super().__init__()
+        self._run, self.rates = run, rates
+        self.recent: deque = deque(maxlen=RECENT)
+
+    def _on_step(self) -> bool:
+        for info in self.locals["infos"]:
+            if "finished" in info:
+                episode = info["finished"]
+                self.rates.add(episode.unlocked)
+                self.recent.append(episode)
+                self._run.append("episodes", {"frames": self.num_timesteps, **vars(episode)})
+        return True
+
+    def means(self) -> dict[str, float]:
+        """Means over the recent episodes; empty before the first has finished."""
+        if not self.recent:
+            return {}
+        return {
+            "unlocks_per_episode": float(np.mean([len(e.unlocked) for e in self.recent])),
+            "episode_length": float(np.mean([e.length for e in self.recent])),
+            "intrinsic_return": float(np.mean([e.intrinsic_return for e in self.recent])),
+            "extrinsic_return": float(np.mean([e.extrinsic_return for e in self.recent])),
+            "crafter_score": self.rates.score(),
+        }
+
+
+class Metrics(BaseCallback):
+    """Writes a row of metrics every so many frames, to ``metrics.jsonl`` and TensorBoard.
+
+    Args:
+        interval: frames.
+        exploration: gives goal metrics.
+        episodes: gives episode metrics.
+        seconds_before: seconds of the run before a resume.
+    """
+
+    def __init__(
+        self, interval: int, exploration: GoalExploration, episodes: EpisodeLog, seconds_before: float
+    ):
+        super().__init__()
+        self._interval, self._exploration, self._episodes = interval, exploration, episodes
+        self._before = seconds_before
+
+    def _on_training_start(self) -> None:
+        self._start = self._last = time.monotonic()
+        self._last_frames = self.num_timesteps
+        self._every = Every(self._interval, self.num_timesteps)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds the run has trained for."""
+        return self._before + time.monotonic() - self._start
+
+    def _on_step(self) -> bool:
+        if self._every.due(self.num_timesteps):
+            self._write()
+        return True
+
+    def _on_training_end(self) -> None:
+        if self.num_timesteps > self._last_frames:
+            self._write()
+
+    def _write(self) -> None:
+        now = time.monotonic()
+        row = {
+            "seconds": round(self.seconds, 3),
+            "frames_per_second": round((self.num_timesteps - self._last_frames) / (now - self._last), 1),
+            "episodes": self._episodes.rates.episodes,
+            "unlocks_per_episode": 0.0,  # until an episode has finished
+            "crafter_score": 0.0,
+            **self._episodes.means(),
+            **self._exploration.metrics(),
+        }
+        for name, value in row.items():
+            self.logger.record(name, value)
+        self.logger.dump(self.num_timesteps)
+        self._last, self._last_frames = now, self.num_timesteps
+
+
+class Evaluation(BaseCallback):
+    """Plays held-out worlds every so many frames, and at the end.
+
+    Args:
+        run: the run.
+        interval: frames.
+        exploration: worlds for evaluation, one for each episode.
+        environment: their keyword arguments.
+    """
+
+    def __init__(self, run: Run, interval: int, exploration: GoalExploration, environment: Mapping[str, Any]):
+        super().__init__()
+        self._run, self._interval, self._exploration = run, interval, exploration
+        self._environment = environment
+        self.recordings: list[Recording] = []
+
+    def _on_training_start(self) -> None:
+        self._every = Every(self._interval, self.num_timesteps)
+        self._last = None
+
+    def _on_step(self) -> bool:
+        if self._every.due(self.num_timesteps):
+            self._evaluate()
+        return True
+
+    def _on_training_end(self) -> None:
+        if self._last != self.num_timesteps:
+            self._evaluate()
+
+    def _evaluate(self) -> None:
+        self._last = self.num_timesteps
+        self.recordings = record_episodes(
+            self.model, self._exploration, self._exploration.num_envs, self._environment
+        )
+        results = summarise(self.recordings, self._exploration.language.achievements)
+        self._run.append("evaluations", {"frames": self.num_timesteps, **results})
+        for name, value in results.items():
+            self.logger.record(f"eval/{name}", value)
+
+
+class Checkpoints(BaseCallback):
+    """Saves a checkpoint every so many frames, and at the end.
+
+    Args:
+        run: the run.
+        interval: frames.
+        exploration: the training worlds.
+        metrics: knows how long the run has taken.
+    """
+
+    def __init__(self, run: Run, interval: int, exploration: GoalExploration, metrics: Metrics):
+        super().__init__()
+        self._run, self._interval = run, interval
+        self._exploration, self._metrics = exploration, metrics
+
+    def _on_training_start(self) -> None:
+        self._every = Every(self._interval, self.num_timesteps)
+        self._saved = self.num_timesteps
+
+    def _on_step(self) -> bool:
+        if self._every.due(self.num_timesteps):
+            self._save()
+        return True
+
+    def _on_training_end(self) -> None:
+        if self._saved != self.num_timesteps:
+            self._save()
+
+    def _save(self) -> None:
+        self._saved = self.num_timesteps
+        counters = {
+            "seconds": self._metrics.seconds,
+            "suggested": dict(self._exploration.suggested),
+            "rewarded": dict(self._exploration.rewarded),
+        }
+        checkpoints.save(self._run.checkpoints, self.model, self._exploration.phrases, counters)
+
+
+class FrameBudget(BaseCallback):
+    """Ends training at the budget, also where an algorithm would finish its rollout first."""
+
+    def __init__(self, frames: int):
+        super().__init__()
+        self._frames = frames
+
+    def _on_step(self) -> bool:
+        return self.num_timesteps < self._frames
+
+
+class ProgressLine(BaseCallback):
+    """A progress bar with frames/s, time left, unlocks and score; plain lines where there is no terminal.
+
+    Args:
+        total: frames of the whole run.
+        episodes: gives unlocks and score.
+        lines_every: frames between plain lines.
+    """
+
+    def __init__(self, total: int, episodes: EpisodeLog, lines_every: int):
+        super().__init__()
+        self._total, self._episodes = total, episodes
+        self._bar = sys.stderr.isatty()
+        self._lines = lines_every
+
+    def _on_training_start(self) -> None:
+        self._start, self._first = time.monotonic(), self.num_timesteps
+        self._every = Every(self._lines, self.num_timesteps)
+        if self._bar:
+            self._progress = Progress(
+                TextColumn("{task.completed:,}/{task.total:,} frames"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[state]}"),
+                TimeRemainingColumn(),
+                TextColumn("left"),
+                console=_stderr(),
+            )
+            self._progress.start()
+            self._task = self._progress.add_task("", total=self._total, completed=self._first, state="")
+
+    def _on_step(self) -> bool:
+        if self._bar:
+            if self.n_calls % 32 == 0:
+                self._progress.update(self._task, completed=self.num_timesteps, state=self._state())
+        elif self._every.due(self.num_timesteps):
+            rate = self._rate()
+            left = (self._total - self.num_timesteps) / rate
+            share = self.num_timesteps / self._total
+            frames = f"{self.num_timesteps:,} frames ({share:.0%})"
+            print(f"{frames}  {self._state()}  {left:,.0f} s left", file=sys.stderr, flush=True)
+        return True
+
+    def _on_training_end(self) -> None:
+        if self._bar:
+            self._progress.update(self._task, completed=self.num_timesteps, state=self._state())
+            self._progress.stop()
+
+    def _rate(self) -> float:
+        seconds = max(time.monotonic() - self._start, 1e-9)
+        return max(self.num_timesteps - self._first, 1) / seconds
+
+    def _state(self) -> str:
+        means = self._episodes.means()
+        told = f"{self._rate():,.0f} frames/s"
+        if means:
+            told += f"  {means['unlocks_per_episode']:.1f} unlocks/episode"
+            told += f"  score {means['crafter_score']:.1f} %"
+        return told
+
+
+def _stderr():
+    from rich.console import Console
+
+    return Console(stderr=True)

@@ -1,0 +1,154 @@
+"""The command line: options from the configuration, errors in one line, exit status 2."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import io
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ellm_agent import config as configuration
+from ellm_agent.config import PRESETS, Config
+from ellm_agent.errors import UserError
+
+_MAY_CHANGE = ("out", "frames", "threads")  # in a resumed run
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Options that say where the other options' defaults come from."""
+
+    config: Path | None = None
+    """A YAML file with the defaults, such as another run's config.yaml."""
+    resume: Path | None = None
+    """A run folder to go on with, from its last checkpoint."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a command line asks for."""
+
+    config: Config
+    resume: Path | None
+
+
+def parse(arguments: Sequence[str], description: str) -> Request:
+    """Reads a command line.
+
+    Raises:
+        UserError: naming the first thing that is wrong with it.
+        SystemExit: after ``--help``, with status 0.
+    """
+    chosen = _peek(arguments, "--preset", "default")
+    if chosen not in PRESETS:
+        raise UserError(f"preset is {chosen!r}; choose one of {', '.join(PRESETS)}")
+    file, resume = _peek(arguments, "--config"), _peek(arguments, "--resume")
+    if file and resume:
+        raise UserError("--config and --resume exclude each other: a run goes on as it began")
+    defaults = PRESETS[chosen]
+    saved = None
+    if resume:
+        from ellm_agent.runs import Run
+
+        saved = defaults = Run.open(Path(resume)).config
+    elif file:
+        defaults = configuration.load(Path(file))
+
+    config = _options(arguments, defaults, description)
+    configuration.check(config)
+    if saved:
+        changed = configuration.differences(saved, config, ignore=_MAY_CHANGE)
+        if changed:
+            raise UserError(f"a run goes on as it began: {'; '.join(changed)}")
+        if config.out != saved.out:
+            raise UserError("--out cannot change when a run is resumed")
+    return Request(config, Path(resume) if resume else None)
+
+
+def main(description: str, act: Callable[[Request], None]) -> None:
+    """Runs a script: parses the command line, acts, and turns a user's errors into one line.
+
+    Exit status 2 for bad input, 130 after Ctrl-C.
+    """
+    with one_line_errors():
+        act(parse(sys.argv[1:], description))
+
+
+@contextlib.contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turns what a user can mend into one line on stderr and exit status 2."""
+    from ellm_agent.llm.base import LanguageModelError
+
+    try:
+        yield
+    except (UserError, LanguageModelError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def _options(arguments: Sequence[str], defaults: Config, description: str) -> Config:
+    @dataclass(frozen=True)
+    class Options:
+        run: Annotated[Config, tyro.conf.arg(name="")] = defaults
+        sources: Annotated[Sources, tyro.conf.arg(name="")] = Sources()
+
+    options, unknown = parse_options(Options, arguments, description)
+    if unknown:
+        names = [configuration.option(name) for name in configuration.flatten(defaults)]
+        raise unknown_option(unknown, [*names, "config", "resume", "help"])
+    return options.run
+
+
+def parse_options(kind: type, arguments: Sequence[str], description: str):
+    """tyro's reading of a command line, with its boxed error as one line.
+
+    Returns:
+        An instance of ``kind``, and the arguments that it does not know.
+
+    Raises:
+        UserError: for a value that does not fit.
+    """
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):
+            return tyro.cli(kind, args=list(arguments), description=description, return_unknown_args=True)
+    except SystemExit as end:
+        if end.code in (0, None):
+            raise
+        text = " ".join(re.sub(r"[^\x20-\x7e]", " ", told.getvalue()).split())
+        text = re.split(r" Argument helptext| For full helptext", text)[0]
+        text = re.sub(r"^(Invalid choice|Missing argument|Parsing error|Value error) ", "", text)
+        raise UserError(text) from None
+
+
+def unknown_option(unknown: Sequence[str], known: Sequence[str]) -> UserError:
+    """The error for an option that does not exist, with the nearest that does."""
+    first = next((word for word in unknown if word.startswith("-")), unknown[0])
+    if not first.startswith("-"):
+        return UserError(f"unexpected argument {first!r}; options start with --")
+    name = first.lstrip("-").partition("=")[0]
+    near = difflib.get_close_matches(name.replace("_", "-"), known, n=1)
+    hint = f"did you mean --{near[0]}?" if near else "see --help"
+    return UserError(f"unknown option --{name}; {hint}")
+
+
+def _peek(arguments: Sequence[str], option: str, default: str | None = None) -> str | None:
+    """The value of an option that decides about the defaults of the others."""
+    for i, argument in enumerate(arguments):
+        if argument == option:
+            if i + 1 == len(arguments):
+                raise UserError(f"{option} needs a value")
+            return arguments[i + 1]
+        if argument.startswith(option + "="):
+            return argument.partition("=")[2]
+    return default

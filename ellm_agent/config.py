@@ -1,0 +1,375 @@
+"""A run's configuration: typed, frozen, saved beside its results; presets and command-line options.
+
+Each field's comment is its ``--help`` text, with the unit, the paper's value where there is one and its
+source. "Paper" is Du et al. 2023 with its official code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+import yaml
+
+from ellm_agent.errors import UserError
+
+_Unprefixed = tyro.conf.arg(name="")  # `--threshold`, not `--goals.threshold`
+Preset = Literal["debug", "default", "paper"]
+
+
+@dataclass(frozen=True)
+class EnvironmentConfig:
+    """The world."""
+
+    protocol: Literal["crafter", "ellm"] = "crafter"
+    """Rules. crafter: the standard ones, comparable with the public scoreboard; ellm: the paper's changes
+    (139 verb-noun actions, 400 frames, cheaper table, one-hit creatures)."""
+    action_space: Literal["native", "verb-noun"] | None = None
+    """Actions: 17 native or 139 verb-noun ones. None: the protocol's."""
+    episode_length: int | None = None
+    """Frames after which an episode is cut off. None: the protocol's (10,000 or 400)."""
+    caption: Literal["spatial", "paper"] = "spatial"
+    """What the agent reads. paper: names only; spatial: also where, and how much."""
+    n_envs: int = 16
+    """Parallel worlds."""
+
+
+@dataclass(frozen=True)
+class GoalConfig:
+    """Goals and the reward for them."""
+
+    goal_mode: Literal["open", "closed", "oracle", "novelty", "none"] = "open"
+    """Who suggests goals. open, closed: a language model, in free text or by yes/no questions; oracle:
+    prerequisites; novelty: all goals; none: nobody."""
+    threshold: float = 0.7
+    """T: least cosine similarity of an event and a goal that is paid for, in [-1, 1]. Paper: 0.99, with
+    another SentenceBERT. Chosen by measurement: docs/threshold.md."""
+    success: Literal["effect", "attempt"] = "effect"
+    """What counts as done. effect: what really happened; attempt (paper): also a phrase whose noun was faced
+    or held."""
+    extrinsic_weight: float = 0.0
+    """Weight of the environment's own reward. Paper: 0 in pretraining."""
+    goal_conditioned: bool = False
+    """Whether the agent also reads its open goals."""
+    closed_candidates: Literal["goals", "all"] = "goals"
+    """Closed form: which goals are asked about. goals: the real ones; all: every verb-noun pair (paper)."""
+    llm_base_url: str | None = None
+    """OpenAI-compatible endpoint, such as http://localhost:8000/v1. None: OPENAI_BASE_URL, or OpenAI if
+    OPENAI_API_KEY is set, or else the offline script. The key is read from OPENAI_API_KEY only."""
+    llm_model: str = "gpt-4o-mini"
+    """The model's name at the endpoint."""
+    llm_concurrency: int = 8
+    """Requests in flight at once."""
+    llm_timeout: float = 60.0
+    """Seconds for one try of a request."""
+
+
+@dataclass(frozen=True)
+class AgentConfig:
+    """The agent."""
+
+    algo: Literal["dqn", "ppo", "trpo"] = "dqn"
+    """Learning algorithm."""
+    target: Literal["munchausen", "double"] = "munchausen"
+    """TD target of dqn. munchausen: soft target, softmax policy; double: the paper's double Q with
+    epsilon-greedy actions."""
+    encoder: Literal["clauses", "sentence"] = "clauses"
+    """How text becomes a vector. clauses: sum of the clauses' SentenceBERT vectors; sentence (paper): the
+    vector of the whole caption (a new sentence costs some milliseconds)."""
+    clause_vectors: Literal["whitened", "raw", "learned"] = "whitened"
+    """Vectors read: SentenceBERT's, whitened over the closed vocabulary or raw, or learned from scratch."""
+    hidden: int = 256
+    """Width of the encoder's layers, units. Paper: 512."""
+
+
+@dataclass(frozen=True)
+class DQNConfig:
+    """Options of --algo dqn."""
+
+    learning_rate: float = 2.5e-4
+    """Adam step size. Paper: 6.25e-5."""
+    gamma: float = 0.95
+    """Discount per frame. Paper: 0.99."""
+    n_steps: int = 1
+    """Frames in an n-step return. Paper: 3."""
+    batch_size: int = 64
+    """Transitions in an update. Paper: 64."""
+    train_every: int = 4
+    """Frames for each update. Paper: 4."""
+    learning_starts: int = 2_000
+    """Frames of random actions before learning. Paper: 5,000."""
+    buffer_size: int = 1_000_000
+    """Transitions kept, at most."""
+    target_every: int = 4_000
+    """Frames between copies of the target network. Paper: 8,000."""
+    temperature: float = 0.03
+    """Munchausen: temperature of the softmax policy, reward units. Vieillard et al. 2020: 0.03."""
+    munchausen_scale: float = 0.9
+    """Munchausen: weight alpha of the log-policy bonus. Vieillard et al. 2020: 0.9."""
+    munchausen_clip: float = -1.0
+    """Munchausen: least value of the log-policy bonus. Vieillard et al. 2020: -1."""
+    epsilon_final: float = 0.05
+    """Double: last epsilon of a linear decay from 1. Paper: 0.01."""
+    epsilon_frames: int = 50_000
+    """Double: frames of the decay. Paper: 1,000,000."""
+    max_grad_norm: float = 10.0
+    """Gradient norm above which gradients are scaled down."""
+
+
+@dataclass(frozen=True)
+class OnPolicyConfig:
+    """Options of --algo ppo and --algo trpo."""
+
+    learning_rate: float = 3e-4
+    """Adam step size (TRPO: of the value function)."""
+    gamma: float = 0.95
+    """Discount per frame."""
+    gae_lambda: float = 0.65
+    """Lambda of generalised advantage estimation."""
+    rollout: int = 256
+    """Frames of each world between updates."""
+    batch_size: int = 512
+    """Transitions in a minibatch (PPO)."""
+    epochs: int = 4
+    """Passes over a rollout (PPO)."""
+    entropy: float = 0.01
+    """Weight of the entropy bonus (PPO)."""
+    clip: float = 0.2
+    """Range of the probability ratio (PPO)."""
+    target_kl: float = 0.01
+    """Trust region (TRPO)."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """A run."""
+
+    preset: Preset = "default"
+    """Where the defaults come from. debug: under a minute; default: at most ten minutes on two cores; paper:
+    the official hyperparameters, 5M frames."""
+    frames: int = 300_000
+    """Environment frames to train for, over all worlds. Paper: 5,000,000."""
+    seed: int = 0
+    """One seed is one run."""
+    out: Path | None = None
+    """Run folder; must not hold a run yet. None: a new folder under runs/."""
+    eval_every: int = 50_000
+    """Frames between evaluations. Paper: 25,000."""
+    eval_episodes: int = 10
+    """Episodes in an evaluation, on held-out worlds. Paper: 10."""
+    log_every: int = 5_000
+    """Frames between rows of metrics.jsonl."""
+    checkpoint_every: int = 50_000
+    """Frames between checkpoints (the last is kept)."""
+    replays: int = 3
+    """Episode GIFs at the end: best, median, worst of the last evaluation, then others."""
+    threads: int = 1
+    """Threads for PyTorch. More seldom help: the networks are small."""
+    tensorboard: bool = True
+    """Whether to write TensorBoard files."""
+    environment: Annotated[EnvironmentConfig, _Unprefixed] = field(default_factory=EnvironmentConfig)
+    goals: Annotated[GoalConfig, _Unprefixed] = field(default_factory=GoalConfig)
+    agent: Annotated[AgentConfig, _Unprefixed] = field(default_factory=AgentConfig)
+    dqn: DQNConfig = field(default_factory=DQNConfig)
+    ppo: OnPolicyConfig = field(default_factory=OnPolicyConfig)
+
+    def name(self) -> str:
+        """Says what the run is; overridden parts of the protocol are part of it."""
+        world, goals, agent = self.environment, self.goals, self.agent
+        algo = f"{agent.algo}-double" if (agent.algo, agent.target) == ("dqn", "double") else agent.algo
+        parts = [world.protocol, goals.goal_mode, algo]
+        parts += [f"actions_{world.action_space}"] if world.action_space else []
+        parts += [f"length_{world.episode_length}"] if world.episode_length else []
+        parts += [f"caption_{world.caption}"] if world.caption != "spatial" else []
+        return "-".join([*parts, f"seed{self.seed}"])
+
+
+PRESETS: dict[str, Config] = {
+    "default": Config(),
+    "debug": Config(
+        preset="debug",
+        frames=4_000,
+        eval_every=2_000,
+        eval_episodes=4,
+        log_every=1_000,
+        checkpoint_every=2_000,
+        environment=EnvironmentConfig(n_envs=4),
+        agent=AgentConfig(hidden=32),
+        dqn=DQNConfig(learning_starts=500, buffer_size=4_000, batch_size=16, train_every=8),
+        ppo=OnPolicyConfig(rollout=64, batch_size=64, epochs=1),
+    ),
+    "paper": Config(
+        preset="paper",
+        frames=5_000_000,
+        eval_every=25_000,
+        environment=EnvironmentConfig(protocol="ellm", caption="paper"),
+        goals=GoalConfig(success="attempt"),
+        agent=AgentConfig(target="double", encoder="sentence", clause_vectors="raw", hidden=512),
+        dqn=DQNConfig(
+            learning_rate=6.25e-5,
+            gamma=0.99,
+            n_steps=3,
+            learning_starts=5_000,
+            target_every=8_000,
+            epsilon_final=0.01,
+            epsilon_frames=1_000_000,
+        ),
+    ),
+}
+
+_AT_LEAST = {  # least sensible value of each count
+    "frames": 1,
+    "seed": 0,
+    "eval_every": 1,
+    "eval_episodes": 1,
+    "log_every": 1,
+    "checkpoint_every": 1,
+    "replays": 0,
+    "threads": 1,
+    "environment.n_envs": 1,
+    "environment.episode_length": 1,
+    "goals.extrinsic_weight": 0,
+    "goals.llm_concurrency": 1,
+    "agent.hidden": 1,
+    "dqn.n_steps": 1,
+    "dqn.batch_size": 1,
+    "dqn.train_every": 1,
+    "dqn.learning_starts": 0,
+    "dqn.buffer_size": 1,
+    "dqn.target_every": 1,
+    "dqn.epsilon_frames": 1,
+    "ppo.rollout": 2,
+    "ppo.batch_size": 2,
+    "ppo.epochs": 1,
+}
+_ABOVE_ZERO = (
+    "goals.llm_timeout",
+    "dqn.learning_rate",
+    "dqn.temperature",
+    "dqn.max_grad_norm",
+    "ppo.learning_rate",
+    "ppo.target_kl",
+    "ppo.clip",
+)
+_SHARES = ("dqn.gamma", "dqn.epsilon_final", "ppo.gamma", "ppo.gae_lambda")  # in [0, 1]
+
+
+def check(config: Config) -> Config:
+    """Returns the configuration if its values make sense.
+
+    Raises:
+        UserError: naming the first value that does not, and what would.
+    """
+    values = flatten(config)
+    threshold = values["goals.threshold"]
+    if not -1 <= threshold <= 1:
+        raise UserError(f"threshold is {threshold}; a cosine lies between -1 and 1")
+    for name, least in _AT_LEAST.items():
+        if values[name] is not None and not values[name] >= least:
+            raise UserError(f"{option(name)} is {values[name]}; it must be at least {least}")
+    for name in _ABOVE_ZERO:
+        if not values[name] > 0:
+            raise UserError(f"{option(name)} is {values[name]}; it must be above 0")
+    for name in _SHARES:
+        if not 0 <= values[name] <= 1:
+            raise UserError(f"{option(name)} is {values[name]}; it must lie between 0 and 1")
+    if values["dqn.munchausen_clip"] > 0:
+        raise UserError(f"dqn.munchausen-clip is {values['dqn.munchausen_clip']}; it must be 0 or less")
+    return config
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted name -> value, for all fields of a (nested) configuration."""
+    flat: dict[str, Any] = {}
+    for entry in dataclasses.fields(config):
+        value = getattr(config, entry.name)
+        if dataclasses.is_dataclass(value):
+            flat |= flatten(value, f"{prefix}{entry.name}.")
+        else:
+            flat[prefix + entry.name] = value
+    return flat
+
+
+def differences(one: Config, other: Config, ignore: tuple[str, ...] = ()) -> list[str]:
+    """Options in which two configurations differ."""
+    a, b = flatten(one), flatten(other)
+    return [
+        f"{option(name)} is {b[name]} but was {a[name]}"
+        for name in a
+        if a[name] != b[name] and name not in ignore
+    ]
+
+
+def save(config: Config, path: Path) -> None:
+    """Writes YAML."""
+    data = dataclasses.asdict(config)
+    data["out"] = str(config.out) if config.out else None
+    path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+
+
+def load(path: Path) -> Config:
+    """Reads what ``save`` wrote, or a part of it (the rest is the preset's).
+
+    Raises:
+        UserError: if the file cannot be read, is no mapping, or has unknown keys or wrong types.
+    """
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        raise UserError(f"cannot read the configuration {path}: {reason}") from error
+    except yaml.YAMLError as error:
+        raise UserError(f"the configuration {path} is not valid YAML") from error
+    if not isinstance(data, Mapping):
+        raise UserError(f"the configuration {path} must be a mapping of option names to values")
+    preset = data.get("preset", "default")
+    if preset not in PRESETS:
+        raise UserError(f"preset is {preset!r} in {path}; choose one of {', '.join(PRESETS)}")
+    return check(_fill(PRESETS[preset], data, str(path), ""))
+
+
+def _fill(default: Any, data: Mapping, where: str, prefix: str) -> Any:
+    types = typing.get_type_hints(type(default))
+    changes = {}
+    for key, value in data.items():
+        if key not in types:
+            known = ", ".join(types)
+            raise UserError(f"unknown key {prefix}{key} in {where}; known are {known}")
+        if dataclasses.is_dataclass(types[key]):
+            if not isinstance(value, Mapping):
+                raise UserError(f"{prefix}{key} in {where} must be a mapping")
+            changes[key] = _fill(getattr(default, key), value, where, f"{prefix}{key}.")
+        else:
+            changes[key] = _converted(value, types[key], f"{prefix}{key} in {where}")
+    return dataclasses.replace(default, **changes)
+
+
+def _converted(value: Any, wanted: Any, what: str) -> Any:
+    """The value as the wanted type, if it is one of it (an int passes for a float, text for a path)."""
+    options = typing.get_args(wanted)
+    if typing.get_origin(wanted) is Literal:
+        if value in options:
+            return value
+        raise UserError(f"{what} is {value!r}; choose one of {', '.join(map(str, options))}")
+    if options:  # a union: X | None
+        if value is None and type(None) in options:
+            return None
+        return _converted(value, next(o for o in options if o is not type(None)), what)
+    if wanted is Path and isinstance(value, str):
+        return Path(value)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is wanted:
+        return value
+    raise UserError(f"{what} is {value!r}; it must be of type {wanted.__name__}")
+
+
+def option(name: str) -> str:
+    """An option's name on the command line."""
+    section, _, rest = name.partition(".")
+    return (name if section in ("dqn", "ppo") else rest or section).replace("_", "-")

@@ -1,0 +1,157 @@
+"""Scores, and episodes on held-out worlds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.evaluation import evaluate_policy
+
+from ellm_agent.errors import UserError
+from ellm_agent.exploration import GoalExploration
+
+HELD_OUT = 2**30  # world seeds from here on are never trained on (envs.crafter_text.WORLD_SEEDS)
+
+
+class SuccessRates:
+    """Counts in how many episodes each achievement was unlocked.
+
+    Args:
+        achievements: all names.
+    """
+
+    def __init__(self, achievements: Sequence[str]):
+        self._achievements = tuple(achievements)
+        self._unlocked: Counter[str] = Counter()
+        self.episodes = 0
+
+    def add(self, unlocked: Iterable[str]) -> None:
+        """Counts one finished episode."""
+        self.episodes += 1
+        self._unlocked.update(unlocked)
+
+    def rates(self) -> dict[str, float]:
+        """Success rate of each achievement, in [0, 1]."""
+        episodes = max(self.episodes, 1)
+        return {name: self._unlocked[name] / episodes for name in self._achievements}
+
+    def score(self) -> float:
+        """The Crafter score of these episodes, in %."""
+        return crafter_score(self.rates().values())
+
+
+def crafter_score(rates: Iterable[float]) -> float:
+    """exp(mean over achievements of ln(1 + s)) - 1, s in %  (Hafner 2022, section 3.3).
+
+    Args:
+        rates: success rate of each achievement, in [0, 1].
+
+    Returns:
+        The score in %, in [0, 100].
+    """
+    return math.expm1(float(np.mean([math.log1p(100 * rate) for rate in rates])))
+
+
+@dataclass
+class Recording:
+    """An episode that can be played again: the world, the actions, and what exploration made of it.
+
+    Attributes:
+        world_seed: of the environment.
+        environment: keyword arguments of the environment.
+        actions: one per frame.
+        steps: one per frame: ``goals`` (all suggested before the action), ``open`` (those not achieved
+            before it), ``met`` (goals met by it), ``events`` and ``reward``.
+        unlocked: achievements at the end.
+    """
+
+    world_seed: int
+    environment: dict[str, Any]
+    actions: list[int] = field(default_factory=list)
+    steps: list[dict[str, Any]] = field(default_factory=list)
+    unlocked: tuple[str, ...] = ()
+
+    @property
+    def total(self) -> float:
+        """Intrinsic return, undiscounted."""
+        return sum(step["reward"] for step in self.steps)
+
+    def save(self, path: Path) -> None:
+        """Writes JSON."""
+        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: Path) -> Recording:
+        """Reads what ``save`` wrote.
+
+        Raises:
+            UserError: if the file is no recording.
+        """
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            return cls(**{**data, "unlocked": tuple(data["unlocked"])})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{path} is not a recorded episode") from error
+
+
+def record_episodes(
+    agent: BaseAlgorithm,
+    exploration: GoalExploration,
+    episodes: int,
+    environment: Mapping[str, Any],
+    first_world: int = HELD_OUT,
+) -> list[Recording]:
+    """Lets the agent play held-out worlds, one episode each, with its exploring policy.
+
+    Args:
+        agent: chooses actions; they are sampled, as in training.
+        exploration: parallel worlds that the agent does not train in, at least one for each episode.
+        episodes: how many.
+        environment: keyword arguments of the worlds, kept in the recordings.
+        first_world: world seed of the first episode; the others follow.
+    """
+    assert exploration.num_envs == episodes, (exploration.num_envs, episodes)
+    exploration.set_options([{"world_seed": first_world + i} for i in range(episodes)])
+    recordings = [Recording(first_world + i, dict(environment)) for i in range(episodes)]
+
+    def keep(local: dict, _) -> None:
+        i, info = local["i"], local["info"]
+        log, payment = info["log"], info["log"].payment
+        recordings[i].actions.append(int(local["actions"][i]))
+        recordings[i].steps.append(
+            {
+                "goals": log.goals,
+                "open": log.open,
+                "met": payment.goals,
+                "events": info["events"],
+                "reward": round(payment.reward, 4),
+            }
+        )
+        if "finished" in info:
+            recordings[i].unlocked = info["finished"].unlocked
+
+    evaluate_policy(
+        agent, exploration, n_eval_episodes=episodes, deterministic=False, callback=keep, warn=False
+    )
+    return recordings
+
+
+def summarise(recordings: Sequence[Recording], achievements: Sequence[str]) -> dict[str, float]:
+    """Mean unlocks, score (%), length (frames) and intrinsic return of recorded episodes."""
+    rates = SuccessRates(achievements)
+    for recording in recordings:
+        rates.add(recording.unlocked)
+    return {
+        "episodes": len(recordings),
+        "unlocks_per_episode": float(np.mean([len(r.unlocked) for r in recordings])),
+        "crafter_score": rates.score(),
+        "episode_length": float(np.mean([len(r.actions) for r in recordings])),
+        "intrinsic_return": float(np.mean([r.total for r in recordings])),
+    }

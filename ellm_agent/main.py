@@ -1,0 +1,93 @@
+"""The whole of a run: suggester, training, and what is left for people afterwards."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from ellm_agent import report
+from ellm_agent.config import Config
+from ellm_agent.evaluation import Recording
+from ellm_agent.exploration import shares
+from ellm_agent.runs import Run
+from ellm_agent.training import Trained, environment_arguments, make_suggester, train
+from envs.crafter_text import CrafterTextEnv
+
+
+def run_experiment(config: Config, resume: Path | None = None) -> Run:
+    """Trains, evaluates and reports; returns the run.
+
+    Args:
+        config: the configuration.
+        resume: folder of a run to go on with.
+
+    Raises:
+        UserError: for anything that a user can mend.
+        LanguageModelError: if a language model cannot be reached from the start.
+    """
+    console = Console(soft_wrap=True, highlight=False)
+    language = CrafterTextEnv(**environment_arguments(config)).language
+    suggester = make_suggester(config, language)
+    if resume:
+        run = Run.open(resume)
+        run.config = config
+    else:
+        run = Run.create(config)
+    console.print(f"goals: {suggester.description}", markup=False)
+    console.print(f"agent: {_agent(config)}", markup=False)
+    console.print(f"run:   {run.folder}", markup=False)
+    sys.stdout.flush()
+
+    trained = train(run, suggester, resume=resume is not None)
+    started = time.monotonic()
+    _draw_replays(run, trained.recordings)
+    summary = report.write_summary(run, language.achievements, _extra(trained, suggester.description))
+    report.print_summary(summary, console)
+    report.draw_curves(run, summary)
+    page = report.write_page(run, summary)
+    console.print(
+        f"trained for {trained.seconds:,.0f} s, drew for {time.monotonic() - started:,.0f} s; see {page}",
+        markup=False,
+    )
+    return run
+
+
+def _extra(trained: Trained, suggester: str) -> dict:
+    exploration = trained.exploration
+    return {
+        "suggester": suggester,
+        "seconds": round(trained.seconds, 1),
+        "quality": {
+            "suggested": shares(exploration.suggested),
+            "rewarded": shares(exploration.rewarded),
+        },
+    }
+
+
+def _agent(config: Config) -> str:
+    agent = config.agent
+    target = f" ({agent.target} target)" if agent.algo == "dqn" else ""
+    return (
+        f"{agent.algo}{target} reading {config.environment.caption} captions, "
+        f"{config.environment.protocol} protocol, {config.frames:,} frames, seed {config.seed}"
+    )
+
+
+def _draw_replays(run: Run, recordings: Sequence[Recording]) -> None:
+    """Keeps the last evaluation's episodes and draws best, median and worst by unlocks, then others."""
+    from ellm_agent.rendering import write_gif
+
+    ranked = sorted(recordings, key=lambda r: -len(r.unlocked))
+    last = len(ranked) - 1
+    order = dict.fromkeys((0, last // 2, last, *range(len(ranked))))
+    names = {last: "worst", last // 2: "median", 0: "best"}
+    for place, i in enumerate(order):
+        recording = ranked[i]
+        stem = f"{place + 1:02d}-{names.get(i, 'episode')}-{len(recording.unlocked)}-unlocks"
+        recording.save(run.replays / f"{stem}.json")
+        if place < run.config.replays:
+            write_gif(recording, run.replays / f"{stem}.gif")

@@ -1,0 +1,254 @@
+"""START HERE. Builds the parts of an agent that explores by goals in language, and trains it.
+
+caption  = describe(state)                          envs/captions.py
+goals    = suggester.suggest(captions) - achieved   ellm_agent/goals/
+obs      = phrase ids of caption and achieved       ellm_agent/exploration.py, phrases.py
+action   = agent(obs)                               ellm_agent/agent.py
+state'   = env.step(action)                         envs/crafter_text.py
+event    = describe_transition(state, state')       envs/captions.py
+reward   = max cos(event, goal) if above T          ellm_agent/rewards/
+achieved += events that were paid for               ellm_agent/exploration.py
+agent learns                                        stable-baselines3
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sb3_contrib import TRPO
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from ellm_agent import checkpoints
+from ellm_agent.agent import TextDQN, TextDQNPolicy, TextEncoder
+from ellm_agent.callbacks import (
+    Checkpoints,
+    EpisodeLog,
+    Evaluation,
+    FrameBudget,
+    Metrics,
+    MetricsWriter,
+    ProgressLine,
+)
+from ellm_agent.config import Config
+from ellm_agent.evaluation import Recording, SuccessRates
+from ellm_agent.exploration import GoalExploration, closed_vocabulary
+from ellm_agent.goals import (
+    GoalSuggester,
+    LanguageModelSuggester,
+    NoGoals,
+    NoveltySuggester,
+    OracleSuggester,
+)
+from ellm_agent.llm.openai_client import OpenAIModel, endpoint
+from ellm_agent.llm.scripted import ScriptedModel
+from ellm_agent.phrases import PhraseFeatures, PhraseTable
+from ellm_agent.records import Language
+from ellm_agent.rewards import GoalSimilarity
+from ellm_agent.runs import Run
+from envs.crafter_text import CrafterTextEnv
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves in memory.
+
+    Attributes:
+        agent: the learner.
+        exploration: its training worlds.
+        rates: success rates over all training episodes.
+        recordings: the last evaluation's episodes.
+        seconds: spent training.
+    """
+
+    agent: BaseAlgorithm
+    exploration: GoalExploration
+    rates: SuccessRates
+    recordings: list[Recording]
+    seconds: float
+
+
+def train(run: Run, suggester: GoalSuggester, resume: bool = False) -> Trained:
+    """Trains an agent as a run's configuration says, writing the run's logs.
+
+    Args:
+        run: the run; its configuration says everything else.
+        suggester: from ``make_suggester``.
+        resume: whether to go on from the run's last checkpoint.
+
+    Raises:
+        UserError: if there is nothing to resume from.
+        LanguageModelError: if a language model cannot be reached from the start.
+    """
+    config = run.config
+    torch.set_num_threads(config.threads)
+    checkpoint = checkpoints.latest(run.checkpoints) if resume else None
+    phrases = checkpoints.load_phrases(checkpoint) if checkpoint else PhraseTable()
+
+    worlds = make_exploration(config, suggester, phrases, config.environment.n_envs)
+    held_out = make_exploration(config, suggester, phrases, config.eval_episodes)
+    agent = make_agent(config, worlds)
+    rates = SuccessRates(worlds.language.achievements)
+    seconds = 0.0
+    if checkpoint:
+        state = checkpoints.load(checkpoint, agent)
+        seconds = state["seconds"]
+        run.forget_after(agent.num_timesteps)
+        for row in run.read("episodes"):
+            rates.add(row["unlocked"])
+        worlds.suggested.update(state["suggested"])
+        worlds.rewarded.update(state["rewarded"])
+        agent.set_random_seed(_generator_seed(config.seed, agent.num_timesteps))
+
+    outputs = [MetricsWriter(run)]
+    if config.tensorboard:
+        outputs.append(TensorBoardOutputFormat(str(run.folder / "tensorboard")))
+    agent.set_logger(Logger(str(run.folder), outputs))
+    episodes = EpisodeLog(run, rates)
+    metrics = Metrics(config.log_every, worlds, episodes, seconds)
+    evaluation = Evaluation(run, config.eval_every, held_out, environment_arguments(config))
+    saving = Checkpoints(run, config.checkpoint_every, worlds, metrics)
+    progress = ProgressLine(config.frames, episodes, config.log_every)
+    agent.learn(
+        max(config.frames - agent.num_timesteps, 0),
+        callback=CallbackList([episodes, metrics, evaluation, saving, progress, FrameBudget(config.frames)]),
+        log_interval=None if isinstance(agent, TextDQN) else 10**9,  # Metrics writes the rows
+        reset_num_timesteps=checkpoint is None,
+    )
+    return Trained(agent, worlds, rates, evaluation.recordings, metrics.seconds)
+
+
+def environment_arguments(config: Config) -> dict[str, Any]:
+    """Keyword arguments of the environment."""
+    world = config.environment
+    return {
+        "protocol": world.protocol,
+        "caption": world.caption,
+        "action_space": world.action_space,
+        "episode_length": world.episode_length,
+    }
+
+
+def make_suggester(config: Config, language: Language) -> GoalSuggester:
+    """Who suggests goals.
+
+    Raises:
+        UserError: for an endpoint that is none, or needs a key that is not there.
+    """
+    goals = config.goals
+    if goals.goal_mode == "oracle":
+        return OracleSuggester()
+    if goals.goal_mode == "novelty":
+        return NoveltySuggester(language.goals)
+    if goals.goal_mode == "none":
+        return NoGoals()
+    url = endpoint(goals.llm_base_url)
+    model = (
+        OpenAIModel(goals.llm_model, url, goals.llm_concurrency, goals.llm_timeout)
+        if url
+        else ScriptedModel()
+    )
+    pairs = (f"{verb} {noun}" for verb in language.verbs for noun in language.nouns)
+    candidates = language.goals
+    if goals.closed_candidates == "all":
+        candidates = tuple(dict.fromkeys((*language.goals, *map(language.canonical, pairs))))
+    verbs = dict.fromkeys((*language.verbs, *(goal for goal in language.goals if goal in _VERBS_ALONE)))
+    return LanguageModelSuggester(model, goals.goal_mode, tuple(verbs), candidates)
+
+
+_VERBS_ALONE = ("sleep", "wake up")  # goals that have no noun
+
+
+def make_exploration(
+    config: Config, suggester: GoalSuggester, phrases: PhraseTable, n_envs: int
+) -> GoalExploration:
+    """Parallel worlds that pay for goals in language."""
+    arguments = environment_arguments(config)
+    worlds = DummyVecEnv([lambda: CrafterTextEnv(**arguments)] * n_envs)
+    language = worlds.get_attr("language")[0]
+    return GoalExploration(
+        worlds,
+        suggester,
+        GoalSimilarity(phrases, config.goals.threshold, language.canonical),
+        phrases,
+        conditioned=config.goals.goal_conditioned,
+        sentence=config.agent.encoder == "sentence",
+        success=config.goals.success,
+        extrinsic_weight=config.goals.extrinsic_weight,
+    )
+
+
+def make_agent(config: Config, worlds: GoalExploration) -> BaseAlgorithm:
+    """The learner, reading through a text encoder."""
+    vectors = config.agent.clause_vectors
+    features = None
+    if vectors != "learned":
+        closed = worlds.phrases.ids(closed_vocabulary(worlds.language))
+        features = PhraseFeatures(worlds.phrases, closed, whiten=vectors == "whitened")
+    policy = {
+        "features_extractor_class": TextEncoder,
+        "features_extractor_kwargs": {"features": features, "hidden": config.agent.hidden},
+        "net_arch": [],
+    }
+    common = {"seed": _generator_seed(config.seed), "device": "cpu", "policy_kwargs": policy}
+    if config.agent.algo == "dqn":
+        return _make_dqn(config, worlds, common)
+    ppo = config.ppo
+    common |= {
+        "learning_rate": ppo.learning_rate,
+        "n_steps": ppo.rollout,
+        "gamma": ppo.gamma,
+        "gae_lambda": ppo.gae_lambda,
+    }
+    if config.agent.algo == "trpo":
+        return TRPO("MlpPolicy", worlds, batch_size=ppo.batch_size, target_kl=ppo.target_kl, **common)
+    return PPO(
+        "MlpPolicy",
+        worlds,
+        batch_size=ppo.batch_size,
+        n_epochs=ppo.epochs,
+        ent_coef=ppo.entropy,
+        clip_range=ppo.clip,
+        **common,
+    )
+
+
+def _make_dqn(config: Config, worlds: GoalExploration, common: dict[str, Any]) -> TextDQN:
+    dqn, n_envs = config.dqn, worlds.num_envs
+    # Collect for a whole number of vector steps, then make up for all frames collected.
+    steps = max(1, -(-dqn.train_every // n_envs))
+    common["policy_kwargs"]["optimizer_kwargs"] = {"fused": True}
+    return TextDQN(
+        TextDQNPolicy,
+        worlds,
+        target=config.agent.target,
+        temperature=dqn.temperature,
+        munchausen_scale=dqn.munchausen_scale,
+        munchausen_clip=dqn.munchausen_clip,
+        learning_rate=dqn.learning_rate,
+        gamma=dqn.gamma,
+        n_steps=dqn.n_steps,
+        batch_size=dqn.batch_size,
+        train_freq=steps,
+        gradient_steps=max(1, steps * n_envs // dqn.train_every),
+        learning_starts=dqn.learning_starts,
+        buffer_size=max(n_envs, min(dqn.buffer_size, config.frames + n_envs)),
+        target_update_interval=dqn.target_every,
+        exploration_initial_eps=1.0,
+        exploration_final_eps=dqn.epsilon_final,
+        exploration_fraction=min(1.0, dqn.epsilon_frames / config.frames),
+        max_grad_norm=dqn.max_grad_norm,
+        **common,
+    )
+
+
+def _generator_seed(seed: int, frames: int = 0) -> int:
+    """A seed far from that of any other run: SB3 gives environment i the algorithm's seed plus i, so
+    that runs with seeds 0 and 1 would play nearly the same worlds."""
+    return int(np.random.SeedSequence([seed, frames]).generate_state(1)[0] % 2**31)
