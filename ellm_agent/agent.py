@@ -193,7 +193,9 @@ class TextDQN(DQN):
         soft = temperature if target == "munchausen" else None
         super().__init__(policy, env, policy_kwargs={**(policy_kwargs or {}), "temperature": soft}, **kwargs)
 
-    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+    def predict(
+        self, observation, state=None, episode_start=None, deterministic=False
+    ) -> tuple[np.ndarray, tuple | None]:
         """As SB3's, but epsilon is tossed for each environment, not once for all of them."""
         actions, state = self.policy.predict(observation, state, episode_start, deterministic)
         if self.target == "munchausen" or deterministic:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import tyro
 
@@ -18,6 +18,7 @@ from ellm_agent import config as configuration
 from ellm_agent.config import PRESETS, Config
 from ellm_agent.errors import UserError
 
+T = TypeVar("T")
 _MAY_CHANGE = ("out", "frames", "threads")  # in a resumed run
 
 
@@ -109,7 +110,7 @@ def _options(arguments: Sequence[str], defaults: Config, description: str) -> Co
     return options.run
 
 
-def parse_options(kind: type, arguments: Sequence[str], description: str):
+def parse_options(kind: type[T], arguments: Sequence[str], description: str) -> tuple[T, list[str]]:
     """tyro's reading of a command line, with its boxed error as one line.
 
     Returns:

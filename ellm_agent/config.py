@@ -46,7 +46,7 @@ class GoalConfig:
     goal_mode: Literal["open", "closed", "oracle", "novelty", "none"] = "open"
     """Who suggests goals. open, closed: a language model, in free text or by yes/no questions; oracle:
     prerequisites; novelty: all goals; none: nobody."""
-    threshold: float = 0.7
+    threshold: float = 0.78
     """T: least cosine similarity of an event and a goal that is paid for, in [-1, 1]. Paper: 0.99, with
     another SentenceBERT. Chosen by measurement: docs/threshold.md."""
     success: Literal["effect", "attempt"] = "effect"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from typing import Any
+from typing import Any, ClassVar
 
 import crafter
 import gymnasium as gym
@@ -91,7 +91,7 @@ class CrafterTextEnv(gym.Env):
         ValueError: for an unknown name or an episode length below 1.
     """
 
-    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 10}
 
     def __init__(
         self,

@@ -22,7 +22,7 @@ PARAPHRASED = 0.1  # share of sensible goals worded freely in an open answer
 MISTAKES = {"poorly_timed": 0.3, "bad": 0.1, "outside": 0.05}  # answers with one such goal each
 MISJUDGED = 0.05  # share of closed questions answered wrongly
 
-# Goal -> names that the caption must contain: seen, then held. From general knowledge of such games.
+# Goal -> words that the caption must contain: seen, held. From general knowledge of such games.
 SENSIBLE = {
     "chop tree": ({"tree"}, set()),
     "chop grass": ({"grass"}, set()),
@@ -45,9 +45,8 @@ SENSIBLE = {
     "make stone sword": ({"crafting table"}, {"wood", "stone"}),
     "make iron pickaxe": ({"crafting table", "furnace"}, {"wood", "coal", "iron"}),
     "make iron sword": ({"crafting table", "furnace"}, {"wood", "coal", "iron"}),
-    "sleep": (set(), set()),
-    "wake up": (set(), set()),
 }
+FELT = {"sleep": "sleepy"}  # goal -> what the caption must say is felt
 PARAPHRASES = {
     "chop tree": ("chop down a tree", "cut down the tree"),
     "chop grass": ("collect sapling", "gather a sapling"),
@@ -68,6 +67,7 @@ OUTSIDE = ("build a house", "look for a village", "tame the cow", "go fishing", 
 
 _SEEN = re.compile(r"You see ([^.]*)\.")
 _HELD = re.compile(r"You have in your inventory ([^.]*)\.")
+_FELT = re.compile(r"You feel ([^.]*)\.")
 
 
 class ScriptedModel:
@@ -91,8 +91,9 @@ class ScriptedModel:
 
 def sensible_goals(caption: str) -> list[str]:
     """Goals that make sense to someone who has read only the caption."""
-    seen, held = _names(_SEEN, caption), _names(_HELD, caption)
-    return [goal for goal, (sees, has) in SENSIBLE.items() if sees <= seen and has <= held]
+    seen, held, felt = (_names(pattern, caption) for pattern in (_SEEN, _HELD, _FELT))
+    goals = [goal for goal, (sees, has) in SENSIBLE.items() if sees <= seen and has <= held]
+    return goals + [goal for goal, feeling in FELT.items() if feeling in felt]
 
 
 def _names(pattern: re.Pattern, caption: str) -> set[str]:
@@ -108,7 +109,7 @@ def _bullets(caption: str, rng: random.Random) -> str:
         for goal in goals
     ]
     pools = {
-        "poorly_timed": sorted(SENSIBLE.keys() - set(sensible)),
+        "poorly_timed": sorted({*SENSIBLE, *FELT} - set(sensible)),
         "bad": MEANINGLESS,
         "outside": OUTSIDE,
     }

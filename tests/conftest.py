@@ -1,0 +1,38 @@
+"""Shared parts of the tests. Nothing here reaches a network or needs a key."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import torch
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_endpoint(monkeypatch):
+    """No test may find a real language model through the environment."""
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def table():
+    """A phrase table whose vectors are chosen by hand: ``table.known["text"] = vector``."""
+    from ellm_agent.phrases import DIMENSIONS, PhraseTable
+
+    known: dict[str, list[float]] = {}
+
+    def encode(texts):
+        vectors = np.zeros((len(texts), DIMENSIONS), np.float32)
+        for row, text in zip(vectors, texts, strict=True):
+            numbers = known.get(text, [0.0])
+            row[: len(numbers)] = numbers
+        return vectors
+
+    phrases = PhraseTable(encode)
+    phrases.known = known
+    return phrases

@@ -1,0 +1,121 @@
+"""The reward, worked out by hand on vectors chosen by hand."""
+
+import pytest
+
+from ellm_agent.goals.quality import QualityBins
+from ellm_agent.phrases import PhraseTable, whitening
+from ellm_agent.records import NO_PAYMENT
+from ellm_agent.rewards import GoalSimilarity
+from envs.knowledge import knowledge
+
+# Unit vectors in the plane: cosines are 0.8, 0.6 and 0.96 by hand.
+VECTORS = {
+    "chop tree": [1.0, 0.0],
+    "cut tree": [0.8, 0.6],
+    "fell tree": [0.96, 0.28],
+    "drink water": [0.0, 1.0],
+}
+
+
+@pytest.fixture
+def reward(table):
+    table.known.update(VECTORS)
+    return GoalSimilarity(table, 0.7)
+
+
+def test_pays_the_largest_cosine_above_the_threshold(reward):
+    paid = reward.pay(["chop tree"], ["cut tree", "fell tree", "drink water"])
+    assert paid.reward == pytest.approx(0.96)
+    assert paid.goals == ("cut tree", "fell tree")
+    assert paid.events == ("chop tree",)
+    assert reward.pay(["chop tree"], ["cut tree"]).reward == pytest.approx(0.8)
+
+
+def test_pays_nothing_at_or_below_the_threshold(table):
+    table.known.update(VECTORS)
+    assert GoalSimilarity(table, 1.0).pay(["chop tree"], ["chop tree"]) == NO_PAYMENT
+    assert GoalSimilarity(table, 0.9).pay(["chop tree"], ["cut tree"]) == NO_PAYMENT
+    assert GoalSimilarity(table, 0.7).pay(["chop tree"], []) == NO_PAYMENT
+    assert GoalSimilarity(table, 0.7).pay([], ["chop tree"]) == NO_PAYMENT
+
+
+def test_several_events_pay_once_and_are_all_achieved(reward):
+    paid = reward.pay(["chop tree", "drink water"], ["cut tree", "drink water"])
+    assert paid.reward == pytest.approx(1.0)
+    assert set(paid.events) == {"chop tree", "drink water"}
+    assert set(paid.goals) == {"cut tree", "drink water"}
+
+
+def test_achieved_goals_and_their_other_wordings_are_filtered(reward):
+    goals = ["chop tree", "cut tree", "drink water"]
+    assert reward.open_goals(goals, ()) == tuple(goals)
+    assert reward.open_goals(goals, ["chop tree"]) == ("drink water",)
+    assert reward.open_goals(goals, ["drink water"]) == ("chop tree", "cut tree")
+    assert reward.open_goals(goals, ["chop tree", "drink water"]) == ()
+
+
+def test_a_new_event_can_satisfy_goals_looked_up_before(reward):
+    assert reward.open_goals(["fell tree"], ["drink water"]) == ("fell tree",)
+    assert reward.open_goals(["fell tree"], ["drink water", "chop tree"]) == ()
+
+
+@pytest.mark.parametrize("threshold", [-1.01, 1.5, float("nan")])
+def test_threshold_is_a_cosine(table, threshold):
+    with pytest.raises(ValueError, match="cosine"):
+        GoalSimilarity(table, threshold)
+
+
+def test_real_sentence_bert_tells_paraphrases_from_near_misses():
+    reward = GoalSimilarity(PhraseTable(), 0.78, knowledge().canonical)
+    assert reward.cosine("chop tree", "chop tree") == pytest.approx(1.0, abs=1e-5)
+    assert reward.satisfies("chop tree", "Chop down a tree!")
+    assert reward.satisfies("eat cow", "attack the cow")  # a synonym, told as one goal
+    assert reward.pay(["eat cow"], ["attack cow", "eat cow"]).reward == pytest.approx(1.0, abs=1e-5)
+    assert reward.open_goals(["attack cow"], ["eat cow"]) == ()
+    assert not reward.satisfies("make wood pickaxe", "make stone pickaxe")
+    for event in knowledge().goals:
+        assert [goal for goal in knowledge().goals if reward.satisfies(event, goal)] == [event]
+
+
+def test_phrases_are_interned_encoded_once_and_saved(tmp_path):
+    calls = []
+
+    def encode(texts):
+        calls.append(list(texts))
+        return [[1.0] * 384 for _ in texts]
+
+    table = PhraseTable(encode)
+    assert table.ids(["a", "b", "a", ""]) == [1, 2, 1, 0]
+    assert table.vectors.shape == (3, 384)
+    assert not table.vectors[0].any()
+    table.id("c")
+    assert table.vectors.shape == (4, 384)
+    assert calls == [["a", "b"], ["c"]]
+    table.save(tmp_path)
+    loaded = PhraseTable.load(tmp_path, encode)
+    assert loaded.ids(["c", "a"]) == [3, 1]
+    assert (loaded.vectors == table.vectors).all()
+    assert len(calls) == 2
+    (tmp_path / "phrases.json").write_text('["", "a"]')
+    with pytest.raises(ValueError, match="2 phrases but 4 vectors"):
+        PhraseTable.load(tmp_path)
+
+
+def test_whitening_gives_unit_covariance():
+    import numpy as np
+
+    vectors = np.random.default_rng(0).normal(size=(500, 6)) @ np.diag([5, 3, 1, 1, 0.5, 0.2]) + 7
+    mean, matrix = whitening(vectors, strength=0.0)
+    white = (vectors - mean) @ matrix
+    assert np.allclose(white.mean(axis=0), 0, atol=1e-5)
+    assert np.allclose(np.cov(white, rowvar=False) * 6, np.eye(6), atol=1e-4)
+
+
+def test_quality_bins():
+    k = knowledge()
+    bins = QualityBins(k.canonical, k.goals, k.verbs, k.nouns)
+    assert bins.bin("Chop the tree", ("chop tree",)) == "good"
+    assert bins.bin("attack cow", ("eat cow",)) == "good"
+    assert bins.bin("chop tree", ("eat cow",)) == "poorly_timed"
+    assert bins.bin("drink tree", ("chop tree",)) == "bad"
+    assert bins.bin("build a house", ("chop tree",)) == "nonsensical"
