@@ -1,0 +1,233 @@
+"""The exploration wrapper, on a world simple enough to follow by hand."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from ellm_agent.agent import TextDQN, TextDQNPolicy, TextEncoder
+from ellm_agent.exploration import GoalExploration, closed_vocabulary
+from ellm_agent.goals import NoGoals, NoveltySuggester, OracleSuggester
+from ellm_agent.phrases import PhraseFeatures
+from ellm_agent.records import Language, Situation
+from ellm_agent.rewards import GoalSimilarity
+
+LANGUAGE = Language(
+    vocabulary=("", *(f"count {i}" for i in range(40))),
+    to_sentence=". ".join,
+    goals=("chop tree", "drink water"),
+    canonical=str.lower,
+    verbs=("chop", "drink"),
+    nouns=("tree", "water"),
+    achievements=("wood", "water"),
+)
+
+
+class Counting(gym.Env):
+    """Counts frames and says so. Frame 2 and 4: chop tree; frame 5: drink water. Ends at frame 7.
+
+    Goals possible: "chop tree" until frame 4; "drink water" from frame 3 on.
+    """
+
+    language = LANGUAGE
+    observation_space = gym.spaces.Box(0, 40, (2,), np.int16)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, truncates=False):
+        self.truncates = truncates
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.frame = 0
+        return self._told(), self._info()
+
+    def step(self, action):
+        self.frame += 1
+        events = {2: ("chop tree",), 4: ("chop tree",), 5: ("drink water",)}.get(self.frame, ())
+        ended = self.frame == 7
+        info = {**self._info(), "events": events, "attempt": "drink tree" if action else None}
+        if ended:
+            info["unlocked"] = ("water", "wood")
+        return self._told(), 0.5, ended and not self.truncates, ended and self.truncates, info
+
+    def _told(self):
+        return np.array([self.frame + 1, 0], np.int16)
+
+    def _info(self):
+        possible = ("chop tree",) if self.frame < 5 else ()
+        possible += ("drink water",) if self.frame >= 3 else ()
+        return {"situation": Situation(f"Frame {self.frame}.", possible), "world_seed": 7}
+
+
+@pytest.fixture
+def explore(table):
+    table.known.update({"chop tree": [1.0], "drink water": [0.0, 1.0], "drink tree": [0.0, 0.0, 1.0]})
+
+    def make(suggester=None, n_envs=1, truncates=False, **options):
+        worlds = DummyVecEnv([lambda: Counting(truncates)] * n_envs)
+        reward = GoalSimilarity(table, 0.5)
+        return GoalExploration(worlds, suggester or OracleSuggester(), reward, table, **options)
+
+    return make
+
+
+def play(worlds, frames, action=0):
+    """Rewards, dones and infos of the first world."""
+    steps = [worlds.step(np.full(worlds.num_envs, action)) for _ in range(frames)]
+    return [float(s[1][0]) for s in steps], [bool(s[2][0]) for s in steps], [s[3][0] for s in steps]
+
+
+def texts(worlds, row):
+    """Field -> phrases of an observation."""
+    return {f: [worlds.phrases.text(i) for i in row[part] if i] for f, part in worlds.fields.items()}
+
+
+def test_goals_are_paid_once_an_episode_and_again_in_the_next(explore):
+    worlds = explore()
+    worlds.reset()
+    rewards, dones, infos = play(worlds, 14)
+    assert rewards == [0, 1, 0, 0, 1, 0, 0] * 2
+    assert dones == ([False] * 6 + [True]) * 2
+    assert infos[6]["finished"].intrinsic_return == 2.0
+    assert infos[6]["finished"].extrinsic_return == 3.5
+    assert infos[6]["finished"].unlocked == ("water", "wood")
+    assert infos[6]["episode"] == {"r": 2.0, "l": 7}
+    assert infos[1]["log"].payment.goals == ("chop tree",)
+    assert infos[2]["log"].goals == ("chop tree",)
+    assert infos[2]["log"].open == ()  # achieved, so it is no longer open
+
+
+def test_only_goals_of_the_state_before_the_action_are_paid(explore):
+    """Goals that are suggested only after the event has happened do not count."""
+
+    class AfterTheFact(OracleSuggester):
+        def suggest(self, situations):
+            return [("drink water",) if s.caption == "Frame 5." else () for s in situations]
+
+    worlds = explore(AfterTheFact())
+    worlds.reset()
+    assert sum(play(worlds, 7)[0]) == 0
+
+    class Before(OracleSuggester):
+        def suggest(self, situations):
+            return [("drink water",) if s.caption == "Frame 4." else () for s in situations]
+
+    worlds = explore(Before())
+    worlds.reset()
+    assert play(worlds, 7)[0] == [0, 0, 0, 0, 1, 0, 0]
+
+
+def test_agent_reads_what_it_has_achieved(explore):
+    worlds = explore()
+    first = worlds.reset()
+    assert texts(worlds, first[0]) == {"scene": ["count 0"], "done": []}
+    worlds.step(np.zeros(1, int))
+    obs, *_ = worlds.step(np.zeros(1, int))
+    assert texts(worlds, obs[0]) == {"scene": ["count 2"], "done": ["achieved: chop tree"]}
+
+
+def test_end_of_an_episode_is_seen_as_it_was(explore):
+    """The terminal observation holds the achievements; the first of the next episode holds none."""
+    worlds = explore()
+    worlds.reset()
+    for _ in range(7):
+        obs, _, _, infos = worlds.step(np.zeros(1, int))
+    last = texts(worlds, infos[0]["terminal_observation"])
+    assert last == {"scene": ["count 7"], "done": ["achieved: chop tree", "achieved: drink water"]}
+    assert texts(worlds, obs[0]) == {"scene": ["count 0"], "done": []}
+    assert worlds.open[0] == ("chop tree",)
+
+
+def test_conditioned_agent_reads_its_open_goals(explore):
+    worlds = explore(conditioned=True)
+    obs = worlds.reset()
+    assert texts(worlds, obs[0])["goals"] == ["goal: chop tree"]
+    for _ in range(4):
+        obs, *_ = worlds.step(np.zeros(1, int))
+    assert texts(worlds, obs[0])["goals"] == ["goal: drink water"]
+
+
+def test_sentences_are_one_phrase_a_field(explore):
+    worlds = explore(sentence=True, conditioned=True)
+    assert worlds.reset().shape == (1, 3)
+    for _ in range(5):
+        obs, *_ = worlds.step(np.zeros(1, int))
+    told = texts(worlds, obs[0])
+    assert told["scene"] == ["count 5"]
+    assert told["done"] == ["achieved: chop tree, drink water"]
+    assert told["goals"] == []
+
+
+def test_attempts_count_only_where_asked(explore):
+    suggester = NoveltySuggester(("drink tree",))
+    worlds = explore(suggester)
+    worlds.reset()
+    assert sum(play(worlds, 7, action=1)[0]) == 0
+    worlds = explore(suggester, success="attempt")
+    worlds.reset()
+    assert play(worlds, 7, action=1)[0] == [1, 0, 0, 0, 0, 0, 0]
+
+
+def test_environment_reward_is_added_by_weight(explore):
+    worlds = explore(NoGoals(), extrinsic_weight=2.0)
+    worlds.reset()
+    assert play(worlds, 3)[0] == [1.0, 1.0, 1.0]
+
+
+def test_quality_is_counted_for_suggested_and_rewarded_goals(explore):
+    worlds = explore(NoveltySuggester(("chop tree", "drink water", "chop water", "fly away")))
+    worlds.reset()
+    play(worlds, 3)
+    # Frames 0 to 3, of which only in the last both real goals are possible.
+    assert dict(worlds.suggested) == {"good": 5, "poorly_timed": 3, "bad": 4, "nonsensical": 4}
+    assert dict(worlds.rewarded) == {"good": 1}
+    metrics = worlds.metrics()
+    assert metrics["goals/suggested_good"] == pytest.approx(5 / 16)
+    assert metrics["goals/rewarded_good"] == 1.0
+    play(worlds, 1)
+    assert worlds.metrics()["goals/suggested_good"] == pytest.approx(2 / 4)  # since the last call
+
+
+def _options(worlds):
+    closed = worlds.phrases.ids(closed_vocabulary(worlds.language))
+    return {
+        "features_extractor_class": TextEncoder,
+        "features_extractor_kwargs": {
+            "features": PhraseFeatures(worlds.phrases, closed, whiten=False),
+            "hidden": 8,
+        },
+        "net_arch": [],
+    }
+
+
+@pytest.mark.parametrize("truncates", [False, True])
+def test_replay_loses_no_frame(explore, truncates):
+    """Every transition of three worlds is in the replay, in order, with its own reward and end."""
+    worlds = explore(n_envs=3, truncates=truncates)
+    agent = TextDQN(
+        TextDQNPolicy, worlds, buffer_size=600, learning_starts=10, batch_size=8, train_freq=1,
+        policy_kwargs=_options(worlds), seed=0,
+    )  # fmt: skip
+    agent.learn(3 * 30)
+    replay = agent.replay_buffer
+    assert replay.pos == 30
+    for step in range(30):
+        for world in range(3):
+            now = texts(worlds, replay.observations[step, world])
+            after = texts(worlds, replay.next_observations[step, world])
+            frame = step % 7
+            assert now["scene"] == [f"count {frame}"]
+            assert after["scene"] == [f"count {frame + 1}"]
+            assert replay.rewards[step, world] == (frame + 1 in (2, 5))
+            assert len(now["done"]) == (frame >= 2) + (frame >= 5)
+            assert len(after["done"]) == (frame >= 1) + (frame >= 4)
+            assert replay.dones[step, world] == (frame == 6)
+            assert replay.timeouts[step, world] == (truncates and frame == 6)
+
+
+def test_any_sb3_algorithm_trains_on_it(explore):
+    worlds = explore(n_envs=2)
+    agent = PPO("MlpPolicy", worlds, n_steps=16, batch_size=16, policy_kwargs=_options(worlds), device="cpu")
+    agent.learn(64)
+    assert agent.num_timesteps == 64
