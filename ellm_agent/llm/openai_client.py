@@ -15,7 +15,7 @@ KEY_VARIABLE = "OPENAI_API_KEY"
 URL_VARIABLE = "OPENAI_BASE_URL"
 DEFAULT_URL = "https://api.openai.com/v1"
 TOP_LOGPROBS = 5  # the paper's
-RETRIES = 4  # with the client's exponential back-off, honouring Retry-After
+RETRIES = 3  # with the client's exponential back-off, honouring Retry-After
 
 
 def endpoint(base_url: str | None) -> str | None:
