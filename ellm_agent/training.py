@@ -184,18 +184,28 @@ def make_exploration(
     )
 
 
-def make_agent(config: Config, worlds: GoalExploration) -> BaseAlgorithm:
-    """The learner, reading through a text encoder."""
-    vectors = config.agent.clause_vectors
+def text_policy(worlds: GoalExploration, hidden: int, vectors: str = "whitened") -> dict[str, Any]:
+    """``policy_kwargs`` with which any SB3 algorithm reads text.
+
+    Args:
+        worlds: gives the phrases.
+        hidden: width of the encoder.
+        vectors: "whitened" or "raw" SentenceBERT vectors, or "learned" ones.
+    """
     features = None
     if vectors != "learned":
         closed = worlds.phrases.ids(closed_vocabulary(worlds.language))
         features = PhraseFeatures(worlds.phrases, closed, whiten=vectors == "whitened")
-    policy = {
+    return {
         "features_extractor_class": TextEncoder,
-        "features_extractor_kwargs": {"features": features, "hidden": config.agent.hidden},
+        "features_extractor_kwargs": {"features": features, "hidden": hidden},
         "net_arch": [],
     }
+
+
+def make_agent(config: Config, worlds: GoalExploration) -> BaseAlgorithm:
+    """The learner, reading through a text encoder."""
+    policy = text_policy(worlds, config.agent.hidden, config.agent.clause_vectors)
     common = {"seed": _generator_seed(config.seed), "device": "cpu", "policy_kwargs": policy}
     if config.agent.algo == "dqn":
         return _make_dqn(config, worlds, common)
