@@ -16,50 +16,47 @@ from torch.nn import functional as F
 
 from ellm_agent.phrases import DIMENSIONS, PhraseFeatures
 
+LEARNED_STD = 0.03  # of learned vectors at the start: what a random projection gives unit vectors
+
 
 class TextEncoder(BaseFeaturesExtractor):
     """Phrase ids -> features.
 
-        x = sum of the vectors of the phrases read
-        features = ReLU(W2 ReLU(LayerNorm(W1 x)))
+        h = sum over the phrases read of (W1 v + u)
+        features = ReLU(W2 ReLU(LayerNorm(h)))
+
+    v is a phrase's frozen SentenceBERT vector, u a learned offset that starts at zero. The frozen part
+    carries what is known of a phrase before it was ever read; the offsets let a rare phrase be learned
+    quickly, because Adam scales the step of each phrase by itself. Either part can be left out.
 
     Args:
         observation_space: ``Box((slots,))`` of phrase ids; 0 is padding.
-        features: the frozen vectors, or None for vectors learned from scratch.
+        features: the frozen vectors, or None: then phrases are told apart by learned vectors alone.
         hidden: width of both layers.
-        capacity: number of ids that learned vectors can tell apart; later ones share one vector.
+        offsets: number of ids with a learned offset of their own (later ones have none); 0: no offsets.
     """
 
     def __init__(
-        self,
-        observation_space: spaces.Box,
-        features: PhraseFeatures | None,
-        hidden: int,
-        capacity: int = 4096,
+        self, observation_space: spaces.Box, features: PhraseFeatures | None, hidden: int, offsets: int = 0
     ):
         super().__init__(observation_space, features_dim=hidden)
         self._features = features
-        self.learned = None
-        if features is None:
-            self.learned = nn.Embedding(capacity, DIMENSIONS, padding_idx=0)
-            nn.init.normal_(self.learned.weight, std=DIMENSIONS**-0.5)  # unit length, as SentenceBERT's
-            nn.init.zeros_(self.learned.weight[0])
-        self.mlp = nn.Sequential(
-            nn.Linear(DIMENSIONS, hidden),
-            nn.LayerNorm(hidden),
-            nn.ReLU(),
-            nn.Linear(hidden, hidden),
-            nn.ReLU(),
-        )
+        self.project = nn.Linear(DIMENSIONS, hidden) if features is not None else None
+        self.offsets = nn.Parameter(torch.zeros(offsets, hidden)) if offsets else None
+        if self.project is None:
+            nn.init.normal_(self.offsets, std=LEARNED_STD)
+        self.mlp = nn.Sequential(nn.LayerNorm(hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         ids = observations.long()  # (batch, slots)
-        if self.learned is not None:
-            ids = ids.clamp(max=self.learned.num_embeddings - 1)
-            vectors = self.learned.weight
-        else:
+        hidden = 0.0
+        if self.project is not None:
             vectors = self._features.tensor  # (phrases, 384)
-        return self.mlp(F.embedding_bag(ids, vectors, mode="sum", padding_idx=0))  # (batch, hidden)
+            hidden = self.project(F.embedding_bag(ids, vectors, mode="sum", padding_idx=0))
+        if self.offsets is not None:
+            known = ids.masked_fill(ids >= len(self.offsets), 0)
+            hidden = hidden + F.embedding_bag(known, self.offsets, mode="sum", padding_idx=0)
+        return self.mlp(hidden)  # (batch, hidden)
 
 
 class DuelingQNetwork(QNetwork):

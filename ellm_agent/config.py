@@ -81,8 +81,9 @@ class AgentConfig:
     encoder: Literal["clauses", "sentence"] = "clauses"
     """How text becomes a vector. clauses: sum of the clauses' SentenceBERT vectors; sentence (paper): the
     vector of the whole caption (a new sentence costs some milliseconds)."""
-    clause_vectors: Literal["whitened", "raw", "learned"] = "whitened"
-    """Vectors read: SentenceBERT's, whitened over the closed vocabulary or raw, or learned from scratch."""
+    clause_vectors: Literal["adapted", "whitened", "raw", "learned"] = "adapted"
+    """Vectors read. raw: SentenceBERT's, frozen; whitened: those, whitened over the closed vocabulary; adapted:
+    those, and a learned offset for each phrase; learned: from scratch. Ablation in docs/results.md."""
     hidden: int = 256
     """Width of the encoder's layers, units. Paper: 512."""
 

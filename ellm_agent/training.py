@@ -54,6 +54,8 @@ from ellm_agent.rewards import GoalSimilarity
 from ellm_agent.runs import Run
 from envs.crafter_text import CrafterTextEnv
 
+SPARE_OFFSETS = 128  # learned offsets for phrases beyond the closed vocabulary
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -184,21 +186,22 @@ def make_exploration(
     )
 
 
-def text_policy(worlds: GoalExploration, hidden: int, vectors: str = "whitened") -> dict[str, Any]:
+def text_policy(worlds: GoalExploration, hidden: int, vectors: str = "adapted") -> dict[str, Any]:
     """``policy_kwargs`` with which any SB3 algorithm reads text.
 
     Args:
         worlds: gives the phrases.
         hidden: width of the encoder.
-        vectors: "whitened" or "raw" SentenceBERT vectors, or "learned" ones.
+        vectors: "adapted", "whitened", "raw" or "learned", see ``config.AgentConfig``.
     """
+    closed = worlds.phrases.ids(closed_vocabulary(worlds.language))
     features = None
     if vectors != "learned":
-        closed = worlds.phrases.ids(closed_vocabulary(worlds.language))
-        features = PhraseFeatures(worlds.phrases, closed, whiten=vectors == "whitened")
+        features = PhraseFeatures(worlds.phrases, closed, whiten=vectors != "raw")
+    offsets = max(closed) + 1 + SPARE_OFFSETS if vectors in ("adapted", "learned") else 0
     return {
         "features_extractor_class": TextEncoder,
-        "features_extractor_kwargs": {"features": features, "hidden": hidden},
+        "features_extractor_kwargs": {"features": features, "hidden": hidden, "offsets": offsets},
         "net_arch": [],
     }
 

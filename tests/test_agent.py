@@ -115,7 +115,7 @@ def features(table):
 def test_encoder_sums_frozen_vectors_and_ignores_padding(features):
     space = gym.spaces.Box(0, 100, (3,), np.int16)
     encoder = TextEncoder(space, features, hidden=4)
-    encoder.mlp = torch.nn.Identity()
+    encoder.mlp = encoder.project = torch.nn.Identity()
     pooled = encoder(torch.tensor([[1.0, 2.0, 0.0], [2.0, 2.0, 1.0], [0.0, 0.0, 0.0]]))
     assert pooled[:, :2].tolist() == [[1, 1], [1, 2], [0, 0]]
     assert list(encoder.parameters()) == []
@@ -125,8 +125,27 @@ def test_encoder_reads_phrases_that_arrive_later(features):
     encoder = TextEncoder(gym.spaces.Box(0, 100, (1,), np.int16), features, hidden=4)
     features.phrases.known["c"] = [0.0, 0.0, 5.0]
     new = features.phrases.id("c")
-    encoder.mlp = torch.nn.Identity()
+    encoder.mlp = encoder.project = torch.nn.Identity()
     assert encoder(torch.tensor([[float(new)]]))[0, :3].tolist() == [0, 0, 5]
+
+
+def test_offsets_start_at_zero_and_belong_to_one_phrase(features):
+    space = gym.spaces.Box(0, 100, (2,), np.int16)
+    encoder = TextEncoder(space, features, hidden=2, offsets=2)  # phrases 0 and 1; 2 has none
+    encoder.mlp = torch.nn.Identity()
+    obs = torch.tensor([[1.0, 2.0], [2.0, 2.0], [1.0, 1.0], [0.0, 0.0]])
+    before = encoder(obs).detach()
+    with torch.no_grad():
+        encoder.offsets += torch.tensor([[9.0, 9.0], [1.0, 2.0]])
+    assert (encoder(obs) - before).tolist() == [[1, 2], [0, 0], [2, 4], [0, 0]]
+
+
+def test_learned_vectors_need_no_frozen_ones(features):
+    space = gym.spaces.Box(0, 100, (1,), np.int16)
+    encoder = TextEncoder(space, None, hidden=2, offsets=3)
+    encoder.mlp = torch.nn.Identity()
+    assert encoder(torch.tensor([[2.0]])).tolist() == [encoder.offsets[2].tolist()]
+    assert encoder(torch.tensor([[0.0]])).tolist() == [[0, 0]]
 
 
 def test_dueling_heads(features):
