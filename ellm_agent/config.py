@@ -37,6 +37,9 @@ class EnvironmentConfig:
     """What the agent reads. paper: names only; spatial: also where, and how much."""
     n_envs: int = 16
     """Parallel worlds."""
+    backend: Literal["compiled", "package"] = "compiled"
+    """What plays the game: compiled rules, or the `crafter` package. They play the same frames; the package is
+    the reference, and far slower."""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ from ellm_agent.phrases import PhraseFeatures, PhraseTable
 from ellm_agent.records import Language
 from ellm_agent.rewards import GoalSimilarity
 from ellm_agent.runs import Run
+from envs.compiled import CompiledCrafter
 from envs.crafter_text import CrafterTextEnv
 
 SPARE_OFFSETS = 128  # learned offsets for phrases beyond the closed vocabulary
@@ -172,7 +173,10 @@ def make_exploration(
 ) -> GoalExploration:
     """Parallel worlds that pay for goals in language."""
     arguments = environment_arguments(config)
-    worlds = DummyVecEnv([lambda: CrafterTextEnv(**arguments)] * n_envs)
+    if config.environment.backend == "compiled":
+        worlds = CompiledCrafter(n_envs, **arguments)
+    else:
+        worlds = DummyVecEnv([lambda: CrafterTextEnv(**arguments)] * n_envs)
     language = worlds.get_attr("language")[0]
     return GoalExploration(
         worlds,

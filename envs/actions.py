@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from crafter import constants
 
 from envs.captions import spoken
 from envs.knowledge import knowledge
-from envs.state import CrafterState
 
 _K = knowledge()
 
@@ -44,14 +44,14 @@ ACTION_SPACES: dict[str, tuple[Action, ...]] = {
 }
 
 
-def faced_noun(state: CrafterState) -> str:
-    """The faced thing, as action nouns name it (a ripe plant is a "plant")."""
-    return "plant" if state.faced == "ripe plant" else state.faced
+def faced_noun(thing: str) -> str:
+    """A faced thing, as action nouns name it (a ripe plant is a "plant")."""
+    return "plant" if thing == "ripe plant" else thing
 
 
-def carried_out(action: Action, state: CrafterState) -> str:
-    """The native action that an action comes to in a state: itself, or "noop" if its noun is not faced."""
-    if action.target is not None and faced_noun(state) != action.target:
+def carried_out(action: Action, faced: str) -> str:
+    """The native action that an action comes to: itself, or "noop" if its noun is not the one faced."""
+    if action.target is not None and faced != action.target:
         return "noop"
     return action.native
 
@@ -66,15 +66,16 @@ _PHRASE_FOR = {
 }
 
 
-def attempted(action: Action, state: CrafterState, events: tuple[str, ...]) -> str | None:
+def attempted(action: Action, faced: str, held: Container[str], events: Sequence[str]) -> str | None:
     """The paper's *attempt* definition of success: the phrase tried, or None.
 
     A phrase counts as tried when its noun is faced, or is in the inventory, or when something really
-    happened (``events``). Moves and noop are no phrases.
+    happened. Moves and noop are no phrases.
 
     Args:
         action: what the agent chose.
-        state: the state it chose in.
+        faced: the noun faced when it chose (``faced_noun``).
+        held: items held when it chose.
         events: what really happened (``captions.describe_transition``).
     """
     if action.name == "sleep":
@@ -82,8 +83,7 @@ def attempted(action: Action, state: CrafterState, events: tuple[str, ...]) -> s
     if action.noun is not None:
         phrase, noun = action.name, action.noun
     elif action.native == "do":
-        noun = faced_noun(state)
-        phrase = _DO_TO.get(noun)
+        phrase, noun = _DO_TO.get(faced), faced
     else:
         phrase = _PHRASE_FOR.get(action.native)
         noun = phrase.split(" ", 1)[1] if phrase else None
@@ -91,5 +91,4 @@ def attempted(action: Action, state: CrafterState, events: tuple[str, ...]) -> s
         return None
     phrase = _K.synonyms.get(phrase, phrase)
     item = "sapling" if noun == "plant" else noun.replace(" ", "_")
-    in_inventory = item in _K.items and state.held(item) > 0
-    return phrase if faced_noun(state) == noun or in_inventory or phrase in events else None
+    return phrase if faced == noun or item in held or phrase in events else None

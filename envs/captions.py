@@ -22,7 +22,7 @@ _NEAR_TO_FAR = sorted(
     (i for i, offset in enumerate(_OFFSETS) if offset != (0, 0)),
     key=lambda i: (abs(_OFFSETS[i][0]) + abs(_OFFSETS[i][1]), i),
 )
-_CELLS = np.array(_NEAR_TO_FAR)
+CELLS = np.array(_NEAR_TO_FAR)
 _SIDES = {"west": (-1, 0), "east": (1, 0), "north": (0, -1), "south": (0, 1)}
 _STUFF = tuple(item for item in _K.items if item not in _K.needs)
 _GROUPS = ("You see", "You are targeting", "You have in your inventory", "You feel")
@@ -58,16 +58,16 @@ def spatial_clauses(state: CrafterState) -> tuple[str, ...]:
     """What the agent reads by default: where the nearest of each thing is, what blocks each side,
     what is faced, how much is held, how each need stands, whether it is dark or the player sleeps.
     """
-    flat = state.view.ravel()[_CELLS]
+    flat = state.view.ravel()[CELLS]
     things, first = np.unique(flat, return_index=True)
     clauses = [
-        _WHERE[thing][cell] for thing, cell in zip(things.tolist(), first.tolist(), strict=True) if thing
+        WHERE[thing][cell] for thing, cell in zip(things.tolist(), first.tolist(), strict=True) if thing
     ]
     for side, (dx, dy) in _SIDES.items():
-        clauses.append(_BESIDE[side][state.view[_LEFT + dx, _UP + dy]])
+        clauses.append(BESIDE[side][state.view[_LEFT + dx, _UP + dy]])
     dx, dy = state.facing
-    clauses.append(_FACING[state.view[_LEFT + dx, _UP + dy]])
-    clauses += [_HELD[i][n] for i, n in enumerate(state.inventory) if n or i < len(_K.needs)]
+    clauses.append(FACING[state.view[_LEFT + dx, _UP + dy]])
+    clauses += [HELD[i][n] for i, n in enumerate(state.inventory) if n or i < len(_K.needs)]
     if state.daylight < _K.dark_below:
         clauses.append("it is dark")
     if state.asleep:
@@ -95,15 +95,15 @@ def _held_clause(item: str, count: int) -> str:
 
 
 # Clause tables, so that captioning a frame is a few dozen look-ups.
-_WHERE = [[f"{thing}: {_place(*_OFFSETS[cell])}" for cell in _NEAR_TO_FAR] for thing in _K.things]
-_BESIDE = {side: [f"{side} of you: {thing}" for thing in _K.things] for side in _SIDES}
-_FACING = [f"you face {thing}" for thing in _K.things]
-_HELD = [[_held_clause(item, n) for n in range(_MOST_HELD + 1)] for item in _K.items]
+WHERE = [[f"{thing}: {_place(*_OFFSETS[cell])}" for cell in _NEAR_TO_FAR] for thing in _K.things]
+BESIDE = {side: [f"{side} of you: {thing}" for thing in _K.things] for side in _SIDES}
+FACING = [f"you face {thing}" for thing in _K.things]
+HELD = [[_held_clause(item, n) for n in range(_MOST_HELD + 1)] for item in _K.items]
 
 
 def _visible_names(state: CrafterState) -> frozenset[str]:
     """Names of all things in view, the player's own cell left out."""
-    present = np.bincount(state.view.ravel()[_CELLS], minlength=len(_K.things)) > 0
+    present = np.bincount(state.view.ravel()[CELLS], minlength=len(_K.things)) > 0
     return frozenset(name for name, there in zip(_K.things[1:], present[1:], strict=True) if there)
 
 
@@ -122,10 +122,10 @@ def paper_vocabulary() -> tuple[str, ...]:
 @functools.cache
 def spatial_vocabulary() -> tuple[str, ...]:
     """Every clause that ``spatial_clauses`` can give."""
-    clauses = [clause for row in _WHERE[1:] for clause in row]
-    clauses += [clause for row in _BESIDE.values() for clause in row]
-    clauses += _FACING
-    clauses += [clause for row in _HELD for clause in row if clause]
+    clauses = [clause for row in WHERE[1:] for clause in row]
+    clauses += [clause for row in BESIDE.values() for clause in row]
+    clauses += FACING
+    clauses += [clause for row in HELD for clause in row if clause]
     clauses += ["it is dark", "you are asleep"]
     return tuple(dict.fromkeys(clauses))
 

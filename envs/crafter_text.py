@@ -12,7 +12,7 @@ from crafter import constants, engine, objects
 
 from ellm_agent.records import Language, Situation
 from envs import captions
-from envs.actions import ACTION_SPACES, attempted, carried_out
+from envs.actions import ACTION_SPACES, attempted, carried_out, faced_noun
 from envs.knowledge import Protocol, knowledge
 from envs.state import CrafterState, read_state
 from envs.worldgen import generate_world
@@ -146,13 +146,14 @@ class CrafterTextEnv(gym.Env):
         if self._state is None:
             raise RuntimeError("step() was called before reset()")
         before, chosen = self._state, self.actions[action]
-        reward, terminated = self._game.step(carried_out(chosen, before))
+        faced = faced_noun(before.faced)
+        reward, terminated = self._game.step(carried_out(chosen, faced))
         self._frames += 1
         self._state = self._game.state()
         truncated = self._frames >= self.episode_length and not terminated
         info = self._info()
         info["events"] = captions.describe_transition(before, self._state)
-        info["attempt"] = attempted(chosen, before, info["events"])
+        info["attempt"] = attempted(chosen, faced, before.held, info["events"])
         if terminated or truncated:
             info["unlocked"] = self.unlocked
         return self._observation(), reward, terminated, truncated, info

@@ -49,9 +49,10 @@ class CrafterState:
         dx, dy = self.facing
         return knowledge().things[self.view[_LEFT + dx, _UP + dy]]
 
-    def held(self, item: str) -> int:
-        """How many of an item (package name) the player holds."""
-        return self.inventory[knowledge().items.index(item)]
+    @property
+    def held(self) -> frozenset[str]:
+        """Items (package names) of which the player holds at least one."""
+        return frozenset(item for item, n in zip(knowledge().items, self.inventory, strict=True) if n)
 
 
 def read_state(world, player) -> CrafterState:

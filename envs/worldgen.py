@@ -29,14 +29,8 @@ def generate_world(world, player) -> None:
         world: the package's ``World``, just reset; its generator moves on as the package's would.
         player: the package's ``Player``, already in it.
     """
-    perm, gradients = _init(int(world.random.randint(0, 2**31 - 1)))
-    before = world.random.get_state()
-    uniforms = world.random.random_sample(_DRAWS_PER_CELL * world.area[0] * world.area[1])
     x, y = int(player.pos[0]), int(player.pos[1])
-    creatures = np.zeros(world.area, np.uint8)
-    used = _generate(perm, gradients, uniforms, x, y, world._mat_map, creatures)
-    world.random.set_state(before)
-    world.random.random_sample(used)
+    creatures = generate_map(world.random, x, y, world._mat_map)
     for cell in np.argwhere(creatures):
         kind = creatures[cell[0], cell[1]]
         if kind == COW:
@@ -44,6 +38,30 @@ def generate_world(world, player) -> None:
         else:
             cls = objects.Zombie if kind == ZOMBIE else objects.Skeleton
             world.add(cls(world, cell, player))
+
+
+def generate_map(
+    random: np.random.RandomState, player_x: int, player_y: int, materials: np.ndarray
+) -> np.ndarray:
+    """Fills a map and says where creatures live.
+
+    Args:
+        random: the world's generator; moves on as the package's would.
+        player_x: cell of the player.
+        player_y: cell of the player.
+        materials: ``(width, height)`` uint8, filled in place with the package's material ids.
+
+    Returns:
+        ``(width, height)`` uint8: NOTHING, COW, ZOMBIE or SKELETON. They are to be added by columns.
+    """
+    perm, gradients = _init(int(random.randint(0, 2**31 - 1)))
+    before = random.get_state()
+    uniforms = random.random_sample(_DRAWS_PER_CELL * materials.size)
+    creatures = np.zeros(materials.shape, np.uint8)
+    used = _generate(perm, gradients, uniforms, player_x, player_y, materials, creatures)
+    random.set_state(before)
+    random.random_sample(used)
+    return creatures
 
 
 @njit(cache=True)

@@ -13,7 +13,7 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import envs  # noqa: F401  (registers)
-from envs.actions import ACTION_SPACES, attempted, carried_out
+from envs.actions import ACTION_SPACES, attempted, carried_out, faced_noun
 from envs.crafter_text import CrafterTextEnv, _Player, _World
 from envs.knowledge import knowledge
 from envs.worldgen import generate_world
@@ -236,20 +236,20 @@ def test_reward_without_health():
 )
 def test_attempt_definition_with_native_actions(action, state, phrase):
     chosen = next(a for a in ACTION_SPACES["native"] if a.name == action)
-    assert attempted(chosen, state, ()) == phrase
+    assert attempted(chosen, faced_noun(state.faced), state.held, ()) == phrase
 
 
 def test_what_happened_is_always_an_attempt():
     make = next(a for a in ACTION_SPACES["native"] if a.name == "make wood pickaxe")
-    assert attempted(make, make_state(), ("make wood pickaxe",)) == "make wood pickaxe"
+    assert attempted(make, "grass", (), ("make wood pickaxe",)) == "make wood pickaxe"
 
 
 def test_verb_noun_actions_need_their_noun():
     chop = next(a for a in ACTION_SPACES["verb-noun"] if a.name == "chop tree")
     eat = next(a for a in ACTION_SPACES["verb-noun"] if a.name == "eat plant")
-    assert carried_out(chop, make_state(things={(0, 1): "tree"})) == "do"
-    assert carried_out(chop, make_state(things={(0, 1): "stone"})) == "noop"
-    assert carried_out(eat, make_state(things={(0, 1): "ripe plant"})) == "do"
+    assert carried_out(chop, "tree") == "do"
+    assert carried_out(chop, "stone") == "noop"
+    assert carried_out(eat, faced_noun("ripe plant")) == "do"
 
 
 def test_captions_fit_and_pictures_are_drawn_only_on_demand(monkeypatch):

@@ -1,0 +1,224 @@
+"""The compiled worlds against the package's, in lockstep: every field, every frame."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from crafter import constants, objects
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from envs import compiled_rules as rules
+from envs.compiled import CompiledCrafter
+from envs.crafter_text import CrafterTextEnv
+
+KINDS = {
+    objects.Player: rules.PLAYER,
+    objects.Cow: rules.COW,
+    objects.Zombie: rules.ZOMBIE,
+    objects.Skeleton: rules.SKELETON,
+    objects.Arrow: rules.ARROW,
+    objects.Plant: rules.PLANT,
+}
+TIMERS = {objects.Zombie: "cooldown", objects.Skeleton: "reload", objects.Plant: "grown"}
+
+
+def assert_same_world(game, w):
+    """Every field of the package's game equals that of a compiled world."""
+    world, player = game._world, game._player
+    assert (world._mat_map == w["material"]).all()
+    assert tuple(player.inventory.values()) == tuple(w["inventory"])
+    assert tuple(player.achievements.values()) == tuple(w["counts"])
+    assert (player.sleeping, *player.facing) == (w["sleeping"], *w["facing"])
+    for name in ("hunger", "thirst", "fatigue", "recover", "last_health"):
+        assert getattr(player, f"_{name}") == w[name], name
+    assert game._step == w["step"]
+    assert [_key(chunk) for chunk in world._chunks] == w["chunk_order"][: w["chunks"]].tolist()
+
+    alive = [k for k in range(w["objects"]) if not w["removed"][k]]
+    ours = [tuple(int(w[name][k]) for name in ("kind", "x", "y", "health", "timer")) for k in alive]
+    assert ours == [_told(obj) for obj in world.objects]
+    arrows = [k for k in alive if w["kind"][k] == rules.ARROW]
+    theirs = [obj for obj in world.objects if isinstance(obj, objects.Arrow)]
+    assert [(w["dx"][k], w["dy"][k]) for k in arrows] == [tuple(obj.facing) for obj in theirs]
+    occupied = {(int(w["x"][k]), int(w["y"][k])): k + 1 for k in alive}
+    assert {
+        tuple(cell): w["occupant"][tuple(cell)] for cell in np.argwhere(w["occupant"]).tolist()
+    } == occupied
+
+    _, key, position, *_ = world.random.get_state()
+    assert position == w["mt_position"]
+    assert (key == w["mt"]).all()
+
+
+def _key(chunk):
+    x, _, y, _ = chunk
+    return x // rules.CHUNK * rules.CHUNKS + y // rules.CHUNK
+
+
+def _told(obj):
+    kind = next(number for cls, number in KINDS.items() if isinstance(obj, cls))
+    timer = next((getattr(obj, name) for cls, name in TIMERS.items() if isinstance(obj, cls)), 0)
+    health = 0 if isinstance(obj, objects.Player) else obj.health
+    return kind, int(obj.pos[0]), int(obj.pos[1]), health, timer
+
+
+def _jit():
+    from numba import njit
+
+    @njit
+    def uniform(worlds):
+        return rules.uniform(worlds[0])
+
+    @njit
+    def randint(worlds, n):
+        return rules.randint(worlds[0], n)
+
+    @njit
+    def compact(worlds):
+        rules.compact(worlds[0])
+
+    return {"uniform": uniform, "randint": randint, "compact": compact}
+
+
+_JITTED = _jit()
+
+
+def endow(game, w, items):
+    """Gives both players the same things."""
+    for item, n in items.items():
+        game._player.inventory[item] = n
+        w["inventory"][rules.ITEMS.index(item)] = n
+    game._last_health = game._player.health  # the gift is no reward
+
+
+RICH = dict.fromkeys(["wood", "stone", "coal", "iron", "sapling", "wood_pickaxe", "iron_pickaxe"], 9)
+POLICIES = ("random", "persistent", "rich", "immortal", "sleepy")
+
+
+def choose(policy, rng, last, actions):
+    """An action of a policy: the policies differ in what of the game they reach."""
+    n = len(actions)
+    if policy == "camper":
+        return int(rng.choice([i for i, action in enumerate(actions) if "move" not in action.native]))
+    if policy == "random" or (policy == "immortal" and rng.random() < 0.5):
+        return int(rng.integers(n))
+    if policy == "sleepy" and rng.random() < 0.7:
+        return next(i for i, action in enumerate(actions) if action.native == "sleep")
+    if rng.random() < 0.3:  # otherwise goes on as before: walks far, and acts on what it meets
+        useful = [i for i, action in enumerate(actions) if action.native != "noop"]
+        return int(rng.choice(useful))
+    return last
+
+
+def lockstep(protocol, policy, seed, frames):
+    """Plays one episode in both, comparing all fields at each frame; returns the frames played."""
+    theirs = CrafterTextEnv(protocol)
+    ours = CompiledCrafter(1, protocol=protocol)
+    ours.set_options({"world_seed": seed})
+    obs, info = theirs.reset(options={"world_seed": seed})
+    assert (ours.reset()[0] == obs).all()
+    assert ours.reset_infos[0] == info
+    rng, action = np.random.default_rng(seed), 0
+    for frame in range(frames):
+        w = ours._worlds[0]
+        assert_same_world(theirs._game, w)
+        if policy == "rich" and frame == 0:
+            endow(theirs._game, w, RICH)
+        if policy == "camper" and frame % 40 == 0:
+            _JITTED["compact"](ours._worlds)
+        if policy in ("immortal", "sleepy", "camper"):
+            endow(theirs._game, w, {"health": 9, **({"energy": 3} if frame % 150 == 0 else {})})
+        action = choose(policy, rng, action, theirs.actions)
+        if theirs._frames + 1 >= theirs.episode_length:
+            return frame
+        obs, reward, terminated, _, info = theirs.step(action)
+        our_obs, our_rewards, our_dones, our_infos = ours.step(np.array([action]))
+        assert np.float32(reward) == our_rewards[0]
+        assert terminated == our_dones[0]
+        last = our_infos[0].pop("terminal_observation") if terminated else our_obs[0]
+        assert (obs == last).all()
+        assert our_infos[0].pop("TimeLimit.truncated") is False
+        assert our_infos[0] == info
+        if terminated:
+            return frame + 1
+    return frames
+
+
+@pytest.mark.parametrize("protocol", ["crafter", "ellm"])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_lockstep_with_the_package(protocol, policy):
+    frames = [lockstep(protocol, policy, seed, frames=350) for seed in range(2)]
+    assert sum(frames) > 100
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"protocol": "crafter", "episode_length": 60},
+        {"protocol": "ellm", "caption": "paper"},
+        {"protocol": "crafter", "action_space": "verb-noun"},
+    ],
+)
+def test_vectorised_worlds_equal_the_packages(arguments):
+    """Over episode ends, with seeds drawn by the environments themselves."""
+    theirs = DummyVecEnv([lambda: CrafterTextEnv(**arguments)] * 3)
+    ours = CompiledCrafter(3, **arguments)
+    for worlds in (theirs, ours):
+        worlds.seed(11)
+    assert (theirs.reset() == ours.reset()).all()
+    rng = np.random.default_rng(0)
+    ended = 0
+    for _ in range(450):
+        actions = rng.integers(theirs.action_space.n, size=3)
+        expected, got = theirs.step(actions), ours.step(actions)
+        for a, b in zip(expected[:3], got[:3], strict=True):
+            assert (a == b).all()
+            assert a.dtype == b.dtype
+        for a, b, done in zip(expected[3], got[3], expected[2], strict=True):
+            ended += done
+            if done:
+                assert (a.pop("terminal_observation") == b.pop("terminal_observation")).all()
+            assert a == b
+        assert theirs.reset_infos == ours.reset_infos
+    assert ended >= 3
+
+
+def test_generator_equals_numpys():
+    ours = CompiledCrafter(1)
+    w = ours._worlds[0]
+    reference = np.random.RandomState(123)
+    _, key, position, *_ = reference.get_state()
+    w["mt"][:] = key
+    ours._worlds["mt_position"][0] = position
+    for n in [1, 2, 4, 7, 100, 144] * 200:
+        assert _uniform(ours._worlds) == reference.uniform()
+        assert _randint(ours._worlds, n) == reference.randint(0, n)
+
+
+def _uniform(worlds):
+    return _JITTED["uniform"](worlds)
+
+
+def _randint(worlds, n):
+    return _JITTED["randint"](worlds, n)
+
+
+def test_daylight_equals_the_packages():
+    game = CrafterTextEnv()._game
+    game.start(0)
+    for step in [0, 1, 29, 300, 301, 4567, 9999, 10_001, 25_000]:
+        game._step = step
+        game._update_time()
+        assert rules.daylight(step) == pytest.approx(game._world.daylight, abs=1e-15)
+
+
+def test_objects_survive_compaction():
+    """Object slots are given back in long episodes; the world stays the same."""
+    assert lockstep("crafter", "camper", seed=5, frames=1500) > 1000
+
+
+def test_rules_come_from_the_packages_data():
+    tree = rules.MATERIALS.index("tree")
+    assert rules.COLLECT[tree, 1] == rules.ITEMS.index("wood")
+    action = constants.actions.index("make_iron_pickaxe")
+    assert rules.MAKE[action, 3 + rules.ITEMS.index("iron")] == constants.make["iron_pickaxe"]["uses"]["iron"]
