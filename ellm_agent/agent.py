@@ -14,7 +14,7 @@ from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 from torch.nn import functional as F
 
-from ellm_agent.phrases import DIMENSIONS, PhraseFeatures
+from ellm_agent.phrases import DIMENSIONS, PADDING, PhraseFeatures
 
 LEARNED_STD = 0.03  # of learned vectors at the start: what a random projection gives unit vectors
 
@@ -51,12 +51,18 @@ class TextEncoder(BaseFeaturesExtractor):
         ids = observations.long()  # (batch, slots)
         hidden = 0.0
         if self.project is not None:
-            vectors = self._features.tensor  # (phrases, 384)
-            hidden = self.project(F.embedding_bag(ids, vectors, mode="sum", padding_idx=0))
+            hidden = self.project(_sum_of(self._features.tensor, ids))  # vectors: (phrases, 384)
         if self.offsets is not None:
-            known = ids.masked_fill(ids >= len(self.offsets), 0)
-            hidden = hidden + F.embedding_bag(known, self.offsets, mode="sum", padding_idx=0)
+            known = ids.masked_fill(ids >= len(self.offsets), PADDING)
+            hidden = hidden + _sum_of(self.offsets, known)
         return self.mlp(hidden)  # (batch, hidden)
+
+
+def _sum_of(vectors: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    """Sum of the vectors of each row's ids, ``(batch, d)``; padding is skipped, not added as zeros."""
+    present = ids != PADDING  # (batch, slots)
+    counts = present.sum(dim=1)
+    return F.embedding_bag(ids[present], vectors, counts.cumsum(0) - counts, mode="sum")
 
 
 class DuelingQNetwork(QNetwork):
