@@ -15,6 +15,7 @@ from ellm_agent.evaluation import Recording
 from ellm_agent.exploration import shares
 from ellm_agent.runs import Run
 from ellm_agent.training import Trained, environment_arguments, make_suggester, train
+from envs.compiled import is_compiled
 from envs.crafter_text import CrafterTextEnv
 
 
@@ -40,6 +41,8 @@ def run_experiment(config: Config, resume: Path | None = None) -> Run:
     console.print(f"goals: {suggester.description}", markup=False)
     console.print(f"agent: {_agent(config)}", markup=False)
     console.print(f"run:   {run.folder}", markup=False)
+    if config.environment.backend == "compiled" and not is_compiled():
+        console.print("compiling the game's rules, once; this takes about half a minute")
     sys.stdout.flush()
 
     trained = train(run, suggester, resume=resume is not None)

@@ -40,6 +40,22 @@ def sentence_bert(texts: Sequence[str]) -> np.ndarray:
     ).astype(np.float32)
 
 
+class Growing:
+    """Rows of vectors that can be added to without copying all that is there each time."""
+
+    def __init__(self):
+        self._storage = np.zeros((0, DIMENSIONS), np.float32)
+        self.rows = self._storage  # (n, 384), the rows so far
+
+    def extend(self, new: np.ndarray) -> None:
+        """Adds rows."""
+        used, needed = len(self.rows), len(self.rows) + len(new)
+        if needed > len(self._storage):
+            self._storage = np.resize(self._storage, (max(needed, 2 * len(self._storage)), DIMENSIONS))
+        self._storage[used:needed] = new
+        self.rows = self._storage[:needed]
+
+
 class PhraseTable:
     """Gives each distinct phrase an id (in order of arrival) and its unit vector.
 
@@ -53,7 +69,8 @@ class PhraseTable:
         self._encode = encode
         self._texts: list[str] = [""]
         self._ids: dict[str, int] = {"": PADDING}
-        self._vectors = np.zeros((1, DIMENSIONS), np.float32)  # of the first len(_vectors) phrases
+        self._vectors = Growing()
+        self._vectors.extend(np.zeros((1, DIMENSIONS), np.float32))
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -77,10 +94,10 @@ class PhraseTable:
     @property
     def vectors(self) -> np.ndarray:
         """Unit vectors of all phrases, ``(len(self), 384)`` float32; encodes the new ones first."""
-        missing = self._texts[len(self._vectors) :]
+        missing = self._texts[len(self._vectors.rows) :]
         if missing:
-            self._vectors = np.concatenate([self._vectors, self._encode(missing)])
-        return self._vectors
+            self._vectors.extend(self._encode(missing))
+        return self._vectors.rows
 
     def cosine(self, a: str, b: str) -> float:
         """Cosine similarity of two phrases."""
@@ -106,7 +123,8 @@ class PhraseTable:
         if len(texts) != len(vectors) or texts[:1] != [""]:
             raise ValueError(f"{folder}: {len(texts)} phrases but {len(vectors)} vectors")
         table.ids(texts)
-        table._vectors = vectors
+        table._vectors = Growing()
+        table._vectors.extend(vectors)
         return table
 
 
@@ -150,7 +168,9 @@ class PhraseFeatures:
         closed = phrases.vectors[list(vocabulary)]
         mean, matrix = np.zeros(DIMENSIONS, np.float32), np.eye(DIMENSIONS, dtype=np.float32)
         self._transform = whitening(closed) if whiten else (mean, matrix)
-        self._tensor = torch.zeros(1, DIMENSIONS)  # padding stays zero
+        self._rows = Growing()
+        self._rows.extend(np.zeros((1, DIMENSIONS), np.float32))  # padding stays zero
+        self._tensor = torch.from_numpy(self._rows.rows)
 
     @property
     def tensor(self) -> torch.Tensor:
@@ -158,6 +178,6 @@ class PhraseFeatures:
         known = len(self._tensor)
         if known < len(self.phrases):
             mean, matrix = self._transform
-            new = (self.phrases.vectors[known:] - mean) @ matrix
-            self._tensor = torch.cat([self._tensor, torch.from_numpy(new)])
+            self._rows.extend((self.phrases.vectors[known:] - mean) @ matrix)
+            self._tensor = torch.from_numpy(self._rows.rows)  # shares the memory
         return self._tensor

@@ -7,6 +7,7 @@ is looked up only where somebody reads it, and each distinct situation is put in
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -337,6 +338,11 @@ def play(
         moment.reward[i] = reward + 1.0 if unlocked else reward
         moment.dead[i] = w.inventory[HEALTH] <= 0
         _look(w, i, tables, goals, dark_below, feels_below, moment)
+
+
+def is_compiled() -> bool:
+    """Whether Numba's cache holds the compiled code; the first compilation takes about half a minute."""
+    return any(Path(__file__).parent.glob("__pycache__/compiled.play-*.nbi"))
 
 
 # --- SB3's interface --------------------------------------------------------------------------------------------
