@@ -12,7 +12,8 @@ import math
 import numpy as np
 from crafter import constants, objects
 from numba import njit
-from opensimplex.internals import _init, _noise3
+from opensimplex.constants import GRADIENTS3
+from opensimplex.internals import _noise3
 
 _ID = {name: i for i, name in enumerate([None, *constants.materials])}
 WATER, GRASS, STONE, PATH = _ID["water"], _ID["grass"], _ID["stone"], _ID["path"]
@@ -54,7 +55,7 @@ def generate_map(
     Returns:
         ``(width, height)`` uint8: NOTHING, COW, ZOMBIE or SKELETON. They are to be added by columns.
     """
-    perm, gradients = _init(int(random.randint(0, 2**31 - 1)))
+    perm, gradients = _permutation(random.randint(0, 2**31 - 1))
     before = random.get_state()
     uniforms = random.random_sample(_DRAWS_PER_CELL * materials.size)
     creatures = np.zeros(materials.shape, np.uint8)
@@ -62,6 +63,23 @@ def generate_map(
     random.set_state(before)
     random.random_sample(used)
     return creatures
+
+
+@njit(cache=True)
+def _permutation(seed):
+    """``opensimplex.internals._init``: a shuffle by a 64-bit congruential generator that overflows."""
+    permutation, gradients = np.zeros(256, np.int64), np.zeros(256, np.int64)
+    source = np.arange(256)
+    state = np.int64(seed)
+    for _ in range(3):
+        state = state * np.int64(6364136223846793005) + np.int64(1442695040888963407)
+    for i in range(255, -1, -1):
+        state = state * np.int64(6364136223846793005) + np.int64(1442695040888963407)
+        r = (state + 31) % (i + 1)
+        permutation[i] = source[r]
+        gradients[i] = permutation[i] % (len(GRADIENTS3) // 3) * 3
+        source[r] = source[i]
+    return permutation, gradients
 
 
 @njit(cache=True)
