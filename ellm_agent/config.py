@@ -129,13 +129,13 @@ class DQNConfig:
 class OnPolicyConfig:
     """Options of --algo ppo and --algo trpo."""
 
-    learning_rate: float = 3e-4
+    learning_rate: float = 5e-4
     """Adam step size (TRPO: of the value function)."""
     gamma: float = 0.95
     """Discount per frame."""
     gae_lambda: float = 0.65
     """Lambda of generalised advantage estimation."""
-    rollout: int = 256
+    rollout: int = 64
     """Frames of each world between updates."""
     batch_size: int = 512
     """Transitions in a minibatch (PPO)."""

@@ -1,13 +1,17 @@
 """Turns the raw runs under ``results/learning/`` into the table and the figure of ``docs/results.md``.
 
 A run is ``results/learning/<method>/seed<n>/`` with its ``config.yaml`` and ``episodes.jsonl.gz``; nothing else is read.
+``--add RUN --method NAME`` puts a finished run there.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
+import shutil
+import sys
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -15,7 +19,10 @@ import numpy as np
 from scipy import stats
 
 from ellm_agent.callbacks import RECENT
+from ellm_agent.cli import one_line_errors, parse_options, unknown_option
+from ellm_agent.errors import UserError
 from ellm_agent.evaluation import SuccessRates
+from ellm_agent.runs import Run
 from envs.knowledge import knowledge
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -124,8 +131,31 @@ def score_curve(episodes: list[dict], grid: np.ndarray) -> np.ndarray:
     return np.array(values)
 
 
-def main() -> None:
+def add(run: Run, method: str) -> None:
+    """Keeps what of a finished run the results need."""
+    target = RUNS / method / f"seed{run.config.seed}"
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("config.yaml", "summary.json"):
+        shutil.copy(run.folder / name, target / name)
+    # Without a name and a time inside, equal runs give equal files.
+    with (target / "episodes.jsonl.gz").open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
+        file.write((run.folder / "episodes.jsonl").read_bytes())
+
+
+@dataclass(frozen=True)
+class Options:
+    add: Path | None = None
+    """A finished run to add first."""
+    method: str = ""
+    """The method it belongs to: the name of a row in the table."""
+
+
+def main(options: Options) -> None:
     """Prints the table and draws the figure."""
+    if options.add:
+        if not options.method:
+            raise UserError("--add needs --method, the name of a row in the table")
+        add(Run.open(options.add), options.method)
     runs: dict[str, list[list[dict]]] = defaultdict(list)
     for folder in sorted(RUNS.glob("*/seed*")):
         runs[folder.parent.name].append(read_episodes(folder))
@@ -134,4 +164,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with one_line_errors():
+        chosen, unknown = parse_options(Options, sys.argv[1:], __doc__)
+        if unknown:
+            raise unknown_option(unknown, ["add", "method", "help"])
+        main(chosen)
