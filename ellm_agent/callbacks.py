@@ -16,6 +16,7 @@ from stable_baselines3.common.logger import KVWriter
 from ellm_agent import checkpoints
 from ellm_agent.evaluation import Recording, SuccessRates, record_episodes, summarise
 from ellm_agent.exploration import GoalExploration
+from ellm_agent.records import Episode
 from ellm_agent.runs import Run
 
 RECENT = 100  # training episodes in a moving average
@@ -36,7 +37,7 @@ class MetricsWriter(KVWriter):
 
 
 class Every:
-    """True once in each ``interval`` frames, and when told that it is the end."""
+    """True once in each ``interval`` frames."""
 
     def __init__(self, interval: int, start: int = 0):
         self._interval, self._next = interval, start + interval
@@ -52,21 +53,26 @@ class EpisodeLog(BaseCallback):
     """Appends finished training episodes to ``episodes.jsonl`` and keeps the score.
 
     Args:
-        run: the run.
-        rates: success rates over all training episodes, those before a resume included.
+        run: the run; episodes that it holds already, from before a resume, are counted.
+        rates: success rates over all training episodes.
     """
 
     def __init__(self, run: Run, rates: SuccessRates):
         super().__init__()
         self._run, self.rates = run, rates
-        self.recent: deque = deque(maxlen=RECENT)
+        self.recent: deque[Episode] = deque(maxlen=RECENT)
+        for row in run.read("episodes"):
+            self._count(Episode(**{k: v for k, v in row.items() if k != "frames"}))
+
+    def _count(self, episode: Episode) -> None:
+        self.rates.add(episode.unlocked)
+        self.recent.append(episode)
 
     def _on_step(self) -> bool:
         for info in self.locals["infos"]:
             if "finished" in info:
                 episode = info["finished"]
-                self.rates.add(episode.unlocked)
-                self.recent.append(episode)
+                self._count(episode)
                 self._run.append("episodes", {"frames": self.num_timesteps, **vars(episode)})
         return True
 
@@ -154,7 +160,8 @@ class Evaluation(BaseCallback):
 
     def _on_training_start(self) -> None:
         self._every = Every(self._interval, self.num_timesteps)
-        self._last = None
+        rows = self._run.read("evaluations")
+        self._last = rows[-1]["frames"] if rows else None
 
     def _on_step(self) -> bool:
         if self._every.due(self.num_timesteps):
@@ -162,16 +169,17 @@ class Evaluation(BaseCallback):
         return True
 
     def _on_training_end(self) -> None:
-        if self._last != self.num_timesteps:
+        if self._last != self.num_timesteps or not self.recordings:
             self._evaluate()
 
     def _evaluate(self) -> None:
-        self._last = self.num_timesteps
         self.recordings = record_episodes(
             self.model, self._exploration, self._exploration.num_envs, self._environment
         )
         results = summarise(self.recordings, self._exploration.language.achievements)
-        self._run.append("evaluations", {"frames": self.num_timesteps, **results})
+        if self._last != self.num_timesteps:  # a finished run that is resumed has been here before
+            self._run.append("evaluations", {"frames": self.num_timesteps, **results})
+        self._last = self.num_timesteps
         for name, value in results.items():
             self.logger.record(f"eval/{name}", value)
 
@@ -206,23 +214,20 @@ class Checkpoints(BaseCallback):
 
     def _save(self) -> None:
         self._saved = self.num_timesteps
-        counters = {
-            "seconds": self._metrics.seconds,
-            "suggested": dict(self._exploration.suggested),
-            "rewarded": dict(self._exploration.rewarded),
-        }
+        counters = {"seconds": self._metrics.seconds, "exploration": self._exploration.state()}
         checkpoints.save(self._run.checkpoints, self.model, self._exploration.phrases, counters)
 
 
 class FrameBudget(BaseCallback):
-    """Ends training at the budget, also where an algorithm would finish its rollout first."""
+    """Ends training at the budget, also in the middle of a rollout (which is then not learned from)."""
 
     def __init__(self, frames: int):
         super().__init__()
         self._frames = frames
 
     def _on_step(self) -> bool:
-        return self.num_timesteps < self._frames
+        collected = self.locals.get("n_steps", -1) + 1  # of an on-policy rollout
+        return self.num_timesteps < self._frames or collected == self.locals.get("n_rollout_steps")
 
 
 class ProgressLine(BaseCallback):
@@ -267,8 +272,9 @@ class ProgressLine(BaseCallback):
             print(f"{frames}  {self._state()}  {left:,.0f} s left", file=sys.stderr, flush=True)
         return True
 
-    def _on_training_end(self) -> None:
-        if self._bar:
+    def close(self) -> None:
+        """Gives the terminal back."""
+        if self._bar and hasattr(self, "_progress"):
             self._progress.update(self._task, completed=self.num_timesteps, state=self._state())
             self._progress.stop()
 

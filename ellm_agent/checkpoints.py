@@ -6,13 +6,18 @@ resume, and random generators start anew from the seed and the frame count.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import ReplayBuffer
 
 from ellm_agent.errors import UserError
 from ellm_agent.phrases import PhraseTable
@@ -56,21 +61,28 @@ def save(folder: Path, agent: BaseAlgorithm, phrases: PhraseTable, counters: dic
             shutil.rmtree(old, ignore_errors=True)
 
 
-def latest(folder: Path) -> Path:
-    """The newest complete checkpoint.
-
-    Raises:
-        UserError: if there is none.
-    """
+def latest(folder: Path) -> Path | None:
+    """The newest complete checkpoint, or None."""
     found = sorted(path for path in folder.glob("[0-9]*") if (path / "state.json").is_file())
-    if not found:
-        raise UserError(f"{folder.parent} holds no checkpoint to go on from")
-    return found[-1]
+    return found[-1] if found else None
+
+
+@contextlib.contextmanager
+def _readable(checkpoint: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, SafetensorError, UnpicklingError) as error:
+        raise UserError(f"the checkpoint {checkpoint} is damaged or incomplete") from error
 
 
 def load_phrases(checkpoint: Path) -> PhraseTable:
-    """The phrase table of a checkpoint (needed before its agent can be built)."""
-    return PhraseTable.load(checkpoint)
+    """The phrase table of a checkpoint (needed before its agent can be built).
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    with _readable(checkpoint):
+        return PhraseTable.load(checkpoint)
 
 
 def load(checkpoint: Path, agent: BaseAlgorithm, replay: bool = True) -> dict:
@@ -82,8 +94,13 @@ def load(checkpoint: Path, agent: BaseAlgorithm, replay: bool = True) -> dict:
         replay: whether the replay buffer is wanted (it is not, to look at the agent only).
 
     Raises:
-        UserError: if the checkpoint is of another format.
+        UserError: if the checkpoint is damaged, or of another format.
     """
+    with _readable(checkpoint):
+        return _load(checkpoint, agent, replay)
+
+
+def _load(checkpoint: Path, agent: BaseAlgorithm, replay: bool) -> dict:
     state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
     if state.get("format") != FORMAT:
         raise UserError(f"{checkpoint} has format {state.get('format')}; this version reads {FORMAT}")
@@ -91,9 +108,20 @@ def load(checkpoint: Path, agent: BaseAlgorithm, replay: bool = True) -> dict:
     agent.num_timesteps, agent._n_updates = state["frames"], state["updates"]
     if replay and "replay" in state:
         agent._n_calls = state["calls"]
-        buffer = agent.replay_buffer
-        with np.load(checkpoint / "replay.npz", allow_pickle=False) as arrays:
-            for name in _REPLAY:
-                getattr(buffer, name)[: len(arrays[name])] = arrays[name]
-        buffer.pos, buffer.full = state["replay"]["position"], state["replay"]["full"]
+        _fill(agent.replay_buffer, checkpoint / "replay.npz", **state["replay"])
     return state
+
+
+def _fill(buffer: ReplayBuffer, path: Path, position: int, full: bool) -> None:
+    """Puts stored transitions into a buffer, oldest first; of too many, the newest."""
+    with np.load(path, allow_pickle=False) as arrays:
+        for name in _REPLAY:
+            stored = np.roll(arrays[name], -position, axis=0) if full else arrays[name]
+            stored = stored[-buffer.buffer_size :]
+            getattr(buffer, name)[: len(stored)] = stored
+    buffer.pos, buffer.full = len(stored) % buffer.buffer_size, len(stored) == buffer.buffer_size
+    if len(stored):
+        # The worlds start new episodes: those that were under way have been cut off, not ended.
+        last = len(stored) - 1
+        buffer.timeouts[last] = np.maximum(buffer.timeouts[last], 1 - buffer.dones[last])
+        buffer.dones[last] = 1

@@ -60,7 +60,7 @@ def parse(arguments: Sequence[str], description: str) -> Request:
 
         saved = defaults = Run.open(Path(resume)).config
     elif file:
-        defaults = configuration.load(Path(file))
+        defaults = configuration.load(Path(file), _peek(arguments, "--preset"))
 
     config = _options(arguments, defaults, description)
     configuration.check(config)
@@ -92,8 +92,11 @@ def one_line_errors() -> Iterator[None]:
     except (UserError, LanguageModelError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename or 'unknown file'}", file=sys.stderr)
+        sys.exit(2)
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        print("stopped; --resume goes on from the last checkpoint", file=sys.stderr)
         sys.exit(130)
 
 

@@ -7,6 +7,7 @@ source. "Paper" is Du et al. 2023 with its official code.
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import tyro
 import yaml
 
 from ellm_agent.errors import UserError
+from ellm_agent.llm.openai_client import check_url
 
 _Unprefixed = tyro.conf.arg(name="")  # `--threshold`, not `--goals.threshold`
 Preset = Literal["debug", "default", "paper"]
@@ -84,9 +86,10 @@ class AgentConfig:
     encoder: Literal["clauses", "sentence"] = "clauses"
     """How text becomes a vector. clauses: sum of the clauses' SentenceBERT vectors; sentence (paper): the
     vector of the whole caption (a new sentence costs some milliseconds)."""
-    clause_vectors: Literal["adapted", "whitened", "raw", "learned"] = "adapted"
+    clause_vectors: Literal["adapted", "whitened", "raw", "learned"] | None = None
     """Vectors read. raw: SentenceBERT's, frozen; whitened: those, whitened over the closed vocabulary; adapted:
-    those, and a learned offset for each phrase; learned: from scratch. Ablation in docs/results.md."""
+    those, and a learned offset for each phrase; learned: from scratch. None: adapted for clauses, raw for
+    sentences (which have no other). Ablation in docs/results.md."""
     hidden: int = 256
     """Width of the encoder's layers, units. Paper: 512."""
 
@@ -213,7 +216,7 @@ PRESETS: dict[str, Config] = {
         eval_every=25_000,
         environment=EnvironmentConfig(protocol="ellm", caption="paper"),
         goals=GoalConfig(success="attempt"),
-        agent=AgentConfig(target="double", encoder="sentence", clause_vectors="raw", hidden=512),
+        agent=AgentConfig(target="double", encoder="sentence", hidden=512),
         dqn=DQNConfig(
             learning_rate=6.25e-5,
             gamma=0.99,
@@ -272,6 +275,9 @@ def check(config: Config) -> Config:
         UserError: naming the first value that does not, and what would.
     """
     values = flatten(config)
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value) and name != "goals.threshold":
+            raise UserError(f"{option(name)} is {value}; it must be a finite number")
     threshold = values["goals.threshold"]
     if not -1 <= threshold <= 1:
         raise UserError(f"threshold is {threshold}; a cosine lies between -1 and 1")
@@ -284,6 +290,12 @@ def check(config: Config) -> Config:
     for name in _SHARES:
         if not 0 <= values[name] <= 1:
             raise UserError(f"{option(name)} is {values[name]}; it must lie between 0 and 1")
+    if config.agent.encoder == "sentence" and config.agent.clause_vectors not in (None, "raw"):
+        raise UserError(
+            f"clause-vectors is {config.agent.clause_vectors}; whole sentences are an open vocabulary and need raw"
+        )
+    if config.goals.llm_base_url is not None:
+        check_url(config.goals.llm_base_url)
     if values["dqn.munchausen_clip"] > 0:
         raise UserError(f"dqn.munchausen-clip is {values['dqn.munchausen_clip']}; it must be 0 or less")
     return config
@@ -318,11 +330,16 @@ def save(config: Config, path: Path) -> None:
     path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
 
 
-def load(path: Path) -> Config:
+def load(path: Path, preset: str | None = None) -> Config:
     """Reads what ``save`` wrote, or a part of it (the rest is the preset's).
 
+    Args:
+        path: of the YAML file.
+        preset: to start from; None: the one that the file names, or "default".
+
     Raises:
-        UserError: if the file cannot be read, is no mapping, or has unknown keys or wrong types.
+        UserError: if the file cannot be read, is no mapping, has unknown keys or wrong types, or names another
+            preset.
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -333,8 +350,10 @@ def load(path: Path) -> Config:
         raise UserError(f"the configuration {path} is not valid YAML") from error
     if not isinstance(data, Mapping):
         raise UserError(f"the configuration {path} must be a mapping of option names to values")
-    preset = data.get("preset", "default")
-    if preset not in PRESETS:
+    if preset is not None and data.get("preset", preset) != preset:
+        raise UserError(f"preset is {preset}, but {path} names another")
+    preset = data.get("preset", preset or "default")
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise UserError(f"preset is {preset!r} in {path}; choose one of {', '.join(PRESETS)}")
     return check(_fill(PRESETS[preset], data, str(path), ""))
 

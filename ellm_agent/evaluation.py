@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
 
 from ellm_agent.errors import UserError
 from ellm_agent.exploration import GoalExploration
 
+EPSILON = 0.001  # of epsilon-greedy agents in evaluation; the paper's
 HELD_OUT = 2**30  # world seeds from here on are never trained on (envs.crafter_text.WORLD_SEEDS)
 
 
@@ -118,6 +121,7 @@ def record_episodes(
         first_world: world seed of the first episode; the others follow.
     """
     assert exploration.num_envs == episodes, (exploration.num_envs, episodes)
+    exploration.seed(first_world)
     exploration.set_options([{"world_seed": first_world + i} for i in range(episodes)])
     recordings = [Recording(first_world + i, dict(environment)) for i in range(episodes)]
 
@@ -137,10 +141,29 @@ def record_episodes(
         if "finished" in info:
             recordings[i].unlocked = info["finished"].unlocked
 
-    evaluate_policy(
-        agent, exploration, n_eval_episodes=episodes, deterministic=False, callback=keep, warn=False
-    )
+    with _apart_from_training(agent, seed=first_world % 2**31):
+        evaluate_policy(
+            agent, exploration, n_eval_episodes=episodes, deterministic=False, callback=keep, warn=False
+        )
     return recordings
+
+
+@contextlib.contextmanager
+def _apart_from_training(agent: BaseAlgorithm, seed: int) -> Iterator[None]:
+    """Random numbers of its own, always the same, so that evaluating changes nothing in training; and the
+    paper's evaluation epsilon, for an agent that has one."""
+    numpy_state, epsilon = np.random.get_state(), getattr(agent, "exploration_rate", None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed)
+        if epsilon is not None:
+            agent.exploration_rate = min(epsilon, EPSILON)
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)
+            if epsilon is not None:
+                agent.exploration_rate = epsilon
 
 
 def summarise(recordings: Sequence[Recording], achievements: Sequence[str]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -47,6 +48,8 @@ class GoalExploration(VecEnvWrapper):
         success: "effect" (what really happened counts) or "attempt" (so does a phrase whose noun was
             faced or held: the official code's intrinsic reward).
         extrinsic_weight: weight of the environment's reward; the paper's pretraining has 0.
+        one_episode: for evaluation: once a world's first episode has ended, nobody is asked for goals
+            there any more, until ``reset``.
 
     Attributes:
         goals: per environment, all goals suggested for its present state.
@@ -65,6 +68,7 @@ class GoalExploration(VecEnvWrapper):
         sentence: bool = False,
         success: str = "effect",
         extrinsic_weight: float = 0.0,
+        one_episode: bool = False,
     ):
         self.language: Language = venv.get_attr("language")[0]
         self.phrases = phrases
@@ -76,12 +80,14 @@ class GoalExploration(VecEnvWrapper):
         if sentence:
             slots = dict.fromkeys(slots, 1)
         self.fields = _slices(slots)
-        # Whole sentences and free goals are an open vocabulary, which may outgrow 16 bits.
-        dtype = np.int32 if sentence or conditioned else np.int16
+        # Whole sentences, free goals and attempts are an open vocabulary, which may outgrow 16 bits.
+        is_open = sentence or conditioned or success == "attempt"
+        dtype = np.int32 if is_open else np.int16
         space = gym.spaces.Box(0, np.iinfo(dtype).max, (sum(slots.values()),), dtype)
         super().__init__(venv, observation_space=space)
         self._suggester, self._reward = suggester, reward
         self._sentence, self._success, self._extrinsic = sentence, success, extrinsic_weight
+        self._one_episode, self._idle = one_episode, set()
         language = self.language
         self._bins = QualityBins(language.canonical, language.goals, language.verbs, language.nouns)
         self._bin_counts: dict[tuple, Counter] = {}
@@ -97,6 +103,7 @@ class GoalExploration(VecEnvWrapper):
         self._done_ids = np.full((self.num_envs, self._width("done")), PADDING)
         self._returns = np.zeros((self.num_envs, 2))  # intrinsic, extrinsic
         self._lengths = np.zeros(self.num_envs, int)
+        self._idle.clear()
         self._suggest([info["situation"] for info in self.venv.reset_infos])
         return self._observe(scenes)
 
@@ -128,12 +135,26 @@ class GoalExploration(VecEnvWrapper):
 
         The shares are of the goals since the last call.
         """
-        metrics = self._suggester.metrics()
+        metrics = dict(self._suggester.metrics())
         for name, counts in (("suggested", self.suggested), ("rewarded", self.rewarded)):
             new = counts - self._told[name]
             self._told[name] = Counter(counts)
             metrics |= {f"goals/{name}_{kind}": share for kind, share in shares(new).items()}
         return metrics
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: counts, and what the suggester has learned. JSON values."""
+        return {
+            "suggested": dict(self.suggested),
+            "rewarded": dict(self.rewarded),
+            "suggester": self._suggester.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes up what ``state`` gave."""
+        self.suggested, self.rewarded = Counter(state["suggested"]), Counter(state["rewarded"])
+        self._told = {"suggested": Counter(self.suggested), "rewarded": Counter(self.rewarded)}
+        self._suggester.restore(state["suggester"])
 
     # --- the parts of a step ------------------------------------------------------------------------
 
@@ -157,7 +178,11 @@ class GoalExploration(VecEnvWrapper):
     def _suggest(self, situations: list[Situation]) -> None:
         """Asks for the goals of the present states."""
         self._situations = situations
-        self.goals = self._suggester.suggest(situations)
+        asked = [i for i in range(self.num_envs) if i not in self._idle]
+        self.goals: list[tuple[Goal, ...]] = [()] * self.num_envs
+        for i, goals in zip(asked, self._suggester.suggest([situations[i] for i in asked]), strict=True):
+            self.goals[i] = goals
+        self._reward.learn(self.goals)
         self.open = self._open(self.goals, range(self.num_envs))
         for goals, situation in zip(self.goals, situations, strict=True):
             self.suggested.update(self._count(goals, situation.possible))
@@ -193,6 +218,8 @@ class GoalExploration(VecEnvWrapper):
         self._done_ids[i] = PADDING
         self._returns[i] = 0
         self._lengths[i] = 0
+        if self._one_episode:
+            self._idle.add(i)
 
     # --- what the agent reads -------------------------------------------------------------------------
 
@@ -219,7 +246,9 @@ class GoalExploration(VecEnvWrapper):
     def _write(self, field: str, row: np.ndarray, texts: Sequence[str]) -> None:
         """Writes a field: its phrases, or one sentence of them."""
         if self._sentence and texts:
-            texts = [self.language.to_sentence(texts) if field == "scene" else ", ".join(texts)]
+            # What is achieved or open is a set: one wording for each, not one for each order.
+            joined = self.language.to_sentence(texts) if field == "scene" else ", ".join(sorted(texts))
+            texts = [joined]
         ids = self.phrases.ids(OPENINGS[field] + text for text in texts[: len(row)])
         row[:] = PADDING
         row[: len(ids)] = ids
@@ -236,9 +265,9 @@ def shares(counts: Mapping[str, int]) -> dict[str, float]:
 
 
 def closed_vocabulary(language: Language) -> list[str]:
-    """All phrases that an agent can read whose goals are worded as events are."""
-    achieved = [OPENINGS["done"] + goal for goal in language.goals]
-    return [*language.vocabulary, *achieved]
+    """All phrases that an agent reads as long as goals are worded as events are."""
+    told = [OPENINGS[field] + goal for field in ("done", "goals") for goal in language.goals]
+    return [*language.vocabulary, *told]
 
 
 def _slices(slots: Mapping[str, int]) -> dict[str, slice]:

@@ -35,7 +35,7 @@ def run_experiment(config: Config, resume: Path | None = None) -> Run:
     suggester = make_suggester(config, language)
     if resume:
         run = Run.open(resume)
-        run.config = config
+        run.change(config)
     else:
         run = Run.create(config)
     console.print(f"goals: {suggester.description}", markup=False)
@@ -84,6 +84,8 @@ def _draw_replays(run: Run, recordings: Sequence[Recording]) -> None:
     """Keeps the last evaluation's episodes and draws best, median and worst by unlocks, then others."""
     from ellm_agent.rendering import write_gif
 
+    for old in (*run.replays.glob("*.json"), *run.replays.glob("*.gif")):
+        old.unlink()  # of an evaluation before a resume
     ranked = sorted(recordings, key=lambda r: -len(r.unlocked))
     last = len(ranked) - 1
     order = dict.fromkeys((0, last // 2, last, *range(len(ranked))))

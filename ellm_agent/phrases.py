@@ -128,7 +128,7 @@ class PhraseTable:
         return table
 
 
-def whitening(vectors: np.ndarray, strength: float = 1e-6) -> tuple[np.ndarray, np.ndarray]:
+def whitening(vectors: np.ndarray, strength: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
     """Mean and matrix that whiten a set of vectors.
 
     ``(v - mean) @ matrix`` has mean zero and, up to ``strength``, covariance I/384, so that vectors
@@ -137,8 +137,8 @@ def whitening(vectors: np.ndarray, strength: float = 1e-6) -> tuple[np.ndarray, 
 
     Args:
         vectors: ``(n, d)``, the closed vocabulary.
-        strength: added to each eigenvalue, as a share of the largest (directions in which the
-            vocabulary hardly varies are noise).
+        strength: added to each eigenvalue, as a share of the largest. Directions in which the
+            vocabulary hardly varies are noise, and phrases from outside it would be blown up there.
 
     Returns:
         mean ``(d,)`` and matrix ``(d, d)``.

@@ -35,6 +35,7 @@ class Language:
         canonical: one spelling per goal (case, articles, synonyms).
         verbs: of the action language.
         nouns: of the action language.
+        alone: goals that are a verb without a noun.
         achievements: names that the score counts.
     """
 
@@ -44,6 +45,7 @@ class Language:
     canonical: Callable[[str], str]
     verbs: tuple[str, ...]
     nouns: tuple[str, ...]
+    alone: tuple[str, ...]
     achievements: tuple[str, ...]
 
 

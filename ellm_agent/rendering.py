@@ -22,6 +22,7 @@ MARGIN = 14
 HOLD = 6  # frames for which a reward stays on the screen
 MAX_GOALS = 11  # lines; more goals are counted
 FPS = 8
+PALETTE_FRAMES = 12  # at least; the frames of which a GIF's palette is made
 
 BACKGROUND, TEXT, FAINT = (22, 24, 29), (232, 234, 237), (132, 138, 148)
 OPEN, DONE, PAID = (138, 180, 248), (110, 116, 126), (129, 201, 149)
@@ -126,11 +127,14 @@ def write_gif(recording: Recording, path: Path, max_frames: int = 400) -> None:
         max_frames: about how many frames to draw, at most.
     """
     stride = max(1, -(-len(recording.actions) // max_frames))
-    pictures = [Image.fromarray(picture) for picture in frames(recording, stride)]
-    # One palette for all frames: colours do not flicker, and equal regions stay equal for compression.
-    sample = pictures[:: max(1, len(pictures) // 8)]
+    # One palette for all frames: colours do not flicker, and equal regions stay equal for compression. It is made
+    # from a few frames, so that never more than those are in memory in full.
+    sample = [Image.fromarray(p) for p in frames(recording, max(1, len(recording.actions) // PALETTE_FRAMES))]
     palette = _tile(sample).quantize(64, method=Image.Quantize.MEDIANCUT)
-    indexed = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    indexed = [
+        Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE)
+        for picture in frames(recording, stride)
+    ]
     durations = [1000 // FPS] * (len(indexed) - 1) + [2500]  # ms; the end stays a while
     indexed[0].save(
         path, save_all=True, append_images=indexed[1:], duration=durations, loop=0, optimize=False

@@ -46,9 +46,9 @@ class Run:
             UserError: if the folder holds a run already, or cannot be written.
         """
         folder = config.out or RUNS / f"{config.name()}-{datetime.now():%Y%m%d-%H%M%S}"
-        if (folder / "config.yaml").exists():
-            raise UserError(f"{folder} holds a run already; choose another --out, or --resume {folder}")
         try:
+            if (folder / "config.yaml").exists():
+                raise UserError(f"{folder} holds a run already; choose another --out, or --resume {folder}")
             for part in ("checkpoints", "replays"):
                 (folder / part).mkdir(parents=True, exist_ok=True)
             configuration.save(config, folder / "config.yaml")
@@ -68,6 +68,11 @@ class Run:
         if not (folder / "config.yaml").is_file():
             raise UserError(f"{folder} is not a run folder: it holds no config.yaml")
         return cls(folder, configuration.load(folder / "config.yaml"))
+
+    def change(self, config: Config) -> None:
+        """Goes on with another configuration (more frames)."""
+        self.config = config
+        configuration.save(config, self.folder / "config.yaml")
 
     @property
     def checkpoints(self) -> Path:

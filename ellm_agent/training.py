@@ -37,6 +37,7 @@ from ellm_agent.callbacks import (
     ProgressLine,
 )
 from ellm_agent.config import Config
+from ellm_agent.errors import UserError
 from ellm_agent.evaluation import Recording, SuccessRates
 from ellm_agent.exploration import GoalExploration, closed_vocabulary
 from ellm_agent.goals import (
@@ -83,10 +84,10 @@ def train(run: Run, suggester: GoalSuggester, resume: bool = False) -> Trained:
     Args:
         run: the run; its configuration says everything else.
         suggester: from ``make_suggester``.
-        resume: whether to go on from the run's last checkpoint.
+        resume: whether to go on from the run's last checkpoint (from the start if there is none).
 
     Raises:
-        UserError: if there is nothing to resume from.
+        UserError: if the checkpoint to go on from cannot be read, or lies beyond the frames asked for.
         LanguageModelError: if a language model cannot be reached from the start.
     """
     config = run.config
@@ -95,19 +96,19 @@ def train(run: Run, suggester: GoalSuggester, resume: bool = False) -> Trained:
     phrases = checkpoints.load_phrases(checkpoint) if checkpoint else PhraseTable()
 
     worlds = make_exploration(config, suggester, phrases, config.environment.n_envs)
-    held_out = make_exploration(config, suggester, phrases, config.eval_episodes)
+    held_out = make_exploration(config, suggester, phrases, config.eval_episodes, one_episode=True)
     agent = make_agent(config, worlds)
     rates = SuccessRates(worlds.language.achievements)
     seconds = 0.0
     if checkpoint:
         state = checkpoints.load(checkpoint, agent)
+        if agent.num_timesteps > config.frames:
+            raise UserError(f"frames is {config.frames}; the run has {agent.num_timesteps} already")
         seconds = state["seconds"]
-        run.forget_after(agent.num_timesteps)
-        for row in run.read("episodes"):
-            rates.add(row["unlocked"])
-        worlds.suggested.update(state["suggested"])
-        worlds.rewarded.update(state["rewarded"])
+        worlds.restore(state["exploration"])
         agent.set_random_seed(_generator_seed(config.seed, agent.num_timesteps))
+    if resume:
+        run.forget_after(agent.num_timesteps)
 
     outputs = [MetricsWriter(run)]
     if config.tensorboard:
@@ -118,12 +119,16 @@ def train(run: Run, suggester: GoalSuggester, resume: bool = False) -> Trained:
     evaluation = Evaluation(run, config.eval_every, held_out, environment_arguments(config))
     saving = Checkpoints(run, config.checkpoint_every, worlds, metrics)
     progress = ProgressLine(config.frames, episodes, config.log_every)
-    agent.learn(
-        max(config.frames - agent.num_timesteps, 0),
-        callback=CallbackList([episodes, metrics, evaluation, saving, progress, FrameBudget(config.frames)]),
-        log_interval=None if isinstance(agent, TextDQN) else 10**9,  # Metrics writes the rows
-        reset_num_timesteps=checkpoint is None,
-    )
+    beside = [episodes, evaluation, metrics, saving, progress, FrameBudget(config.frames)]
+    try:
+        agent.learn(
+            config.frames - agent.num_timesteps,
+            callback=CallbackList(beside),
+            log_interval=None if isinstance(agent, TextDQN) else 10**9,  # Metrics writes the rows
+            reset_num_timesteps=checkpoint is None,
+        )
+    finally:
+        progress.close()
     return Trained(agent, worlds, rates, evaluation.recordings, metrics.seconds)
 
 
@@ -161,17 +166,18 @@ def make_suggester(config: Config, language: Language) -> GoalSuggester:
     candidates = language.goals
     if goals.closed_candidates == "all":
         candidates = tuple(dict.fromkeys((*language.goals, *map(language.canonical, pairs))))
-    verbs = dict.fromkeys((*language.verbs, *(goal for goal in language.goals if goal in _VERBS_ALONE)))
-    return LanguageModelSuggester(model, goals.goal_mode, tuple(verbs), candidates)
-
-
-_VERBS_ALONE = ("sleep", "wake up")  # goals that have no noun
+    verbs = (*language.verbs, *language.alone)
+    return LanguageModelSuggester(model, goals.goal_mode, verbs, candidates)
 
 
 def make_exploration(
-    config: Config, suggester: GoalSuggester, phrases: PhraseTable, n_envs: int
+    config: Config,
+    suggester: GoalSuggester,
+    phrases: PhraseTable,
+    n_envs: int,
+    one_episode: bool = False,
 ) -> GoalExploration:
-    """Parallel worlds that pay for goals in language."""
+    """Parallel worlds that pay for goals in language; ``one_episode``: for evaluation."""
     arguments = environment_arguments(config)
     if config.environment.backend == "compiled":
         worlds = CompiledCrafter(n_envs, **arguments)
@@ -187,6 +193,7 @@ def make_exploration(
         sentence=config.agent.encoder == "sentence",
         success=config.goals.success,
         extrinsic_weight=config.goals.extrinsic_weight,
+        one_episode=one_episode,
     )
 
 
@@ -212,23 +219,27 @@ def text_policy(worlds: GoalExploration, hidden: int, vectors: str = "adapted") 
 
 def make_agent(config: Config, worlds: GoalExploration) -> BaseAlgorithm:
     """The learner, reading through a text encoder."""
-    policy = text_policy(worlds, config.agent.hidden, config.agent.clause_vectors)
+    # Whole sentences are an open vocabulary: nothing to whiten over, or to learn an offset for.
+    vectors = config.agent.clause_vectors or ("raw" if config.agent.encoder == "sentence" else "adapted")
+    policy = text_policy(worlds, config.agent.hidden, vectors)
     common = {"seed": _generator_seed(config.seed), "device": "cpu", "policy_kwargs": policy}
     if config.agent.algo == "dqn":
         return _make_dqn(config, worlds, common)
     ppo = config.ppo
+    rollout = max(2, min(ppo.rollout, config.frames // worlds.num_envs))  # short runs learn something, too
+    batch_size = min(ppo.batch_size, rollout * worlds.num_envs)
     common |= {
         "learning_rate": ppo.learning_rate,
-        "n_steps": ppo.rollout,
+        "n_steps": rollout,
         "gamma": ppo.gamma,
         "gae_lambda": ppo.gae_lambda,
     }
     if config.agent.algo == "trpo":
-        return TRPO("MlpPolicy", worlds, batch_size=ppo.batch_size, target_kl=ppo.target_kl, **common)
+        return TRPO("MlpPolicy", worlds, batch_size=batch_size, target_kl=ppo.target_kl, **common)
     return PPO(
         "MlpPolicy",
         worlds,
-        batch_size=ppo.batch_size,
+        batch_size=batch_size,
         n_epochs=ppo.epochs,
         ent_coef=ppo.entropy,
         clip_range=ppo.clip,
@@ -238,7 +249,7 @@ def make_agent(config: Config, worlds: GoalExploration) -> BaseAlgorithm:
 
 def _make_dqn(config: Config, worlds: GoalExploration, common: dict[str, Any]) -> TextDQN:
     dqn, n_envs = config.dqn, worlds.num_envs
-    # Collect for a whole number of vector steps, then make up for all frames collected.
+    # Whole steps of all worlds; where their number does not divide, updates are a little rarer than asked.
     steps = max(1, -(-dqn.train_every // n_envs))
     common["policy_kwargs"]["optimizer_kwargs"] = {"fused": True}
     return TextDQN(

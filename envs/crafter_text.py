@@ -13,7 +13,7 @@ from crafter import constants, engine, objects
 from ellm_agent.records import Language, Situation
 from envs import captions
 from envs.actions import ACTION_SPACES, attempted, carried_out, faced_noun
-from envs.knowledge import Protocol, knowledge
+from envs.knowledge import Protocol, canonical, knowledge
 from envs.state import CrafterState, read_state
 from envs.worldgen import generate_world
 
@@ -116,9 +116,10 @@ class CrafterTextEnv(gym.Env):
             vocabulary=("", *vocabulary()),
             to_sentence=captions.to_sentence,
             goals=tuple(knowledge().goals),
-            canonical=knowledge().canonical,
+            canonical=canonical,
             verbs=knowledge().verbs,
             nouns=knowledge().nouns,
+            alone=tuple(goal for goal in knowledge().goals if goal not in knowledge().phrases),
             achievements=knowledge().achievements,
         )
         self._ids = {clause: i for i, clause in enumerate(self.language.vocabulary)}

@@ -60,14 +60,15 @@ class Knowledge:
     phrase_of: Mapping[str, str]  # achievement -> goal phrase
     protocols: Mapping[str, Protocol]
 
-    def canonical(self, text: str) -> str:
-        """One spelling per goal: lower case, no articles or punctuation, synonyms replaced.
 
-        >>> knowledge().canonical("Attack the cow!")
-        'eat cow'
-        """
-        words = " ".join(ARTICLES.sub(" ", NOT_WORDS.sub(" ", text.lower())).split())
-        return self.synonyms.get(words, words)
+def canonical(text: str) -> str:
+    """One spelling per goal: lower case, no articles or punctuation, synonyms replaced.
+
+    >>> canonical("Attack the cow!")
+    'eat cow'
+    """
+    words = " ".join(ARTICLES.sub(" ", NOT_WORDS.sub(" ", text.lower())).split())
+    return knowledge().synonyms.get(words, words)
 
 
 @functools.cache

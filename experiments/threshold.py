@@ -14,7 +14,7 @@ import yaml
 
 from ellm_agent.phrases import PhraseTable
 from ellm_agent.rewards import GoalSimilarity
-from envs.knowledge import knowledge
+from envs.knowledge import canonical
 
 ROOT = Path(__file__).resolve().parent.parent
 THRESHOLDS = np.round(np.arange(0.30, 1.00, 0.01), 2)
@@ -28,7 +28,6 @@ def labelled_pairs(words: dict) -> dict[str, list[tuple[str, str, bool]]]:
     *Exact*: each of the game's goals against each event. *Free*: each wording against each event,
     and each near miss against its own event.
     """
-    canonical = knowledge().canonical
     exact = [(event, goal, event == goal) for event in words for goal in words]
     free = [
         (event, goal, owner == event)
@@ -61,7 +60,7 @@ def f_score(row: dict) -> float:
 def main() -> None:
     """Measures, chooses, draws, writes."""
     words = yaml.safe_load((ROOT / "experiments" / "threshold_pairs.yaml").read_text(encoding="utf-8"))
-    reward = GoalSimilarity(PhraseTable(), 0.0, knowledge().canonical)
+    reward = GoalSimilarity(PhraseTable(), 0.0, canonical)
     curves: dict[str, list[dict]] = {}
     for kind, pairs in labelled_pairs(words).items():
         cosines = np.array([reward.cosine(event, goal) for event, goal, _ in pairs])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from envs import captions
-from envs.knowledge import knowledge
+from envs.knowledge import canonical, knowledge
 from tests.states import K, make_state
 
 THINGS = st.sampled_from(K.things)
@@ -143,7 +143,6 @@ def test_knowledge_agrees_with_the_package():
 
 
 def test_canonical_spelling():
-    canonical = knowledge().canonical
     assert canonical(" Attack the COW! ") == "eat cow"
     assert canonical("make a crafting-table") == "place crafting table"
     assert canonical("collect a sapling") == "chop grass"

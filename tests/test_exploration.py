@@ -20,6 +20,7 @@ LANGUAGE = Language(
     canonical=str.lower,
     verbs=("chop", "drink"),
     nouns=("tree", "water"),
+    alone=(),
     achievements=("wood", "water"),
 )
 

@@ -1,5 +1,6 @@
 """Language models over real HTTP, and the suggester that asks them."""
 
+import json
 import math
 
 import pytest
@@ -102,6 +103,7 @@ def test_local_servers_need_no_key(url):
         ("http://[bad", "not a URL"),
         ("http://localhost:notaport/v1", "not a URL"),
         ("http://user:secret@localhost/v1", "holds a password"),
+        ("http://localhost/v1?api_key=secret", "has a query"),
     ],
 )
 def test_bad_endpoints_are_named(url, told):
@@ -142,14 +144,54 @@ def test_closed_form_suggests_what_is_more_likely_than_not():
     assert suggester.suggest(situations("A.")) == [("a", "c")]
 
 
-def test_failures_later_on_leave_no_goals_and_are_asked_again():
+def test_failures_later_on_leave_no_goals_and_are_asked_again(capsys):
     failure = LanguageModelError("gone")
     model = Recorder(Answer("- sleep"), failure, Answer("- eat cow"))
     suggester = LanguageModelSuggester(model, "open")
     suggester.suggest(situations("A."))
     assert suggester.suggest(situations("A.", "B.")) == [("sleep",), ()]
+    assert suggester.suggest(situations("B.")) == [()]  # a dead server is left alone for a while
     assert suggester.suggest(situations("B.")) == [("eat cow",)]
     assert suggester.metrics()["llm/failures"] == 1
+    assert "warning: gone" in capsys.readouterr().err
+
+
+def test_pauses_grow_while_a_server_stays_dead(capsys):
+    model = Recorder(Answer("- sleep"), *[LanguageModelError("gone")] * 5)
+    suggester = LanguageModelSuggester(model, "open")
+    suggester.suggest(situations("A."))
+    for _ in range(20):
+        assert suggester.suggest(situations("B.")) == [()]
+    # Calls 1, 3, 6, 11 and 20: after pauses of 1, 2, 4 and 8 calls.
+    assert len(model.asked) == 1 + 5
+    assert capsys.readouterr().err.count("warning") == 1
+
+
+def test_one_failure_in_the_first_batch_is_not_the_end():
+    model = Recorder(LanguageModelError("gone"), Answer("- sleep"))
+    suggester = LanguageModelSuggester(model, "open")
+    assert suggester.suggest(situations("A.", "B.")) == [(), ("sleep",)]
+
+
+def test_closed_answers_are_kept_one_by_one():
+    yes, no = Answer("Yes"), Answer("No")
+    model = Recorder(yes, LanguageModelError("gone"), no, yes)
+    suggester = LanguageModelSuggester(model, "closed", candidates=("a", "b", "c"))
+    assert suggester.suggest(situations("A.")) == [("a",)]
+    assert suggester.suggest(situations("A.")) == [("a", "b")]
+    assert [len(batch) for batch in model.asked] == [3, 1]
+    assert suggester.suggest(situations("A.")) == [("a", "b")]
+    assert suggester.metrics()["llm/captions"] == 1
+
+
+def test_answers_survive_a_checkpoint():
+    suggester = LanguageModelSuggester(Recorder(Answer("- sleep")), "open")
+    suggester.suggest(situations("A."))
+    state = json.loads(json.dumps(suggester.state()))
+    other = LanguageModelSuggester(Recorder(), "open")
+    other.restore(state)
+    assert other.suggest(situations("A.")) == [("sleep",)]
+    assert other.metrics() == suggester.metrics()
 
 
 def test_failure_of_the_first_request_is_raised():

@@ -6,7 +6,7 @@ from ellm_agent.goals.quality import QualityBins
 from ellm_agent.phrases import PhraseTable, whitening
 from ellm_agent.records import NO_PAYMENT
 from ellm_agent.rewards import GoalSimilarity
-from envs.knowledge import knowledge
+from envs.knowledge import canonical, knowledge
 
 # Unit vectors in the plane: cosines are 0.8, 0.6 and 0.96 by hand.
 VECTORS = {
@@ -66,7 +66,7 @@ def test_threshold_is_a_cosine(table, threshold):
 
 
 def test_real_sentence_bert_tells_paraphrases_from_near_misses():
-    reward = GoalSimilarity(PhraseTable(), 0.78, knowledge().canonical)
+    reward = GoalSimilarity(PhraseTable(), 0.78, canonical)
     assert reward.cosine("chop tree", "chop tree") == pytest.approx(1.0, abs=1e-5)
     assert reward.satisfies("chop tree", "Chop down a tree!")
     assert reward.satisfies("eat cow", "attack the cow")  # a synonym, told as one goal
@@ -113,7 +113,7 @@ def test_whitening_gives_unit_covariance():
 
 def test_quality_bins():
     k = knowledge()
-    bins = QualityBins(k.canonical, k.goals, k.verbs, k.nouns)
+    bins = QualityBins(canonical, k.goals, k.verbs, k.nouns)
     assert bins.bin("Chop the tree", ("chop tree",)) == "good"
     assert bins.bin("attack cow", ("eat cow",)) == "good"
     assert bins.bin("chop tree", ("eat cow",)) == "poorly_timed"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ellm_agent.records import Situation
 
 Goal = str  # a goal is its text
 
 
-class GoalSuggester(Protocol):
+class GoalSuggester:
     """Suggests goals for a batch of situations, one list each.
 
     ``description`` is one line for people: what is behind the suggestions.
@@ -20,14 +20,21 @@ class GoalSuggester(Protocol):
 
     def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...]]:
         """Goals for each situation, most important first; possibly none."""
-        ...
+        raise NotImplementedError
 
     def metrics(self) -> dict[str, float]:
         """Counters for the log, by name."""
-        ...
+        return {}
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps of it, as JSON values."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes up what ``state`` gave."""
 
 
-class OracleSuggester:
+class OracleSuggester(GoalSuggester):
     """Suggests exactly the goals whose prerequisites hold (the paper's oracle)."""
 
     description = "oracle: goals whose prerequisites hold in the simulator's state (not a language model)"
@@ -35,11 +42,8 @@ class OracleSuggester:
     def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...]]:
         return [situation.possible for situation in situations]
 
-    def metrics(self) -> dict[str, float]:
-        return {}
 
-
-class NoveltySuggester:
+class NoveltySuggester(GoalSuggester):
     """Suggests every goal, always; together with the achieved filter, whatever is new in the episode.
 
     Args:
@@ -53,9 +57,6 @@ class NoveltySuggester:
 
     def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...]]:
         return [self._goals] * len(situations)
-
-    def metrics(self) -> dict[str, float]:
-        return {}
 
 
 class NoGoals(NoveltySuggester):

@@ -25,11 +25,12 @@ def endpoint(base_url: str | None) -> str | None:
     return DEFAULT_URL if os.environ.get(KEY_VARIABLE) else None
 
 
-def check_endpoint(url: str) -> str:
-    """Returns the key to send to a URL (a placeholder where none is needed: on this machine).
+def check_url(url: str) -> str:
+    """Returns the host of an endpoint's URL.
 
     Raises:
-        UserError: for a URL that is none, or one that needs a key while there is none.
+        UserError: for a URL that is none, or that holds anything which may be secret (it is saved with the
+            configuration). The message does not repeat it.
     """
     try:
         parts = urlsplit(url)
@@ -40,6 +41,18 @@ def check_endpoint(url: str) -> str:
         raise UserError(f"llm-base-url is not a URL such as {DEFAULT_URL}")
     if parts.username or parts.password:
         raise UserError(f"llm-base-url holds a password; put the key into {KEY_VARIABLE} instead")
+    if parts.query or parts.fragment:
+        raise UserError("llm-base-url has a query or a fragment; it must end with its path, such as /v1")
+    return host
+
+
+def check_endpoint(url: str) -> str:
+    """Returns the key to send to a URL (a placeholder where none is needed: on this machine).
+
+    Raises:
+        UserError: for a bad URL, or one that needs a key while there is none.
+    """
+    host = check_url(url)
     key = os.environ.get(KEY_VARIABLE)
     if not key and not _is_local(host):
         raise UserError(f"{KEY_VARIABLE} is not set, and the language model at {host} needs a key")

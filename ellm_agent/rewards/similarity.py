@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from ellm_agent.goals.base import Goal
 from ellm_agent.phrases import PhraseTable
@@ -31,6 +31,7 @@ class GoalSimilarity:
         if not -1 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold}; a cosine lies between -1 and 1")
         self._phrases, self._threshold, self._canonical = phrases, threshold, canonical
+        self._learned: set[tuple[Goal, ...]] = set()
         self._cosines: dict[tuple[str, Goal], float] = {}
         self._bits: dict[str, int] = {}  # paid event -> its bit
         self._satisfied_by: dict[Goal, int] = {}  # goal -> bits of the events that satisfy it
@@ -41,6 +42,13 @@ class GoalSimilarity:
         if pair not in self._cosines:
             self._cosines[pair] = self._phrases.cosine(event, self._canonical(goal))
         return self._cosines[pair]
+
+    def learn(self, suggestions: Iterable[tuple[Goal, ...]]) -> None:
+        """Interns goals before they are judged, so that all new ones are encoded in one batch."""
+        for goals in suggestions:
+            if goals not in self._learned:
+                self._learned.add(goals)
+                self._phrases.ids(self._canonical(goal) for goal in goals)
 
     def satisfies(self, event: str, goal: Goal) -> bool:
         """Whether an event fulfils a goal: their cosine exceeds T."""
