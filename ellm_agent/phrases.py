@@ -155,7 +155,8 @@ class PhraseFeatures:
     """What the text encoder reads for each phrase: raw or whitened vectors, as one torch tensor.
 
     The whitening transform is fixed by the closed vocabulary; phrases that arrive later (goals that
-    a language model words freely) pass through the same transform.
+    a language model words freely) pass through the same transform, and are shortened to the longest
+    vector of the vocabulary: in directions in which the vocabulary hardly varies they would be blown up.
 
     Args:
         phrases: the table.
@@ -168,6 +169,7 @@ class PhraseFeatures:
         closed = phrases.vectors[list(vocabulary)]
         mean, matrix = np.zeros(DIMENSIONS, np.float32), np.eye(DIMENSIONS, dtype=np.float32)
         self._transform = whitening(closed) if whiten else (mean, matrix)
+        self._longest = np.linalg.norm(self._transformed(closed), axis=1).max()
         self._rows = Growing()
         self._rows.extend(np.zeros((1, DIMENSIONS), np.float32))  # padding stays zero
         self._tensor = torch.from_numpy(self._rows.rows)
@@ -177,7 +179,12 @@ class PhraseFeatures:
         """``(len(phrases), 384)`` float32; row 0 (padding) is zero."""
         known = len(self._tensor)
         if known < len(self.phrases):
-            mean, matrix = self._transform
-            self._rows.extend((self.phrases.vectors[known:] - mean) @ matrix)
+            new = self._transformed(self.phrases.vectors[known:])
+            lengths = np.linalg.norm(new, axis=1, keepdims=True)
+            self._rows.extend(new * np.minimum(1, self._longest / np.maximum(lengths, 1e-9)))
             self._tensor = torch.from_numpy(self._rows.rows)  # shares the memory
         return self._tensor
+
+    def _transformed(self, vectors: np.ndarray) -> np.ndarray:
+        mean, matrix = self._transform
+        return (vectors - mean) @ matrix

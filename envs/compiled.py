@@ -446,8 +446,12 @@ class CompiledCrafter(VecEnv):
         self._worlds[i]["mt"][:] = key
         self._worlds["mt_position"][i] = position
         start(self._worlds, i, creatures)
-        look(self._worlds, i, self._tables, self._goals, _K.dark_below, _K.feels_below, self._moment)
+        self._look(i)
         self.reset_infos[i] = {"situation": self._situation(i), "world_seed": self._world_seeds[i]}
+
+    def _look(self, i: int) -> None:
+        """Describes world ``i`` as it is now."""
+        look(self._worlds, i, self._tables, self._goals, _K.dark_below, _K.feels_below, self._moment)
 
     def _infos(self, faced: list[int], held: list[int], truncated: np.ndarray) -> list[dict[str, Any]]:
         """Infos of a step; what was faced and held is of the states before it."""

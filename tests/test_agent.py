@@ -123,10 +123,10 @@ def test_encoder_sums_frozen_vectors_and_ignores_padding(features):
 
 def test_encoder_reads_phrases_that_arrive_later(features):
     encoder = TextEncoder(gym.spaces.Box(0, 100, (1,), np.int16), features, hidden=4)
-    features.phrases.known["c"] = [0.0, 0.0, 5.0]
+    features.phrases.known["c"] = [0.0, 0.0, 0.5]
     new = features.phrases.id("c")
     encoder.mlp = encoder.project = torch.nn.Identity()
-    assert encoder(torch.tensor([[float(new)]]))[0, :3].tolist() == [0, 0, 5]
+    assert encoder(torch.tensor([[float(new)]]))[0, :3].tolist() == [0, 0, 0.5]
 
 
 def test_offsets_start_at_zero_and_belong_to_one_phrase(features):

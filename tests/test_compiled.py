@@ -77,7 +77,27 @@ def _jit():
     def compact(worlds):
         rules.compact(worlds[0])
 
-    return {"uniform": uniform, "randint": randint, "compact": compact}
+    @njit
+    def remove(worlds, k):
+        rules.remove(worlds[0], k)
+
+    @njit
+    def add(worlds, kind, x, y, health):
+        return rules.add(worlds[0], kind, x, y, health)
+
+    @njit
+    def move_to(worlds, x, y):
+        w = worlds[0]
+        rules.move(w, 0, x - w.x[0], y - w.y[0], rules.WALKABLE_PLAYER)
+
+    return {
+        "uniform": uniform,
+        "randint": randint,
+        "compact": compact,
+        "remove": remove,
+        "add": add,
+        "move_to": move_to,
+    }
 
 
 _JITTED = _jit()
@@ -149,6 +169,160 @@ def lockstep(protocol, policy, seed, frames):
 def test_lockstep_with_the_package(protocol, policy):
     frames = [lockstep(protocol, policy, seed, frames=350) for seed in range(2)]
     assert sum(frames) > 100
+
+
+# Scenes in which each rule must act: what lies in front, what is held, what is done, which counter moves.
+TABLE_NEAR = {(1, 1): "table", (-1, 1): "furnace"}
+SCENES = [
+    ("tree", {}, "do", "collect_wood"),
+    ("stone", {"wood_pickaxe": 1}, "do", "collect_stone"),
+    ("coal", {"wood_pickaxe": 1}, "do", "collect_coal"),
+    ("iron", {"stone_pickaxe": 1}, "do", "collect_iron"),
+    ("diamond", {"iron_pickaxe": 1}, "do", "collect_diamond"),
+    ("water", {"drink": 3}, "do", "collect_drink"),
+    ("grass", {}, "do", "collect_sapling"),
+    ("zombie", {}, "do", "defeat_zombie"),
+    ("zombie", {"wood_sword": 1}, "do", "defeat_zombie"),
+    ("zombie", {"stone_sword": 1}, "do", "defeat_zombie"),
+    ("skeleton", {"iron_sword": 1}, "do", "defeat_skeleton"),
+    ("cow", {"food": 2}, "do", "eat_cow"),
+    ("ripe plant", {"food": 2}, "do", "eat_plant"),
+    ("lava", {"stone": 2}, "place_stone", "place_stone"),
+    ("sand", {"wood": 3}, "place_table", "place_table"),
+    ("path", {"stone": 5}, "place_furnace", "place_furnace"),
+    ("grass", {"sapling": 1}, "place_plant", "place_plant"),
+    ("grass", {"wood": 1}, "make_wood_pickaxe", "make_wood_pickaxe"),
+    ("grass", {"wood": 1}, "make_wood_sword", "make_wood_sword"),
+    ("grass", {"wood": 1, "stone": 1}, "make_stone_pickaxe", "make_stone_pickaxe"),
+    ("grass", {"wood": 1, "stone": 1}, "make_stone_sword", "make_stone_sword"),
+    ("grass", {"wood": 1, "coal": 1, "iron": 1}, "make_iron_pickaxe", "make_iron_pickaxe"),
+    ("grass", {"wood": 1, "coal": 1, "iron": 1}, "make_iron_sword", "make_iron_sword"),
+    ("grass", {"energy": 8}, "sleep", "wake_up"),
+]
+LIVING = {
+    "zombie": (objects.Zombie, 5),
+    "skeleton": (objects.Skeleton, 3),
+    "cow": (objects.Cow, 3),
+    "ripe plant": (objects.Plant, 1),
+}
+
+
+def set_cell(theirs, ours, dx, dy, thing):
+    """Puts the same thing beside both players."""
+    world, player = theirs._game._world, theirs._game._player
+    w = ours._worlds[0]
+    x, y = int(player.pos[0]) + dx, int(player.pos[1]) + dy
+    other = world[x, y][1]
+    if other is not None:
+        world.remove(other)
+        _JITTED["remove"](ours._worlds, int(w["occupant"][x, y]) - 1)
+    ground = "grass" if thing in LIVING else thing
+    world[x, y] = ground
+    w["material"][x, y] = rules.MATERIALS.index(ground)
+    if thing in LIVING:
+        cls, health = LIVING[thing]
+        new = cls(world, (x, y), player) if thing in ("zombie", "skeleton") else cls(world, (x, y))
+        world.add(new)
+        slot = _JITTED["add"](ours._worlds, next(n for c, n in KINDS.items() if c is cls), x, y, health)
+        if thing == "ripe plant":
+            new.grown = w["timer"][slot] = 301
+
+
+def play_scene(theirs, ours, front, held, action, frames):
+    """Sets a scene in both, acts in both, compares at each frame; returns how often each counter moved."""
+    obs, _ = theirs.reset(options={"world_seed": 4})
+    ours.set_options({"world_seed": 4})
+    ours.reset()
+    player = theirs._game._player
+    for dx in range(-2, 3):
+        for dy in range(-2, 3):
+            if (dx, dy) != (0, 0):
+                set_cell(theirs, ours, dx, dy, TABLE_NEAR.get((dx, dy), "grass"))
+    set_cell(theirs, ours, *player.facing, front)
+    index = constants.actions.index(action)
+    for _ in range(frames):
+        endow(theirs._game, ours._worlds[0], {**held, "health": 9})
+        theirs._state = theirs._game.state()
+        ours._look(0)
+        obs, _, terminated, _, info = theirs.step(index)
+        our_obs, _, _, our_infos = ours.step(np.array([index]))
+        assert not terminated
+        assert_same_world(theirs._game, ours._worlds[0])
+        assert (obs == our_obs[0]).all()
+        assert our_infos[0]["events"] == info["events"]
+        assert our_infos[0]["attempt"] == info["attempt"]
+        if front in LIVING and not info["events"] and theirs._state.faced == "grass":
+            set_cell(theirs, ours, *player.facing, front)  # it walked away
+    return dict(player.achievements)
+
+
+@pytest.mark.parametrize(("front", "held", "action", "achievement"), SCENES)
+def test_every_rule_in_lockstep(front, held, action, achievement):
+    theirs, ours = CrafterTextEnv(), CompiledCrafter(1)
+    if achievement == "wake_up":
+        held = {}
+        theirs.reset(options={"world_seed": 4})
+        moved = _sleep_scene(theirs, ours)
+    else:
+        moved = play_scene(theirs, ours, front, held, action, frames=25)
+    assert moved[achievement] > 0
+
+
+def _sleep_scene(theirs, ours):
+    """Tired, surrounded by stone, asleep until rested."""
+    ours.set_options({"world_seed": 4})
+    ours.reset()
+    for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+        set_cell(theirs, ours, dx, dy, "stone")
+    endow(theirs._game, ours._worlds[0], {"energy": 8})
+    sleep = constants.actions.index("sleep")
+    for _ in range(40):
+        theirs.step(sleep)
+        ours.step(np.array([sleep]))
+        assert_same_world(theirs._game, ours._worlds[0])
+    return dict(theirs._game._player.achievements)
+
+
+def test_scenes_cover_all_achievements():
+    assert {achievement for *_, achievement in SCENES} == set(constants.achievements)
+
+
+@pytest.mark.parametrize("edge", [(0, 30), (63, 30), (30, 0), (30, 63), (0, 0)])
+def test_edges_of_the_world_in_lockstep(edge):
+    """In the first row and column the package finds nothing nearby; beyond the edge there is nothing."""
+    theirs, ours = CrafterTextEnv(), CompiledCrafter(1)
+    theirs.reset(options={"world_seed": 4})
+    ours.set_options({"world_seed": 4})
+    ours.reset()
+    game, w = theirs._game, ours._worlds[0]
+    for x in range(max(edge[0] - 2, 0), min(edge[0] + 3, 64)):
+        for y in range(max(edge[1] - 2, 0), min(edge[1] + 3, 64)):
+            other = game._world[x, y][1]
+            if other is not None:
+                game._world.remove(other)
+                _JITTED["remove"](ours._worlds, int(w["occupant"][x, y]) - 1)
+            material = "table" if (x + y) % 3 == 0 and (x, y) != edge else "grass"
+            game._world[x, y] = material
+            w["material"][x, y] = rules.MATERIALS.index(material)
+    game._world.move(game._player, edge)
+    _JITTED["move_to"](ours._worlds, *edge)
+    for action in (
+        "make_wood_pickaxe",
+        "move_left",
+        "do",
+        "move_up",
+        "do",
+        "place_stone",
+        "move_right",
+        "move_down",
+    ):
+        endow(game, w, {"wood": 5, "stone": 5, "health": 9})
+        theirs._state = game.state()
+        ours._look(0)
+        index = constants.actions.index(action)
+        obs, *_ = theirs.step(index)
+        assert (ours.step(np.array([index]))[0][0] == obs).all()
+        assert_same_world(game, w)
 
 
 @pytest.mark.parametrize(

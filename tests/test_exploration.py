@@ -227,6 +227,24 @@ def test_replay_loses_no_frame(explore, truncates):
             assert replay.timeouts[step, world] == (truncates and frame == 6)
 
 
+def test_real_environment_works_in_worker_processes(table):
+    """The contract crosses process borders: SB3's SubprocVecEnv can be wrapped, too."""
+    from stable_baselines3.common.vec_env import SubprocVecEnv
+
+    from envs.crafter_text import CrafterTextEnv
+
+    venv = SubprocVecEnv([CrafterTextEnv] * 2, start_method="spawn")
+    try:
+        worlds = GoalExploration(venv, OracleSuggester(), GoalSimilarity(table, 0.5), table)
+        worlds.seed(0)
+        assert worlds.reset().shape == (2, worlds.observation_space.shape[0])
+        _, rewards, _, infos = worlds.step(np.zeros(2, int))
+        assert rewards.tolist() == [0, 0]
+        assert infos[0]["log"].goals
+    finally:
+        venv.close()
+
+
 def test_any_sb3_algorithm_trains_on_it(explore):
     worlds = explore(n_envs=2)
     agent = PPO("MlpPolicy", worlds, n_steps=16, batch_size=16, policy_kwargs=_options(worlds), device="cpu")

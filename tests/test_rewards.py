@@ -111,6 +111,23 @@ def test_whitening_gives_unit_covariance():
     assert np.allclose(np.cov(white, rowvar=False) * 6, np.eye(6), atol=1e-4)
 
 
+def test_phrases_from_outside_the_vocabulary_are_not_blown_up():
+    """What the agent may read beside the closed vocabulary has vectors of about the same length."""
+    from ellm_agent.exploration import closed_vocabulary
+    from ellm_agent.phrases import PhraseFeatures
+    from envs.crafter_text import CrafterTextEnv
+
+    for caption in ("spatial", "paper"):
+        table = PhraseTable()
+        closed = table.ids(closed_vocabulary(CrafterTextEnv(caption=caption).language))
+        features = PhraseFeatures(table, closed, whiten=True)
+        longest = features.tensor[closed].norm(dim=1).max()
+        table.ids(
+            ["goal: build a house", "achieved: drink tree", "goal: chop down a tree", "goal: go fishing"]
+        )
+        assert features.tensor[max(closed) + 1 :].norm(dim=1).max() <= longest + 1e-5
+
+
 def test_quality_bins():
     k = knowledge()
     bins = QualityBins(canonical, k.goals, k.verbs, k.nouns)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.llm_server import serve
+from tests.llm_server import completion, serve
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = [
@@ -173,6 +173,53 @@ def test_resume_goes_on_without_gaps_or_repeats(tmp_path):
     assert frames[-1] == 1600
     assert metrics[-1]["seconds"] > metrics[3]["seconds"]
     assert metrics[-1]["episodes"] == len(after)
+    assert all(row["unlocks_per_episode"] > 0 for row in metrics[4:])  # counts go on, too
+    assert yaml.safe_load((folder / "config.yaml").read_text())["frames"] == 1600
+    run("--resume", folder)  # a finished run: nothing to add
+    assert rows(folder, "episodes") == after
+    assert [row["frames"] for row in rows(folder, "evaluations")] == sorted(
+        {row["frames"] for row in rows(folder, "evaluations")}
+    )
+    fewer = script("run_crafter.py", "--resume", folder, "--frames", "700")
+    assert fewer.returncode == 2
+    assert "frames is 700; the run has 1600 already" in fewer.stderr
+    (checkpoint,) = (folder / "checkpoints").iterdir()
+    (checkpoint / "parameters.pt").write_bytes(b"cut off")
+    damaged = script("run_crafter.py", "--resume", folder)
+    assert damaged.returncode == 2
+    assert "is damaged" in damaged.stderr
+    assert len(damaged.stderr.strip().splitlines()) == 1
+
+
+def test_run_that_stopped_before_its_first_checkpoint_starts_again(tmp_path):
+    folder = tmp_path / "run"
+    with serve(lambda body: (401, {"error": {"message": "no"}})) as server:
+        failed = script("run_crafter.py", *SMALL, "--out", folder, "--llm-base-url", server.url)
+        assert failed.returncode == 2
+        assert "status 401" in failed.stderr
+        assert len(failed.stderr.strip().splitlines()) == 1
+    settings = yaml.safe_load((folder / "config.yaml").read_text())
+    settings["goals"]["llm_base_url"] = None
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    run("--resume", folder)
+    assert rows(folder, "metrics")[-1]["frames"] == 800
+
+
+def test_training_goes_on_when_the_language_model_dies(tmp_path):
+    answered = []
+
+    def mortal(body):
+        answered.append(1)
+        return (
+            (200, completion("- chop tree")) if len(answered) <= 2 else (404, {"error": {"message": "gone"}})
+        )
+
+    with serve(mortal) as server:
+        done = run(*SMALL, "--out", tmp_path / "run", "--llm-base-url", server.url, "--llm-concurrency", "1")
+    assert "warning: the language model" in done.stderr
+    metrics = rows(tmp_path / "run", "metrics")
+    assert metrics[-1]["frames"] == 800
+    assert metrics[-1]["llm/failures"] > 0
 
 
 def test_same_seed_same_run(tmp_path):
