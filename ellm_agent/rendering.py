@@ -57,8 +57,15 @@ def frames(recording: Recording, stride: int = 1) -> Iterator[np.ndarray]:
         env.step(action)
         total += step["reward"]
         if step["met"]:
-            banner = _Banner(f"+{step['reward']:.2f}   {', '.join(step['met'])}", HOLD)
+            banner = _Banner(_paid(step), HOLD)
     yield _draw(env, recording, len(recording.actions), None, banner, total)
+
+
+def _paid(step: dict) -> str:
+    """The reward, what happened, and the goals that it met where they are worded otherwise."""
+    text = f"+{step['reward']:.2f}   {', '.join(step['events'])}"
+    others = [goal for goal in step["met"] if goal not in step["events"]]
+    return f"{text}   (goal: {', '.join(others)})" if others else text
 
 
 def _draw(env, recording: Recording, number: int, step, banner: _Banner, total: float) -> np.ndarray:

@@ -131,7 +131,7 @@ img {{ max-width: 100%; height: auto; border-radius: 6px; }}
 table {{ border-collapse: collapse; }} td, th {{ padding: .15rem .8rem .15rem 0; text-align: left; }}
 td:last-child {{ text-align: right; font-variant-numeric: tabular-nums; }}
 figure {{ margin: 1.5rem 0; }} figcaption {{ opacity: .75; }}
-pre {{ overflow-x: auto; font-size: 13px; }} .facts td {{ padding-right: 2rem; }}
+pre {{ overflow-x: auto; font-size: 13px; }} .facts td {{ padding-right: 2rem; vertical-align: top; }} .facts td:last-child {{ text-align: left; }}
 </style>
 <h1>{title}</h1>
 <table class="facts">{facts}</table>
