@@ -1,315 +1,68 @@
 """The rules of Crafter, compiled: many worlds in arrays, the same frames as the package plays.
 
 One function for each rule, named as the package names it, in the package's order: each draws the same random numbers from
-the same generator, so that a world here and one there are equal in every field at every frame (the tests
-hold them in lockstep). What things cost, need and leave comes from the package's own ``data.yaml``.
+the same generator, so that a world here and one there are equal in every field at every frame (the tests hold them in
+lockstep).
 """
 
 from __future__ import annotations
 
 import numpy as np
-from crafter import constants
 from numba import njit
 
-from envs.worldgen import COW, GRASS, PATH, SKELETON, ZOMBIE
-
-MATERIALS = [None, *constants.materials]
-ITEMS = list(constants.items)
-ACHIEVEMENTS = list(constants.achievements)
-ACTIONS = list(constants.actions)
-_M = {name: i for i, name in enumerate(MATERIALS)}
-_I = {name: i for i, name in enumerate(ITEMS)}
-_A = {name: i for i, name in enumerate(ACHIEVEMENTS)}
-_N_ITEMS, _N_MATERIALS = len(ITEMS), len(MATERIALS)
-
-NOTHING, PLAYER, ARROW, PLANT = 0, 4, 5, 6  # kinds of objects; 1 to 3 are worldgen's creatures
-AREA = 64  # cells, side of the world
-CHUNK = 12  # cells, side of a chunk
-CHUNKS = -(-AREA // CHUNK)  # chunks along a side
-SLOTS = 1024  # objects that a world can hold, those removed since the last compaction included
-VIEW = 9  # cells, the longer side of the view
-RIPE = 300  # frames after which a plant is ripe
-TABULATED = 10_000  # frames for which daylight is tabulated, with NumPy's own cosine
-
-HEALTH, FOOD, DRINK, ENERGY = _I["health"], _I["food"], _I["drink"], _I["energy"]
-WATER, LAVA, SAND = _M["water"], _M["lava"], _M["sand"]
-TABLE, FURNACE = _M["table"], _M["furnace"]
-SWORDS = tuple(_I[name] for name in ("wood_sword", "stone_sword", "iron_sword"))
-WAKE_UP, EAT_PLANT, EAT_COW = _A["wake_up"], _A["eat_plant"], _A["eat_cow"]
-DEFEAT_ZOMBIE, DEFEAT_SKELETON = _A["defeat_zombie"], _A["defeat_skeleton"]
-MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))  # left, right, up, down
-NOOP, FIRST_MOVE, DO, SLEEP = (ACTIONS.index(name) for name in ("noop", "move_left", "do", "sleep"))
-
-
-def _collect_table() -> np.ndarray:
-    """Row per material: leaves, item received, achievement, probability in 1/1000; then what it needs."""
-    table = np.zeros((_N_MATERIALS, 4 + _N_ITEMS), np.int32)
-    for name, info in constants.collect.items():
-        (received,) = info["receive"]
-        assert info["receive"][received] == 1
-        probability = round(1000 * info.get("probability", 1))
-        table[_M[name], :4] = _M[info["leaves"]], _I[received], _A[f"collect_{received}"], probability
-        for item, amount in info["require"].items():
-            table[_M[name], 4 + _I[item]] = amount
-    return table
-
-
-def _place_table() -> np.ndarray:
-    """Row per action: material placed (-1: a plant; 0: places nothing), achievement; then price, then ground."""
-    table = np.zeros((len(ACTIONS), 2 + _N_ITEMS + _N_MATERIALS), np.int32)
-    for name, info in constants.place.items():
-        row = table[ACTIONS.index(f"place_{name}")]
-        row[0] = _M[name] if info["type"] == "material" else -1
-        row[1] = _A[f"place_{name}"]
-        for item, amount in info["uses"].items():
-            row[2 + _I[item]] = amount
-        for ground in info["where"]:
-            row[2 + _N_ITEMS + _M[ground]] = 1
-    return table
-
-
-def _make_table() -> np.ndarray:
-    """Row per action: item made (0: makes nothing), how many, achievement; then price, then what is near."""
-    table = np.zeros((len(ACTIONS), 3 + _N_ITEMS + _N_MATERIALS), np.int32)
-    for name, info in constants.make.items():
-        row = table[ACTIONS.index(f"make_{name}")]
-        row[:3] = _I[name], info["gives"], _A[f"make_{name}"]
-        for item, amount in info["uses"].items():
-            row[3 + _I[item]] = amount
-        for near in info["nearby"]:
-            row[3 + _N_ITEMS + _M[near]] = 1
-    return table
-
-
-def _daylight_table() -> np.ndarray:
-    """Daylight by frame, as the package computes it."""
-    table = np.zeros(TABULATED)
-    for step in range(TABULATED):
-        progress = (step / 300) % 1 + 0.3
-        table[step] = 1 - np.abs(np.cos(np.pi * progress)) ** 3
-    return table
-
-
-COLLECT, PLACE, MAKE = _collect_table(), _place_table(), _make_table()
-MAXIMUM = np.array([info["max"] for info in constants.items.values()], np.int32)
-INITIAL = np.array([info["initial"] for info in constants.items.values()], np.int32)
-WALKABLE = np.array([name in constants.walkable for name in MATERIALS])
-WALKABLE_PLAYER = WALKABLE | np.array([name == "lava" for name in MATERIALS])
-WALKABLE_ARROW = WALKABLE_PLAYER | np.array([name == "water" for name in MATERIALS])
-DAYLIGHT = _daylight_table()
-
-
-# One world. Object 0 is its player. An array of these is what `step_world` plays.
-WORLD = np.dtype(
-    [
-        ("material", np.uint8, (AREA, AREA)),  # index into MATERIALS
-        ("occupant", np.int16, (AREA, AREA)),  # object + 1, or 0
-        ("kind", np.uint8, SLOTS),
-        ("x", np.int16, SLOTS),
-        ("y", np.int16, SLOTS),
-        ("health", np.int32, SLOTS),  # the player's is in the inventory
-        ("timer", np.int32, SLOTS),  # a zombie's cooldown, a skeleton's reload, a plant's age
-        ("dx", np.int8, SLOTS),  # an arrow's direction
-        ("dy", np.int8, SLOTS),
-        ("arrival", np.int64, SLOTS),  # when the object came into its chunk
-        ("removed", np.uint8, SLOTS),
-        ("objects", np.int32),  # slots in use
-        ("arrivals", np.int64),  # arrivals in chunks so far
-        ("chunk_known", np.uint8, CHUNKS**2),
-        ("chunk_order", np.int32, CHUNKS**2),  # chunks in the order in which they were first entered
-        ("chunks", np.int32),  # how many of them
-        ("inventory", np.int32, _N_ITEMS),
-        ("counts", np.int32, len(ACHIEVEMENTS)),  # how often each achievement happened
-        ("facing", np.int8, 2),
-        ("sleeping", np.uint8),
-        ("last_health", np.int32),  # the player's, when it last looked
-        ("hunger", np.float64),
-        ("thirst", np.float64),
-        ("fatigue", np.float64),
-        ("recover", np.float64),
-        ("step", np.int32),  # frames of the episode
-        ("mt", np.uint32, 624),  # the generator's state (MT19937, as in numpy.random.RandomState)
-        ("mt_position", np.int32),
-    ],
-    align=True,
+from envs.compiled_world import (
+    AREA,
+    ARROW,
+    CHUNK,
+    CHUNKS,
+    COLLECT,
+    DAYLIGHT,
+    DEFEAT_SKELETON,
+    DEFEAT_ZOMBIE,
+    DO,
+    DRINK,
+    EAT_COW,
+    EAT_PLANT,
+    ENERGY,
+    FIRST_MOVE,
+    FOOD,
+    FURNACE,
+    HEALTH,
+    INITIAL,
+    LAVA,
+    MAKE,
+    MAXIMUM,
+    MOVES,
+    N_ITEMS,
+    N_MATERIALS,
+    PLACE,
+    PLANT,
+    PLAYER,
+    RIPE,
+    SLEEP,
+    SLOTS,
+    SWORDS,
+    TABLE,
+    VIEW,
+    WAKE_UP,
+    WALKABLE,
+    WALKABLE_ARROW,
+    WALKABLE_PLAYER,
+    WATER,
+    add,
+    compact,
+    damage_object,
+    distance,
+    is_free,
+    material_at,
+    move,
+    object_at,
+    randint,
+    remove,
+    toward,
+    uniform,
 )
-
-
-# --- random numbers: numpy.random.RandomState ------------------------------------------------------------
-
-
-@njit(cache=True)
-def _refill(mt):
-    for k in range(624):
-        y = (mt[k] & np.uint32(0x80000000)) | (mt[(k + 1) % 624] & np.uint32(0x7FFFFFFF))
-        value = mt[(k + 397) % 624] ^ (y >> np.uint32(1))
-        if y & np.uint32(1):
-            value ^= np.uint32(0x9908B0DF)
-        mt[k] = value
-
-
-@njit(cache=True)
-def _next_uint32(w):
-    if w.mt_position >= 624:
-        _refill(w.mt)
-        w.mt_position = 0
-    y = w.mt[w.mt_position]
-    w.mt_position += 1
-    y ^= y >> np.uint32(11)
-    y ^= (y << np.uint32(7)) & np.uint32(0x9D2C5680)
-    y ^= (y << np.uint32(15)) & np.uint32(0xEFC60000)
-    y ^= y >> np.uint32(18)
-    return y
-
-
-@njit(cache=True)
-def uniform(w):
-    """``random.uniform()``"""
-    high = np.int64(_next_uint32(w) >> np.uint32(5))
-    low = np.int64(_next_uint32(w) >> np.uint32(6))
-    return (high * 67108864.0 + low) / 9007199254740992.0
-
-
-@njit(cache=True)
-def randint(w, n):
-    """``random.randint(0, n)``: masked rejection."""
-    most = n - 1
-    if most == 0:
-        return 0
-    mask = most
-    for shift in (1, 2, 4, 8, 16):
-        mask |= mask >> shift
-    while True:
-        value = np.int64(_next_uint32(w)) & mask
-        if value <= most:
-            return value
-
-
-# --- the world ------------------------------------------------------------------------------------------
-
-
-@njit(cache=True)
-def _inside(x, y):
-    return 0 <= x < AREA and 0 <= y < AREA
-
-
-@njit(cache=True)
-def _material(w, x, y):
-    """Material of a cell; 0 outside the world."""
-    return w.material[x, y] if _inside(x, y) else 0
-
-
-@njit(cache=True)
-def _object(w, x, y):
-    """Object in a cell, or -1."""
-    return w.occupant[x, y] - 1 if _inside(x, y) else -1
-
-
-@njit(cache=True)
-def _enter_chunk(w, k):
-    chunk = (w.x[k] // CHUNK) * CHUNKS + w.y[k] // CHUNK
-    if not w.chunk_known[chunk]:
-        w.chunk_known[chunk] = True
-        w.chunk_order[w.chunks] = chunk
-        w.chunks += 1
-    w.arrival[k] = w.arrivals
-    w.arrivals += 1
-
-
-@njit(cache=True)
-def add(w, kind, x, y, health):
-    """``World.add``; returns the object."""
-    k = w.objects
-    if k >= SLOTS:
-        raise RuntimeError("a world holds more objects than fit")
-    w.objects += 1
-    w.kind[k] = kind
-    w.x[k] = x
-    w.y[k] = y
-    w.health[k] = health
-    w.timer[k] = 0
-    w.removed[k] = False
-    w.occupant[x, y] = k + 1
-    _enter_chunk(w, k)
-    return k
-
-
-@njit(cache=True)
-def remove(w, k):
-    """``World.remove``"""
-    if not w.removed[k]:
-        w.occupant[w.x[k], w.y[k]] = 0
-        w.removed[k] = True
-
-
-@njit(cache=True)
-def is_free(w, x, y, walkable):
-    """``Object.is_free``"""
-    return _inside(x, y) and w.occupant[x, y] == 0 and walkable[w.material[x, y]]
-
-
-@njit(cache=True)
-def move(w, k, dx, dy, walkable):
-    """``Object.move``; returns whether the target was free (a removed object stays where it was)."""
-    x, y = w.x[k] + dx, w.y[k] + dy
-    if not is_free(w, x, y, walkable):
-        return False
-    if not w.removed[k]:
-        old_x, old_y = w.x[k], w.y[k]
-        w.occupant[x, y] = k + 1
-        w.occupant[old_x, old_y] = 0
-        w.x[k], w.y[k] = x, y
-        if x // CHUNK != old_x // CHUNK or y // CHUNK != old_y // CHUNK:
-            _enter_chunk(w, k)
-    return True
-
-
-@njit(cache=True)
-def distance(w, x, y):
-    """Cells between the player and a cell, along the axes."""
-    return abs(x - w.x[0]) + abs(y - w.y[0])
-
-
-@njit(cache=True)
-def _sign(number):
-    return (number > 0) - (number < 0)
-
-
-@njit(cache=True)
-def toward(w, k, long_axis):
-    """``Object.toward`` the player."""
-    dx, dy = w.x[0] - w.x[k], w.y[0] - w.y[k]
-    along_x = abs(dx) > abs(dy) if long_axis else abs(dx) <= abs(dy)
-    return (_sign(dx), 0) if along_x else (0, _sign(dy))
-
-
-@njit(cache=True)
-def damage_object(w, k, amount):
-    """``obj.health -= amount``; health does not fall below 0."""
-    if k == 0:
-        w.inventory[HEALTH] = max(0, w.inventory[HEALTH] - amount)
-    else:
-        w.health[k] = max(0, w.health[k] - amount)
-
-
-@njit(cache=True)
-def compact(w):
-    """Gives the slots of removed objects back; the order of the others stays."""
-    kept = 0
-    for k in range(w.objects):
-        if w.removed[k]:
-            continue
-        if kept != k:
-            w.kind[kept] = w.kind[k]
-            w.x[kept], w.y[kept] = w.x[k], w.y[k]
-            w.health[kept], w.timer[kept] = w.health[k], w.timer[k]
-            w.dx[kept], w.dy[kept] = w.dx[k], w.dy[k]
-            w.arrival[kept] = w.arrival[k]
-            w.removed[kept] = False
-            w.occupant[w.x[k], w.y[k]] = kept + 1
-        kept += 1
-    w.objects = kept
-
+from envs.worldgen import COW, GRASS, PATH, SKELETON, ZOMBIE
 
 # --- the player -----------------------------------------------------------------------------------------
 
@@ -318,7 +71,7 @@ def compact(w):
 def update_player(w, action, one_hit, table_wood):
     """``Player.update``"""
     x, y = w.x[0] + w.facing[0], w.y[0] + w.facing[1]
-    material, obj = _material(w, x, y), _object(w, x, y)
+    material, obj = material_at(w, x, y), object_at(w, x, y)
     if w.sleeping:
         if w.inventory[ENERGY] < MAXIMUM[ENERGY]:
             action = SLEEP
@@ -340,7 +93,7 @@ def update_player(w, action, one_hit, table_wood):
         _make(w, action)
     _update_life_stats(w)
     _degen_or_regen_health(w)
-    for item in range(_N_ITEMS):
+    for item in range(N_ITEMS):
         w.inventory[item] = max(0, min(w.inventory[item], MAXIMUM[item]))
     _wake_up_when_hurt(w)
 
@@ -387,7 +140,7 @@ def _do_material(w, x, y, material):
         w.thirst = 0
     if not COLLECT[material, 0]:
         return
-    for item in range(_N_ITEMS):
+    for item in range(N_ITEMS):
         if w.inventory[item] < COLLECT[material, 4 + item]:
             return
     w.material[x, y] = COLLECT[material, 0]
@@ -398,16 +151,16 @@ def _do_material(w, x, y, material):
 
 @njit(cache=True)
 def _place(w, action, x, y, material, obj, table_wood):
-    if obj >= 0 or not PLACE[action, 2 + _N_ITEMS + material]:
+    if obj >= 0 or not PLACE[action, 2 + N_ITEMS + material]:
         return
     placed = PLACE[action, 0]
-    for item in range(_N_ITEMS):
+    for item in range(N_ITEMS):
         price = PLACE[action, 2 + item]
         if placed == TABLE and price:
             price = table_wood
         if w.inventory[item] < price:
             return
-    for item in range(_N_ITEMS):
+    for item in range(N_ITEMS):
         price = PLACE[action, 2 + item]
         if placed == TABLE and price:
             price = table_wood
@@ -421,13 +174,13 @@ def _place(w, action, x, y, material, obj, table_wood):
 
 @njit(cache=True)
 def _make(w, action):
-    for material in range(_N_MATERIALS):
-        if MAKE[action, 3 + _N_ITEMS + material] and not _nearby(w, material):
+    for material in range(N_MATERIALS):
+        if MAKE[action, 3 + N_ITEMS + material] and not _nearby(w, material):
             return
-    for item in range(_N_ITEMS):
+    for item in range(N_ITEMS):
         if w.inventory[item] < MAKE[action, 3 + item]:
             return
-    for item in range(_N_ITEMS):
+    for item in range(N_ITEMS):
         w.inventory[item] -= MAKE[action, 3 + item]
     w.inventory[MAKE[action, 0]] += MAKE[action, 1]
     w.counts[MAKE[action, 2]] += 1
@@ -564,7 +317,7 @@ def _shoot(w, k):
 def update_arrow(w, k):
     """``Arrow.update``"""
     x, y = w.x[k] + w.dx[k], w.y[k] + w.dy[k]
-    material, obj = _material(w, x, y), _object(w, x, y)
+    material, obj = material_at(w, x, y), object_at(w, x, y)
     if obj >= 0:
         damage_object(w, obj, 2)
         remove(w, k)
@@ -581,7 +334,7 @@ def update_plant(w, k):
     """``Plant.update``"""
     w.timer[k] += 1
     for dx, dy in MOVES:
-        neighbour = _object(w, w.x[k] + dx, w.y[k] + dy)
+        neighbour = object_at(w, w.x[k] + dx, w.y[k] + dy)
         if neighbour >= 0 and w.kind[neighbour] in (ZOMBIE, SKELETON, COW):
             damage_object(w, k, 1)
             break

@@ -7,15 +7,16 @@ import pytest
 from crafter import constants, objects
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from envs import compiled_rules as rules
+from envs import compiled_rules, worldgen
+from envs import compiled_world as rules
 from envs.compiled import CompiledCrafter
 from envs.crafter_text import CrafterTextEnv
 
 KINDS = {
     objects.Player: rules.PLAYER,
-    objects.Cow: rules.COW,
-    objects.Zombie: rules.ZOMBIE,
-    objects.Skeleton: rules.SKELETON,
+    objects.Cow: worldgen.COW,
+    objects.Zombie: worldgen.ZOMBIE,
+    objects.Skeleton: worldgen.SKELETON,
     objects.Arrow: rules.ARROW,
     objects.Plant: rules.PLANT,
 }
@@ -383,7 +384,7 @@ def test_daylight_equals_the_packages():
     for step in [0, 1, 29, 300, 301, 4567, 9999, 10_001, 25_000]:
         game._step = step
         game._update_time()
-        assert rules.daylight(step) == pytest.approx(game._world.daylight, abs=1e-15)
+        assert compiled_rules.daylight(step) == pytest.approx(game._world.daylight, abs=1e-15)
 
 
 def test_objects_survive_compaction():
