@@ -6,6 +6,7 @@ A run is ``results/learning/<method>/seed<n>/`` with its ``config.yaml`` and ``e
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import json
 import shutil
@@ -18,6 +19,7 @@ import matplotlib
 import numpy as np
 from scipy import stats
 
+from ellm_agent import config as configuration
 from ellm_agent.callbacks import RECENT
 from ellm_agent.cli import one_line_errors, parse_options, unknown_option
 from ellm_agent.errors import UserError
@@ -135,8 +137,8 @@ def add(run: Run, method: str) -> None:
     """Keeps what of a finished run the results need."""
     target = RUNS / method / f"seed{run.config.seed}"
     target.mkdir(parents=True, exist_ok=True)
-    for name in ("config.yaml", "summary.json"):
-        shutil.copy(run.folder / name, target / name)
+    configuration.save(dataclasses.replace(run.config, out=None), target / "config.yaml")
+    shutil.copy(run.folder / "summary.json", target / "summary.json")
     # Without a name and a time inside, equal runs give equal files.
     with (target / "episodes.jsonl.gz").open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
         file.write((run.folder / "episodes.jsonl").read_bytes())
