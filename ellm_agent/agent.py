@@ -34,13 +34,20 @@ class TextEncoder(BaseFeaturesExtractor):
         features: the frozen vectors, or None: then phrases are told apart by learned vectors alone.
         hidden: width of both layers.
         offsets: number of ids with a learned offset of their own (later ones have none); 0: no offsets.
+        twice: whether second derivatives are needed (TRPO): PyTorch's ``embedding_bag`` has none, and what
+            takes its place is slower.
     """
 
     def __init__(
-        self, observation_space: spaces.Box, features: PhraseFeatures | None, hidden: int, offsets: int = 0
+        self,
+        observation_space: spaces.Box,
+        features: PhraseFeatures | None,
+        hidden: int,
+        offsets: int = 0,
+        twice: bool = False,
     ):
         super().__init__(observation_space, features_dim=hidden)
-        self._features = features
+        self._features, self._twice = features, twice
         self.project = nn.Linear(DIMENSIONS, hidden) if features is not None else None
         self.offsets = nn.Parameter(torch.zeros(offsets, hidden)) if offsets else None
         if self.project is None:
@@ -54,14 +61,17 @@ class TextEncoder(BaseFeaturesExtractor):
             hidden = self.project(_sum_of(self._features.tensor, ids))  # vectors: (phrases, 384)
         if self.offsets is not None:
             known = ids.masked_fill(ids >= len(self.offsets), PADDING)
-            hidden = hidden + _sum_of(self.offsets, known)
+            hidden = hidden + _sum_of(self.offsets, known, self._twice)
         return self.mlp(hidden)  # (batch, hidden)
 
 
-def _sum_of(vectors: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+def _sum_of(vectors: torch.Tensor, ids: torch.Tensor, twice: bool = False) -> torch.Tensor:
     """Sum of the vectors of each row's ids, ``(batch, d)``; padding is skipped, not added as zeros."""
     present = ids != PADDING  # (batch, slots)
     counts = present.sum(dim=1)
+    if twice:
+        rows = torch.arange(len(ids)).repeat_interleave(counts)
+        return vectors.new_zeros(len(ids), vectors.shape[1]).index_add(0, rows, vectors[ids[present]])
     return F.embedding_bag(ids[present], vectors, counts.cumsum(0) - counts, mode="sum")
 
 

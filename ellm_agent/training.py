@@ -235,6 +235,7 @@ def make_agent(config: Config, worlds: GoalExploration) -> BaseAlgorithm:
         "gae_lambda": ppo.gae_lambda,
     }
     if config.agent.algo == "trpo":
+        policy["features_extractor_kwargs"]["twice"] = True
         return TRPO("MlpPolicy", worlds, batch_size=batch_size, target_kl=ppo.target_kl, **common)
     return PPO(
         "MlpPolicy",

@@ -137,7 +137,25 @@ def test_offsets_start_at_zero_and_belong_to_one_phrase(features):
     before = encoder(obs).detach()
     with torch.no_grad():
         encoder.offsets += torch.tensor([[9.0, 9.0], [1.0, 2.0]])
-    assert (encoder(obs) - before).tolist() == [[1, 2], [0, 0], [2, 4], [0, 0]]
+    moved = torch.tensor([[1.0, 2.0], [0.0, 0.0], [2.0, 4.0], [0.0, 0.0]])
+    assert torch.allclose(encoder(obs) - before, moved, atol=1e-6)
+
+
+def test_second_derivatives_exist_where_asked_for(features):
+    """TRPO differentiates twice; both ways of summing give the same."""
+    space = gym.spaces.Box(0, 100, (3,), np.int16)
+    obs = torch.tensor([[1.0, 2.0, 0.0], [2.0, 2.0, 1.0], [0.0, 0.0, 0.0]])
+    once, twice = (TextEncoder(space, features, hidden=4, offsets=3, twice=flag) for flag in (False, True))
+    twice.load_state_dict(once.state_dict())
+    with torch.no_grad():
+        for encoder in (once, twice):
+            encoder.offsets += torch.arange(12.0).reshape(3, 4)
+    assert torch.allclose(once(obs), twice(obs), atol=1e-6)
+    loss = twice(obs).square().sum()
+    (gradient,) = torch.autograd.grad(loss, twice.offsets, create_graph=True)
+    (second,) = torch.autograd.grad(gradient.square().sum(), twice.offsets)
+    assert second.shape == (3, 4)
+    assert second.abs().sum() > 0
 
 
 def test_learned_vectors_need_no_frozen_ones(features):
