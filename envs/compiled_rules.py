@@ -150,21 +150,22 @@ def _do_material(w, x, y, material):
 
 
 @njit(cache=True)
+def _price(action, item, table_wood):
+    """What placing costs of an item: the package's price, but a table's is the protocol's."""
+    price = PLACE[action, 2 + item]
+    return table_wood if price and PLACE[action, 0] == TABLE else price
+
+
+@njit(cache=True)
 def _place(w, action, x, y, material, obj, table_wood):
     if obj >= 0 or not PLACE[action, 2 + N_ITEMS + material]:
         return
     placed = PLACE[action, 0]
     for item in range(N_ITEMS):
-        price = PLACE[action, 2 + item]
-        if placed == TABLE and price:
-            price = table_wood
-        if w.inventory[item] < price:
+        if w.inventory[item] < _price(action, item, table_wood):
             return
     for item in range(N_ITEMS):
-        price = PLACE[action, 2 + item]
-        if placed == TABLE and price:
-            price = table_wood
-        w.inventory[item] -= price
+        w.inventory[item] -= _price(action, item, table_wood)
     if placed > 0:
         w.material[x, y] = placed
     else:
