@@ -8,18 +8,20 @@ world against the package's own.
 from __future__ import annotations
 
 import math
+import types
 
 import numpy as np
 from crafter import constants, objects
 from numba import njit
+from opensimplex import internals
 from opensimplex.constants import GRADIENTS3
-from opensimplex.internals import _noise3
 
 _ID = {name: i for i, name in enumerate([None, *constants.materials])}
 WATER, GRASS, STONE, PATH = _ID["water"], _ID["grass"], _ID["stone"], _ID["path"]
 SAND, TREE, LAVA = _ID["sand"], _ID["tree"], _ID["lava"]
 COAL, IRON, DIAMOND = _ID["coal"], _ID["iron"], _ID["diamond"]
 NOTHING, COW, ZOMBIE, SKELETON = range(4)
+_GRADIENTS = GRADIENTS3.astype(np.float64)
 _DRAWS_PER_CELL = 6  # uniform numbers that the two passes can use in one cell, at most
 
 
@@ -82,35 +84,70 @@ def _permutation(seed):
     return permutation, gradients
 
 
-@njit(cache=True)
+@njit
+def _extrapolate3(perm, gradients, x, y, z, dx, dy, dz):
+    """``opensimplex.internals._extrapolate3``, without slices and tests for negative indices."""
+    byte = np.uint64(0xFF)
+    k = np.uint64(perm[np.uint64(x) & byte] + y) & byte
+    k = np.uint64(perm[k] + z) & byte
+    k = np.uint64(gradients[k])
+    one, two = np.uint64(1), np.uint64(2)
+    return _GRADIENTS[k] * dx + _GRADIENTS[k + one] * dy + _GRADIENTS[k + two] * dz
+
+
+# The package's own formula around it. It is compiled into what calls it and has no cache of its own: the package's is
+# for the same code with other globals.
+_noise3 = njit(error_model="numpy")(
+    types.FunctionType(
+        internals._noise3.py_func.__code__, {**vars(internals), "_extrapolate3": _extrapolate3}
+    )
+)
+
+
+@njit(cache=True, error_model="numpy")
 def _generate(perm, gradients, uniforms, px, py, materials, creatures):
     """Both passes over the map; returns how many of the uniform numbers were used."""
     used = 0
     tunnels = np.zeros(materials.shape, np.bool_)
+    # What every cell needs, one field after the other: neighbours take the same branches.
+    starts = _field(perm, gradients, materials.shape, 8, 3)
+    waters = _field(perm, gradients, materials.shape, 3, 15)
+    waters_fine = _field(perm, gradients, materials.shape, 3, 5)
+    mountains = _field(perm, gradients, materials.shape, 0, 15)
+    mountains_fine = _field(perm, gradients, materials.shape, 0, 5)
     for x in range(materials.shape[0]):
         for y in range(materials.shape[1]):
-            used = _set_material(x, y, px, py, perm, gradients, uniforms, used, materials, tunnels)
+            start = 4 - math.sqrt((x - px) ** 2 + (y - py) ** 2)
+            start += 2 * starts[x, y]
+            start = 1 / (1 + math.exp(-start))
+            water = waters[x, y] + 0.15 * waters_fine[x, y] + 0.1
+            water -= 2 * start
+            mountain = mountains[x, y] + 0.3 * mountains_fine[x, y]
+            mountain /= 1.3
+            mountain -= 4 * start + 0.3 * water
+            used = _set_material(x, y, start, water, mountain, perm, gradients, uniforms, used, materials, tunnels)
     for x in range(materials.shape[0]):
         for y in range(materials.shape[1]):
             used = _set_object(x, y, px, py, uniforms, used, materials, tunnels, creatures)
     return used
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _simplex(perm, gradients, x, y, z, size):
     return _noise3(x / size, y / size, float(z), perm, gradients)
 
 
-@njit(cache=True)
-def _set_material(x, y, px, py, perm, gradients, uniforms, used, materials, tunnels):
-    start = 4 - math.sqrt((x - px) ** 2 + (y - py) ** 2)
-    start += 2 * _simplex(perm, gradients, x, y, 8, 3)
-    start = 1 / (1 + math.exp(-start))
-    water = _simplex(perm, gradients, x, y, 3, 15) + 0.15 * _simplex(perm, gradients, x, y, 3, 5) + 0.1
-    water -= 2 * start
-    mountain = _simplex(perm, gradients, x, y, 0, 15) + 0.3 * _simplex(perm, gradients, x, y, 0, 5)
-    mountain /= 1.3
-    mountain -= 4 * start + 0.3 * water
+@njit(cache=True, error_model="numpy")
+def _field(perm, gradients, shape, z, size):
+    field = np.empty(shape)
+    for x in range(shape[0]):
+        for y in range(shape[1]):
+            field[x, y] = _simplex(perm, gradients, x, y, z, size)
+    return field
+
+
+@njit(cache=True, error_model="numpy")
+def _set_material(x, y, start, water, mountain, perm, gradients, uniforms, used, materials, tunnels):
     if start > 0.5:
         material = GRASS
     elif mountain > 0.15:
@@ -152,7 +189,7 @@ def _set_material(x, y, px, py, perm, gradients, uniforms, used, materials, tunn
     return used
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _set_object(x, y, px, py, uniforms, used, materials, tunnels, creatures):
     material = materials[x, y]
     if material != GRASS and material != PATH and material != SAND:
