@@ -14,7 +14,8 @@ from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 from torch.nn import functional as F
 
-from ellm_agent.phrases import DIMENSIONS, PADDING, PhraseFeatures
+from ellm_agent.bags import sum_of_rows
+from ellm_agent.phrases import DIMENSIONS, PhraseFeatures
 
 LEARNED_STD = 0.03  # of learned vectors at the start: what a random projection gives unit vectors
 
@@ -34,8 +35,11 @@ class TextEncoder(BaseFeaturesExtractor):
         features: the frozen vectors, or None: then phrases are told apart by learned vectors alone.
         hidden: width of both layers.
         offsets: number of ids with a learned offset of their own (later ones have none); 0: no offsets.
-        twice: whether second derivatives are needed (TRPO): PyTorch's ``embedding_bag`` has none, and what
-            takes its place is slower.
+        twice: whether second derivatives are needed (TRPO): slower.
+
+    Attributes:
+        fold: set this on a network that needs no gradients and seldom changes (a target network): it then adds up
+            ready rows W1 v + u. Needs both parts.
     """
 
     def __init__(
@@ -53,26 +57,34 @@ class TextEncoder(BaseFeaturesExtractor):
         if self.project is None:
             nn.init.normal_(self.offsets, std=LEARNED_STD)
         self.mlp = nn.Sequential(nn.LayerNorm(hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU())
+        self.fold = False
+        self._folded = self._folded_for = None
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        ids = observations.long()  # (batch, slots)
+        ids = observations.to(torch.int32)  # (batch, slots)
+        if self.fold:
+            return self.mlp(sum_of_rows(self._fold(), ids) + self.project.bias)
         hidden = 0.0
         if self.project is not None:
-            hidden = self.project(_sum_of(self._features.tensor, ids))  # vectors: (phrases, 384)
+            hidden = self.project(sum_of_rows(self._features.tensor, ids))  # vectors: (phrases, 384)
         if self.offsets is not None:
-            known = ids.masked_fill(ids >= len(self.offsets), PADDING)
-            hidden = hidden + _sum_of(self.offsets, known, self._twice)
+            hidden = hidden + sum_of_rows(self.offsets, ids, self._twice)
         return self.mlp(hidden)  # (batch, hidden)
 
-
-def _sum_of(vectors: torch.Tensor, ids: torch.Tensor, twice: bool = False) -> torch.Tensor:
-    """Sum of the vectors of each row's ids, ``(batch, d)``; padding is skipped, not added as zeros."""
-    present = ids != PADDING  # (batch, slots)
-    counts = present.sum(dim=1)
-    if twice:
-        rows = torch.arange(len(ids)).repeat_interleave(counts)
-        return vectors.new_zeros(len(ids), vectors.shape[1]).index_add(0, rows, vectors[ids[present]])
-    return F.embedding_bag(ids[present], vectors, counts.cumsum(0) - counts, mode="sum")
+    @torch.no_grad()
+    def _fold(self) -> torch.Tensor:
+        """W1 v + u of each phrase, ``(phrases, hidden)``, computed once for as long as W1 and u stay as they are."""
+        vectors, bias = self._features.tensor, self.project.bias
+        # A gradient that reaches W1 or u reaches the bias: if that has not moved, nothing has.
+        if self._folded is None or not torch.equal(bias, self._folded_for):
+            self._folded, self._folded_for = vectors.new_zeros(0, len(bias)), bias.clone()
+        known = len(self._folded)
+        if known < len(vectors):
+            new = F.linear(vectors[known:], self.project.weight)
+            own = self.offsets[known : len(vectors)]
+            new[: len(own)] += own
+            self._folded = torch.cat([self._folded, new])
+        return self._folded
 
 
 class DuelingQNetwork(QNetwork):
@@ -205,6 +217,8 @@ class TextDQN(DQN):
         self.munchausen_clip = munchausen_clip
         soft = temperature if target == "munchausen" else None
         super().__init__(policy, env, policy_kwargs={**(policy_kwargs or {}), "temperature": soft}, **kwargs)
+        encoder = self.q_net_target.features_extractor
+        encoder.fold = encoder.project is not None and encoder.offsets is not None
 
     def predict(
         self, observation, state=None, episode_start=None, deterministic=False

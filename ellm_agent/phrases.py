@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from safetensors.numpy import load_file, save_file
 
+from ellm_agent.bags import PADDING  # id of the empty phrase, whose vector is zero
+
 DIMENSIONS = 384  # of all-MiniLM-L6-v2
-PADDING = 0  # id of the empty phrase, whose vector is zero
 
 
 @functools.cache

@@ -92,6 +92,7 @@ def train(run: Run, suggester: GoalSuggester, resume: bool = False) -> Trained:
     """
     config = run.config
     torch.set_num_threads(config.threads)
+    torch.distributions.Distribution.set_default_validate_args(False)  # SB3 makes one for each frame
     checkpoint = checkpoints.latest(run.checkpoints) if resume else None
     phrases = checkpoints.load_phrases(checkpoint) if checkpoint else PhraseTable()
 
@@ -214,6 +215,7 @@ def text_policy(worlds: GoalExploration, hidden: int, vectors: str = "adapted") 
         "features_extractor_class": TextEncoder,
         "features_extractor_kwargs": {"features": features, "hidden": hidden, "offsets": offsets},
         "net_arch": [],
+        "optimizer_kwargs": {"fused": True},
     }
 
 
@@ -252,7 +254,6 @@ def _make_dqn(config: Config, worlds: GoalExploration, common: dict[str, Any]) -
     dqn, n_envs = config.dqn, worlds.num_envs
     # Whole steps of all worlds; where their number does not divide, updates are a little rarer than asked.
     steps = max(1, -(-dqn.train_every // n_envs))
-    common["policy_kwargs"]["optimizer_kwargs"] = {"fused": True}
     return TextDQN(
         TextDQNPolicy,
         worlds,
