@@ -115,6 +115,9 @@ class TextDQNPolicy(DQNPolicy):
         arguments = self._update_features_extractor(self.net_args, features_extractor=None)
         return DuelingQNetwork(**arguments).to(self.device)
 
+    def set_training_mode(self, mode: bool) -> None:
+        """Nothing: no layer here behaves differently in training, and telling each of them takes its time."""
+
     def _predict(self, obs: torch.Tensor, deterministic: bool = True) -> torch.Tensor:
         q_values = self.q_net(obs)  # (batch, actions)
         if deterministic or self.temperature is None:
@@ -238,6 +241,7 @@ class TextDQN(DQN):
         losses, values = [], []
         for _ in range(gradient_steps):
             batch = self.replay_buffer.sample(batch_size, env=self._vec_normalize_env)
+            batch = batch._replace(actions=batch.actions.long())  # stored in as few bytes as will do
             with torch.no_grad():
                 target = self._target(batch)  # (batch, 1)
             q_values = self.q_net(batch.observations).gather(1, batch.actions)  # (batch, 1)

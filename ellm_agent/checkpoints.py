@@ -17,13 +17,12 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.buffers import ReplayBuffer
 
 from ellm_agent.errors import UserError
 from ellm_agent.phrases import PhraseTable
+from ellm_agent.replay import CompactReplay
 
-FORMAT = 1
-_REPLAY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+FORMAT = 2
 
 
 def save(folder: Path, agent: BaseAlgorithm, phrases: PhraseTable, counters: dict) -> None:
@@ -50,9 +49,7 @@ def save(folder: Path, agent: BaseAlgorithm, phrases: PhraseTable, counters: dic
     }
     replay = getattr(agent, "replay_buffer", None)
     if replay is not None:
-        used = replay.size()
-        np.savez(partial / "replay.npz", **{name: getattr(replay, name)[:used] for name in _REPLAY})
-        state["replay"] = {"position": replay.pos, "full": replay.full}
+        np.savez(partial / "replay.npz", **replay.contents())
     (partial / "state.json").write_text(json.dumps(state), encoding="utf-8")
     shutil.rmtree(final, ignore_errors=True)
     partial.rename(final)
@@ -106,22 +103,17 @@ def _load(checkpoint: Path, agent: BaseAlgorithm, replay: bool) -> dict:
         raise UserError(f"{checkpoint} has format {state.get('format')}; this version reads {FORMAT}")
     agent.set_parameters(torch.load(checkpoint / "parameters.pt", weights_only=True))
     agent.num_timesteps, agent._n_updates = state["frames"], state["updates"]
-    if replay and "replay" in state:
+    if replay and hasattr(agent, "replay_buffer"):
         agent._n_calls = state["calls"]
-        _fill(agent.replay_buffer, checkpoint / "replay.npz", **state["replay"])
+        with np.load(checkpoint / "replay.npz", allow_pickle=False) as arrays:
+            _fill(agent.replay_buffer, dict(arrays))
     return state
 
 
-def _fill(buffer: ReplayBuffer, path: Path, position: int, full: bool) -> None:
-    """Puts stored transitions into a buffer, oldest first; of too many, the newest."""
-    with np.load(path, allow_pickle=False) as arrays:
-        for name in _REPLAY:
-            stored = np.roll(arrays[name], -position, axis=0) if full else arrays[name]
-            stored = stored[-buffer.buffer_size :]
-            getattr(buffer, name)[: len(stored)] = stored
-    buffer.pos, buffer.full = len(stored) % buffer.buffer_size, len(stored) == buffer.buffer_size
-    if len(stored):
+def _fill(buffer: CompactReplay, contents: dict[str, np.ndarray]) -> None:
+    buffer.restore(contents)
+    if buffer.size():
         # The worlds start new episodes: those that were under way have been cut off, not ended.
-        last = len(stored) - 1
+        last = buffer.pos - 1
         buffer.timeouts[last] = np.maximum(buffer.timeouts[last], 1 - buffer.dones[last])
         buffer.dones[last] = 1

@@ -55,7 +55,7 @@ class GoalExploration(VecEnvWrapper):
         goals: per environment, all goals suggested for its present state.
         open: per environment, those not yet achieved.
         achieved: per environment, events paid for in this episode.
-        suggested, rewarded: counts of goals by quality bin, so far.
+        rewarded: counts of rewarded goals by quality bin, so far.
     """
 
     def __init__(
@@ -90,8 +90,8 @@ class GoalExploration(VecEnvWrapper):
         self._one_episode, self._idle = one_episode, set()
         language = self.language
         self._bins = QualityBins(language.canonical, language.goals, language.verbs, language.nouns)
-        self._bin_counts: dict[tuple, Counter] = {}
-        self.suggested: Counter[str] = Counter()
+        self._suggested: Counter[str] = Counter()
+        self._uncounted: dict[tuple, int] = {}  # (goals, possible goals) -> how often since `suggested` was read
         self.rewarded: Counter[str] = Counter()
         self._told = {"suggested": Counter(), "rewarded": Counter()}
 
@@ -109,8 +109,7 @@ class GoalExploration(VecEnvWrapper):
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]:
         scenes, extrinsic, dones, infos = self.venv.step_wait()
-        payments = [self._pay(i, info) for i, info in enumerate(infos)]
-        intrinsic = np.array([payment.reward for payment in payments], np.float32)
+        intrinsic = np.array([self._pay(i, info).reward for i, info in enumerate(infos)], np.float32)
         self._returns += np.stack([intrinsic, extrinsic], axis=1)
         self._lengths += 1
 
@@ -129,6 +128,15 @@ class GoalExploration(VecEnvWrapper):
         return self._observe(scenes), intrinsic + self._extrinsic * extrinsic, dones, infos
 
     # --- diagnostics --------------------------------------------------------------------------------
+
+    @property
+    def suggested(self) -> Counter[str]:
+        """Counts of suggested goals by quality bin, so far."""
+        for (goals, possible), times in self._uncounted.items():
+            for goal in goals:
+                self._suggested[self._bins.bin(goal, possible)] += times
+        self._uncounted.clear()
+        return self._suggested
 
     def metrics(self) -> dict[str, float]:
         """Shares of the quality bins among goals suggested and rewarded, and the suggester's counters.
@@ -152,7 +160,8 @@ class GoalExploration(VecEnvWrapper):
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Takes up what ``state`` gave."""
-        self.suggested, self.rewarded = Counter(state["suggested"]), Counter(state["rewarded"])
+        self._suggested, self.rewarded = Counter(state["suggested"]), Counter(state["rewarded"])
+        self._uncounted.clear()
         self._told = {"suggested": Counter(self.suggested), "rewarded": Counter(self.rewarded)}
         self._suggester.restore(state["suggester"])
 
@@ -185,7 +194,8 @@ class GoalExploration(VecEnvWrapper):
         self._reward.learn(self.goals)
         self.open = self._open(self.goals, range(self.num_envs))
         for goals, situation in zip(self.goals, situations, strict=True):
-            self.suggested.update(self._count(goals, situation.possible))
+            key = goals, situation.possible
+            self._uncounted[key] = self._uncounted.get(key, 0) + 1
 
     def _suggest_for(self, situations: list[Situation], envs: Sequence[int]) -> list[tuple[Goal, ...]] | None:
         """Open goals of states that nobody will act in; only a conditioned agent reads them."""
@@ -195,12 +205,6 @@ class GoalExploration(VecEnvWrapper):
 
     def _open(self, goals: Sequence[tuple[Goal, ...]], envs: Sequence[int]) -> list[tuple[Goal, ...]]:
         return [self._reward.open_goals(mine, self.achieved[i]) for mine, i in zip(goals, envs, strict=True)]
-
-    def _count(self, goals: tuple[Goal, ...], possible: tuple[Goal, ...]) -> Counter:
-        key = (goals, possible)
-        if key not in self._bin_counts:
-            self._bin_counts[key] = Counter(self._bins.bin(goal, possible) for goal in goals)
-        return self._bin_counts[key]
 
     def _finish(self, i: int, info: dict) -> None:
         intrinsic, extrinsic = self._returns[i]

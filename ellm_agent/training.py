@@ -51,6 +51,7 @@ from ellm_agent.llm.openai_client import OpenAIModel, endpoint
 from ellm_agent.llm.scripted import ScriptedModel
 from ellm_agent.phrases import PhraseFeatures, PhraseTable
 from ellm_agent.records import Language
+from ellm_agent.replay import CompactNStepReplay, CompactReplay
 from ellm_agent.rewards import GoalSimilarity
 from ellm_agent.runs import Run
 from envs.compiled import CompiledCrafter
@@ -254,6 +255,9 @@ def _make_dqn(config: Config, worlds: GoalExploration, common: dict[str, Any]) -
     dqn, n_envs = config.dqn, worlds.num_envs
     # Whole steps of all worlds; where their number does not divide, updates are a little rarer than asked.
     steps = max(1, -(-dqn.train_every // n_envs))
+    replay = {"scene": worlds.fields["scene"].stop}
+    if dqn.n_steps > 1:
+        replay |= {"n_steps": dqn.n_steps, "gamma": dqn.gamma}
     return TextDQN(
         TextDQNPolicy,
         worlds,
@@ -263,7 +267,8 @@ def _make_dqn(config: Config, worlds: GoalExploration, common: dict[str, Any]) -
         munchausen_clip=dqn.munchausen_clip,
         learning_rate=dqn.learning_rate,
         gamma=dqn.gamma,
-        n_steps=dqn.n_steps,
+        replay_buffer_class=CompactNStepReplay if dqn.n_steps > 1 else CompactReplay,
+        replay_buffer_kwargs=replay,
         batch_size=dqn.batch_size,
         train_freq=steps,
         gradient_steps=max(1, steps * n_envs // dqn.train_every),

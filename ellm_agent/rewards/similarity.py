@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 
 from ellm_agent.goals.base import Goal
 from ellm_agent.phrases import PhraseTable
 from ellm_agent.records import NO_PAYMENT, Payment
+
+
+REMEMBERED = 2**16  # pairs of goals and achieved events whose open goals are kept
 
 
 class GoalSimilarity:
@@ -35,6 +39,7 @@ class GoalSimilarity:
         self._cosines: dict[tuple[str, Goal], float] = {}
         self._bits: dict[str, int] = {}  # paid event -> its bit
         self._satisfied_by: dict[Goal, int] = {}  # goal -> bits of the events that satisfy it
+        self._open_goals = functools.lru_cache(REMEMBERED)(self._filter)
 
     def cosine(self, event: str, goal: Goal) -> float:
         """Cosine similarity of an event's and a goal's SentenceBERT vectors."""
@@ -56,8 +61,9 @@ class GoalSimilarity:
 
     def open_goals(self, goals: Sequence[Goal], achieved: Sequence[str]) -> tuple[Goal, ...]:
         """The goals that none of the events paid for in this episode satisfies."""
-        if not achieved:
-            return tuple(goals)
+        return self._open_goals(tuple(goals), tuple(achieved)) if achieved else tuple(goals)
+
+    def _filter(self, goals: tuple[Goal, ...], achieved: tuple[str, ...]) -> tuple[Goal, ...]:
         paid = 0
         for event in achieved:
             paid |= self._bit(event)
