@@ -91,7 +91,9 @@ class GoalExploration(VecEnvWrapper):
         language = self.language
         self._bins = QualityBins(language.canonical, language.goals, language.verbs, language.nouns)
         self._suggested: Counter[str] = Counter()
-        self._uncounted: dict[tuple, int] = {}  # (goals, possible goals) -> how often since `suggested` was read
+        self._uncounted: dict[
+            tuple, int
+        ] = {}  # (goals, possible goals) -> how often since `suggested` was read
         self.rewarded: Counter[str] = Counter()
         self._told = {"suggested": Counter(), "rewarded": Counter()}
 

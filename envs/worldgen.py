@@ -125,7 +125,9 @@ def _generate(perm, gradients, uniforms, px, py, materials, creatures):
             mountain = mountains[x, y] + 0.3 * mountains_fine[x, y]
             mountain /= 1.3
             mountain -= 4 * start + 0.3 * water
-            used = _set_material(x, y, start, water, mountain, perm, gradients, uniforms, used, materials, tunnels)
+            used = _set_material(
+                x, y, start, water, mountain, perm, gradients, uniforms, used, materials, tunnels
+            )
     for x in range(materials.shape[0]):
         for y in range(materials.shape[1]):
             used = _set_object(x, y, px, py, uniforms, used, materials, tunnels, creatures)

@@ -7,162 +7,11 @@ import pytest
 from crafter import constants, objects
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from envs import compiled_rules, worldgen
+from envs import compiled_rules
 from envs import compiled_world as rules
 from envs.compiled import CompiledCrafter
 from envs.crafter_text import CrafterTextEnv
-
-KINDS = {
-    objects.Player: rules.PLAYER,
-    objects.Cow: worldgen.COW,
-    objects.Zombie: worldgen.ZOMBIE,
-    objects.Skeleton: worldgen.SKELETON,
-    objects.Arrow: rules.ARROW,
-    objects.Plant: rules.PLANT,
-}
-TIMERS = {objects.Zombie: "cooldown", objects.Skeleton: "reload", objects.Plant: "grown"}
-
-
-def assert_same_world(game, w):
-    """Every field of the package's game equals that of a compiled world."""
-    world, player = game._world, game._player
-    assert (world._mat_map == w["material"]).all()
-    assert tuple(player.inventory.values()) == tuple(w["inventory"])
-    assert tuple(player.achievements.values()) == tuple(w["counts"])
-    assert (player.sleeping, *player.facing) == (w["sleeping"], *w["facing"])
-    for name in ("hunger", "thirst", "fatigue", "recover", "last_health"):
-        assert getattr(player, f"_{name}") == w[name], name
-    assert game._step == w["step"]
-    assert [_key(chunk) for chunk in world._chunks] == w["chunk_order"][: w["chunks"]].tolist()
-
-    alive = [k for k in range(w["objects"]) if not w["removed"][k]]
-    ours = [tuple(int(w[name][k]) for name in ("kind", "x", "y", "health", "timer")) for k in alive]
-    assert ours == [_told(obj) for obj in world.objects]
-    arrows = [k for k in alive if w["kind"][k] == rules.ARROW]
-    theirs = [obj for obj in world.objects if isinstance(obj, objects.Arrow)]
-    assert [(w["dx"][k], w["dy"][k]) for k in arrows] == [tuple(obj.facing) for obj in theirs]
-    occupied = {(int(w["x"][k]), int(w["y"][k])): k + 1 for k in alive}
-    assert {
-        tuple(cell): w["occupant"][tuple(cell)] for cell in np.argwhere(w["occupant"]).tolist()
-    } == occupied
-
-    _, key, position, *_ = world.random.get_state()
-    assert position == w["mt_position"]
-    assert (key == w["mt"]).all()
-
-
-def _key(chunk):
-    x, _, y, _ = chunk
-    return x // rules.CHUNK * rules.CHUNKS + y // rules.CHUNK
-
-
-def _told(obj):
-    kind = next(number for cls, number in KINDS.items() if isinstance(obj, cls))
-    timer = next((getattr(obj, name) for cls, name in TIMERS.items() if isinstance(obj, cls)), 0)
-    health = 0 if isinstance(obj, objects.Player) else obj.health
-    return kind, int(obj.pos[0]), int(obj.pos[1]), health, timer
-
-
-def _jit():
-    from numba import njit
-
-    @njit
-    def uniform(worlds):
-        return rules.uniform(worlds[0])
-
-    @njit
-    def randint(worlds, n):
-        return rules.randint(worlds[0], n)
-
-    @njit
-    def compact(worlds):
-        rules.compact(worlds[0])
-
-    @njit
-    def remove(worlds, k):
-        rules.remove(worlds[0], k)
-
-    @njit
-    def add(worlds, kind, x, y, health):
-        return rules.add(worlds[0], kind, x, y, health)
-
-    @njit
-    def move_to(worlds, x, y):
-        w = worlds[0]
-        rules.move(w, 0, x - w.x[0], y - w.y[0], rules.WALKABLE_PLAYER)
-
-    return {
-        "uniform": uniform,
-        "randint": randint,
-        "compact": compact,
-        "remove": remove,
-        "add": add,
-        "move_to": move_to,
-    }
-
-
-_JITTED = _jit()
-
-
-def endow(game, w, items):
-    """Gives both players the same things."""
-    for item, n in items.items():
-        game._player.inventory[item] = n
-        w["inventory"][rules.ITEMS.index(item)] = n
-    game._last_health = game._player.health  # the gift is no reward
-
-
-RICH = dict.fromkeys(["wood", "stone", "coal", "iron", "sapling", "wood_pickaxe", "iron_pickaxe"], 9)
-POLICIES = ("random", "persistent", "rich", "immortal", "sleepy")
-
-
-def choose(policy, rng, last, actions):
-    """An action of a policy: the policies differ in what of the game they reach."""
-    n = len(actions)
-    if policy == "camper":
-        return int(rng.choice([i for i, action in enumerate(actions) if "move" not in action.native]))
-    if policy == "random" or (policy == "immortal" and rng.random() < 0.5):
-        return int(rng.integers(n))
-    if policy == "sleepy" and rng.random() < 0.7:
-        return next(i for i, action in enumerate(actions) if action.native == "sleep")
-    if rng.random() < 0.3:  # otherwise goes on as before: walks far, and acts on what it meets
-        useful = [i for i, action in enumerate(actions) if action.native != "noop"]
-        return int(rng.choice(useful))
-    return last
-
-
-def lockstep(protocol, policy, seed, frames):
-    """Plays one episode in both, comparing all fields at each frame; returns the frames played."""
-    theirs = CrafterTextEnv(protocol)
-    ours = CompiledCrafter(1, protocol=protocol)
-    ours.set_options({"world_seed": seed})
-    obs, info = theirs.reset(options={"world_seed": seed})
-    assert (ours.reset()[0] == obs).all()
-    assert ours.reset_infos[0] == info
-    rng, action = np.random.default_rng(seed), 0
-    for frame in range(frames):
-        w = ours._worlds[0]
-        assert_same_world(theirs._game, w)
-        if policy == "rich" and frame == 0:
-            endow(theirs._game, w, RICH)
-        if policy == "camper" and frame % 40 == 0:
-            _JITTED["compact"](ours._worlds)
-        if policy in ("immortal", "sleepy", "camper"):
-            endow(theirs._game, w, {"health": 9, **({"energy": 3} if frame % 150 == 0 else {})})
-        action = choose(policy, rng, action, theirs.actions)
-        if theirs._frames + 1 >= theirs.episode_length:
-            return frame
-        obs, reward, terminated, _, info = theirs.step(action)
-        our_obs, our_rewards, our_dones, our_infos = ours.step(np.array([action]))
-        assert np.float32(reward) == our_rewards[0]
-        assert terminated == our_dones[0]
-        last = our_infos[0].pop("terminal_observation") if terminated else our_obs[0]
-        assert (obs == last).all()
-        assert our_infos[0].pop("TimeLimit.truncated") is False
-        assert our_infos[0] == info
-        if terminated:
-            return frame + 1
-    return frames
+from tests.lockstep import JITTED, KINDS, POLICIES, assert_same_world, endow, lockstep
 
 
 @pytest.mark.parametrize("protocol", ["crafter", "ellm"])
@@ -216,7 +65,7 @@ def set_cell(theirs, ours, dx, dy, thing):
     other = world[x, y][1]
     if other is not None:
         world.remove(other)
-        _JITTED["remove"](ours._worlds, int(w["occupant"][x, y]) - 1)
+        JITTED["remove"](ours._worlds, int(w["occupant"][x, y]) - 1)
     ground = "grass" if thing in LIVING else thing
     world[x, y] = ground
     w["material"][x, y] = rules.MATERIALS.index(ground)
@@ -224,7 +73,7 @@ def set_cell(theirs, ours, dx, dy, thing):
         cls, health = LIVING[thing]
         new = cls(world, (x, y), player) if thing in ("zombie", "skeleton") else cls(world, (x, y))
         world.add(new)
-        slot = _JITTED["add"](ours._worlds, next(n for c, n in KINDS.items() if c is cls), x, y, health)
+        slot = JITTED["add"](ours._worlds, next(n for c, n in KINDS.items() if c is cls), x, y, health)
         if thing == "ripe plant":
             new.grown = w["timer"][slot] = 301
 
@@ -301,12 +150,12 @@ def test_edges_of_the_world_in_lockstep(edge):
             other = game._world[x, y][1]
             if other is not None:
                 game._world.remove(other)
-                _JITTED["remove"](ours._worlds, int(w["occupant"][x, y]) - 1)
+                JITTED["remove"](ours._worlds, int(w["occupant"][x, y]) - 1)
             material = "table" if (x + y) % 3 == 0 and (x, y) != edge else "grass"
             game._world[x, y] = material
             w["material"][x, y] = rules.MATERIALS.index(material)
     game._world.move(game._player, edge)
-    _JITTED["move_to"](ours._worlds, *edge)
+    JITTED["move_to"](ours._worlds, *edge)
     for action in (
         "make_wood_pickaxe",
         "move_left",
@@ -371,11 +220,11 @@ def test_generator_equals_numpys():
 
 
 def _uniform(worlds):
-    return _JITTED["uniform"](worlds)
+    return JITTED["uniform"](worlds)
 
 
 def _randint(worlds, n):
-    return _JITTED["randint"](worlds, n)
+    return JITTED["randint"](worlds, n)
 
 
 def test_daylight_equals_the_packages():
