@@ -1,0 +1,323 @@
+"""Measures how fast everything is, against references, in one run: a table, and ``results/speed.json``.
+
+Machines differ and are never quiet: what counts are ratios between rows of one run. Each figure is the median of
+several repetitions. Takes about eight minutes on two cores; ``--parts`` measures some of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import psutil
+import torch
+import tyro
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import references
+from ellm_agent import config as configs
+from ellm_agent.config import Config
+from ellm_agent.exploration import GoalExploration
+from ellm_agent.phrases import PhraseTable
+from ellm_agent.runs import Run
+from ellm_agent.training import Trained, environment_arguments, make_exploration, make_suggester, train
+from envs.compiled import CompiledCrafter
+from envs.compiled_captions import look
+from envs.crafter_text import CrafterTextEnv
+from envs.knowledge import knowledge
+
+ROOT = Path(__file__).resolve().parent.parent
+QUIET = {"eval_every": 10**9, "checkpoint_every": 10**9, "tensorboard": False, "replays": 0}
+
+
+@dataclass
+class Options:
+    """What to measure."""
+
+    parts: tuple[str, ...] = ("world", "update", "run", "today", "memory", "start")
+    """world: steps and resets; update: parts of a gradient step; run: end to end, with the ELLM path; today: the
+    pipeline of SB3 and SentenceBERT; memory: of the replay; start: imports and the first frame."""
+    repeat: int = 5
+    """Repetitions of each measurement of which the median is taken."""
+    out: Path = ROOT / "results" / "speed.json"
+    """Where to write."""
+
+
+class Results:
+    """Rows of one run of the benchmark."""
+
+    def __init__(self):
+        self.rows: dict[str, dict] = {}
+
+    def add(self, name: str, value: float, unit: str, note: str = "") -> None:
+        self.rows[name] = {"value": round(value, 4), "unit": unit, "note": note}
+        print(f"{name}: {value:,.2f} {unit}  {note}", file=sys.stderr, flush=True)
+
+    def value(self, name: str) -> float:
+        return self.rows[name]["value"]
+
+    def ratio(self, name: str, numerator: str, denominator: str) -> None:
+        if numerator in self.rows and denominator in self.rows:
+            value = self.value(numerator) / self.value(denominator)
+            self.add(name, value, "times", f"{numerator} over {denominator}")
+
+
+def median_seconds(work: Callable[[], object], repeat: int) -> float:
+    """Median duration of a call; one call before is not counted."""
+    work()
+    times = []
+    for _ in range(repeat):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+# --- the world ----------------------------------------------------------------------------------------------
+
+
+def measure_world(results: Results, repeat: int) -> None:
+    """Steps and resets a second, with captions and events here, and without any for the package by itself."""
+    for name, environment, steps in (
+        ("compiled", CompiledCrafter(16), 1_000),
+        ("package backend", references.package_backend(16), 60),
+    ):
+        rate = references.vectorised_rate(environment, steps)
+        results.add(f"world, {name}", statistics.median(rate() for _ in range(repeat)), "steps/s")
+    compiled = CompiledCrafter(1)
+    results.add("reset, compiled", 1e3 * median_seconds(compiled.reset, 50), "ms")
+    for name, flag, disabled in (
+        ("package at its best", "undrawn", "0"),
+        ("package as pip installs it", "drawn", "1"),
+    ):
+        # Without Numba, which it does not ask for, the package's noise is computed in Python.
+        told = subprocess.run(
+            [sys.executable, "-m", "benchmarks.package", flag, str(repeat)],
+            env={**os.environ, "NUMBA_DISABLE_JIT": disabled},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        measured = json.loads(told.stdout)
+        results.add(f"world, {name}", measured["rate"], "steps/s", "no captions, no events")
+        results.add(f"reset, {name}", 1e3 * measured["reset"], "ms")
+    results.ratio("compiled world, against the best", "world, compiled", "world, package at its best")
+    results.ratio("compiled world, against pip's", "world, compiled", "world, package as pip installs it")
+
+
+# --- a gradient step ----------------------------------------------------------------------------------------
+
+
+def measure_update(results: Results, repeat: int) -> None:
+    """The parts of one DQN gradient step, and what they cost by the batch."""
+    agent = trained(small("dqn", "oracle", frames=8_000)).agent
+    size, n = agent.batch_size, 10 * repeat
+    batch = agent.replay_buffer.sample(size)
+    batch = batch._replace(actions=batch.actions.long())
+
+    def forward():
+        return agent.q_net(batch.observations).gather(1, batch.actions).sum()
+
+    def backward():
+        agent.policy.optimizer.zero_grad()
+        forward().backward()
+
+    parts = {
+        "sample": lambda: agent.replay_buffer.sample(size),
+        "target": lambda: agent._target(batch),
+        "forward": forward,
+        "forward and backward": backward,
+        "clip and Adam": lambda: (
+            torch.nn.utils.clip_grad_norm_(agent.q_net.parameters(), 1e9),
+            agent.policy.optimizer.step(),
+        ),
+        "all of it": lambda: agent.train(1, size),
+    }
+    for name, work in parts.items():
+        if name == "target":
+            with torch.no_grad():
+                seconds = median_seconds(work, n)
+        else:
+            seconds = median_seconds(work, n)
+        results.add(f"update of {size}, {name}", 1e3 * seconds, "ms")
+    results.add("matrix multiplication", references.peak_gflops(), "GFLOP/s", "one thread, float32")
+    results.add("memory, read", references.bandwidth(), "GB/s", "one thread")
+
+
+# --- end to end ---------------------------------------------------------------------------------------------
+
+
+def small(algo: str, goal_mode: str, frames: int, preset: str = "default", **changes) -> Config:
+    """A configuration for a measurement: nothing but training."""
+    base = configs.PRESETS[preset]
+    goals = dataclasses.replace(base.goals, goal_mode=goal_mode)
+    agent = dataclasses.replace(base.agent, algo=algo)
+    return dataclasses.replace(
+        base, frames=frames, log_every=frames // 6, goals=goals, agent=agent, **QUIET, **changes
+    )
+
+
+def trained(config: Config, watch: Callable[[GoalExploration], None] | None = None) -> Trained:
+    """Trains in a folder that is thrown away."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run.create(dataclasses.replace(config, out=Path(folder) / "run"))
+        suggester = make_suggester(config, CrafterTextEnv(**environment_arguments(config)).language)
+        done = train(run, suggester)
+        rows = run.read("metrics")
+    done.agent.rates = [row["frames_per_second"] for row in rows[1:]]  # the first row has the start in it
+    return done
+
+
+def measure_runs(results: Results, repeat: int) -> None:
+    """Frames a second of whole runs, and what goals, captions and rewards take of a frame."""
+    threads = psutil.cpu_count(logical=False) or 1
+    runs = {
+        "ppo, open": small("ppo", "open", 120_000, threads=threads),
+        "ppo, oracle": small("ppo", "oracle", 120_000, threads=threads),
+        "dqn, open": small("dqn", "open", 48_000, threads=threads),
+        "dqn, oracle": small("dqn", "oracle", 48_000, threads=threads),
+        "paper preset, open": small("dqn", "open", 18_000, preset="paper", threads=threads),
+    }
+    for name, config in runs.items():
+        rates = trained(config).agent.rates
+        results.add(f"run, {name}", statistics.median(rates), "frames/s", f"{threads} threads")
+    for goal_mode in ("open", "oracle"):
+        path = ellm_path(small("ppo", goal_mode, 60_000))
+        results.add(f"ELLM path, {goal_mode}", 1e6 * path, "us/frame", "captions, goals, rewards, filter")
+        for algo in ("ppo", "dqn"):
+            share = path * results.value(f"run, {algo}, {goal_mode}")
+            results.add(f"ELLM path, {goal_mode}, share of a {algo} frame", 100 * share, "%")
+
+
+def ellm_path(config: Config) -> float:
+    """Seconds a frame spent on captions, goals, similarity and the achieved filter, in worlds played at random.
+
+    The first third is not counted: what is met for the first time is put into words and judged once.
+    """
+    suggester = make_suggester(config, CrafterTextEnv(**environment_arguments(config)).language)
+    worlds = make_exploration(config, suggester, PhraseTable(), config.environment.n_envs)
+    worlds.reset()
+    rng = np.random.default_rng(0)
+    inner, outer, counted = 0.0, 0.0, 0
+    steps = config.frames // worlds.num_envs
+    step_wait = worlds.venv.step_wait
+
+    def timed():
+        nonlocal inner
+        started = time.perf_counter()
+        told = step_wait()
+        inner += time.perf_counter() - started
+        return told
+
+    worlds.venv.step_wait = timed
+    for step in range(steps):
+        actions = rng.integers(worlds.action_space.n, size=worlds.num_envs)
+        if step == steps // 3:
+            inner, outer, counted = 0.0, 0.0, 0
+        started = time.perf_counter()
+        worlds.step(actions)
+        outer += time.perf_counter() - started
+        counted += worlds.num_envs
+    return (outer - inner) / counted + caption_seconds(worlds.venv)
+
+
+def caption_seconds(worlds: CompiledCrafter) -> float:
+    """Seconds to describe one world: view, clauses, what a language model is told, goals that are possible."""
+    k = knowledge()
+
+    def describe():
+        for i in range(worlds.num_envs):
+            look(
+                worlds._worlds,
+                i,
+                worlds._tables,
+                worlds._goals,
+                k.dark_below,
+                k.feels_below,
+                worlds._moment,
+            )
+
+    return median_seconds(describe, 200) / worlds.num_envs
+
+
+def measure_today(results: Results, repeat: int) -> None:
+    """The pipeline that one would write today, see ``references.sb3_pipeline``."""
+    results.add("run, SB3 and SentenceBERT at each step", references.sb3_pipeline(1_500), "frames/s")
+    results.ratio(
+        "dqn, against the pipeline of today", "run, dqn, open", "run, SB3 and SentenceBERT at each step"
+    )
+
+
+def measure_memory(results: Results, repeat: int) -> None:
+    """Bytes of a stored transition, everything that grows with the replay included."""
+    buffer = trained(small("dqn", "open", 40_000)).agent.replay_buffer
+    transitions = buffer.buffer_size * buffer.n_envs
+    results.add("replay", buffer.nbytes / transitions, "bytes/transition")
+
+
+def measure_start(results: Results, repeat: int) -> None:
+    """From the command to the help, and to the first frames that are played."""
+    script = str(ROOT / "experiments" / "run_crafter.py")
+
+    def call(*arguments: str) -> None:
+        subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
+
+    results.add("--help", median_seconds(lambda: call(script, "--help"), repeat), "s")
+    results.add("import", median_seconds(lambda: call("-c", "import ellm_agent.training"), repeat), "s")
+    results.add(
+        "first frame",
+        statistics.median(references.first_frame([script, "--goal-mode", "open"]) for _ in range(3)),
+        "s",
+        "from the command to the first step of all worlds",
+    )
+
+
+def machine() -> dict:
+    """What it was measured on."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "processor": references.processor(),
+        "cores": psutil.cpu_count(logical=False),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+    }
+
+
+def main(options: Options) -> None:
+    results = Results()
+    measures = {
+        "world": measure_world,
+        "update": measure_update,
+        "run": measure_runs,
+        "today": measure_today,
+        "memory": measure_memory,
+        "start": measure_start,
+    }
+    torch.set_num_threads(1)
+    for part in options.parts:
+        measures[part](results, options.repeat)
+    table = Table("what", "value", "unit", "note")
+    for name, row in results.rows.items():
+        table.add_row(name, f"{row['value']:,.2f}", row["unit"], row["note"])
+    Console().print(table)
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps({"machine": machine(), "rows": results.rows}, indent=1) + "\n")
+    print(f"written to {options.out}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
