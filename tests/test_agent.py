@@ -141,6 +141,29 @@ def test_offsets_start_at_zero_and_belong_to_one_phrase(features):
     assert torch.allclose(encoder(obs) - before, moved, atol=1e-6)
 
 
+def test_a_folded_encoder_reads_the_same(features, table):
+    space = gym.spaces.Box(0, 100, (3,), np.int16)
+    encoder = TextEncoder(space, features, hidden=4, offsets=4)
+    torch.nn.init.normal_(encoder.offsets)
+    read = torch.tensor([[1.0, 2.0, 0.0], [2.0, 2.0, 1.0], [0.0, 0.0, 0.0]])
+
+    def both():
+        encoder.fold = False
+        plain = encoder(read)
+        encoder.fold = True
+        return plain, encoder(read)
+
+    assert torch.allclose(*both(), atol=1e-6)
+    table.known.update({"c": [1.0, 1.0], "d": [2.0, 1.0], "e": [3.0, 1.0]})
+    table.ids(["c", "d", "e"])  # the last two have no offset of their own
+    read[2] = torch.tensor([3.0, 4.0, 5.0])
+    assert torch.allclose(*both(), atol=1e-6)
+    with torch.no_grad():
+        for parameter in encoder.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)  # the target network is renewed
+    assert torch.allclose(*both(), atol=1e-6)
+
+
 def test_second_derivatives_exist_where_asked_for(features):
     """TRPO differentiates twice; both ways of summing give the same."""
     space = gym.spaces.Box(0, 100, (3,), np.int16)
