@@ -5,17 +5,20 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import psutil
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter
+from stable_baselines3.common.vec_env import VecEnv
 
 from ellm_agent import checkpoints
 from ellm_agent.evaluation import Recording, SuccessRates, record_episodes, summarise
 from ellm_agent.exploration import GoalExploration
+from ellm_agent.novelty import NoveltyBonus
 from ellm_agent.records import Episode
 from ellm_agent.runs import Run
 
@@ -94,16 +97,20 @@ class Metrics(BaseCallback):
 
     Args:
         interval: frames.
-        exploration: gives goal metrics.
+        sources: give more metrics.
         episodes: gives episode metrics.
         seconds_before: seconds of the run before a resume.
     """
 
     def __init__(
-        self, interval: int, exploration: GoalExploration, episodes: EpisodeLog, seconds_before: float
+        self,
+        interval: int,
+        sources: Sequence[GoalExploration | NoveltyBonus],
+        episodes: EpisodeLog,
+        seconds_before: float,
     ):
         super().__init__()
-        self._interval, self._exploration, self._episodes = interval, exploration, episodes
+        self._interval, self._sources, self._episodes = interval, sources, episodes
         self._before = seconds_before
 
     def _on_training_start(self) -> None:
@@ -134,8 +141,10 @@ class Metrics(BaseCallback):
             "unlocks_per_episode": 0.0,  # until an episode has finished
             "crafter_score": 0.0,
             **self._episodes.means(),
-            **self._exploration.metrics(),
+            "memory_mb": psutil.Process().memory_info().rss // 2**20,
         }
+        for source in self._sources:
+            row |= source.metrics()
         for name, value in row.items():
             self.logger.record(name, value)
         self.logger.dump(self.num_timesteps)
@@ -191,13 +200,15 @@ class Checkpoints(BaseCallback):
         run: the run.
         interval: frames.
         exploration: the training worlds.
+        env: what is wrapped around them; its bonus is kept, too.
         metrics: knows how long the run has taken.
     """
 
-    def __init__(self, run: Run, interval: int, exploration: GoalExploration, metrics: Metrics):
+    def __init__(self, run: Run, interval: int, exploration: GoalExploration, env: VecEnv, metrics: Metrics):
         super().__init__()
         self._run, self._interval = run, interval
         self._exploration, self._metrics = exploration, metrics
+        self._bonus = env if isinstance(env, NoveltyBonus) else None
 
     def _on_training_start(self) -> None:
         self._every = Every(self._interval, self.num_timesteps)
@@ -215,7 +226,8 @@ class Checkpoints(BaseCallback):
     def _save(self) -> None:
         self._saved = self.num_timesteps
         counters = {"seconds": self._metrics.seconds, "exploration": self._exploration.state()}
-        checkpoints.save(self._run.checkpoints, self.model, self._exploration.phrases, counters)
+        phrases = self._exploration.phrases
+        checkpoints.save(self._run.checkpoints, self.model, phrases, counters, self._bonus)
 
 
 class FrameBudget(BaseCallback):

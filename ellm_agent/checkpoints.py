@@ -19,13 +19,20 @@ from safetensors import SafetensorError
 from stable_baselines3.common.base_class import BaseAlgorithm
 
 from ellm_agent.errors import UserError
+from ellm_agent.novelty import NoveltyBonus
 from ellm_agent.phrases import PhraseTable
 from ellm_agent.replay import CompactReplay
 
 FORMAT = 2
 
 
-def save(folder: Path, agent: BaseAlgorithm, phrases: PhraseTable, counters: dict) -> None:
+def save(
+    folder: Path,
+    agent: BaseAlgorithm,
+    phrases: PhraseTable,
+    counters: dict,
+    bonus: NoveltyBonus | None = None,
+) -> None:
     """Writes a checkpoint and removes the one before.
 
     Args:
@@ -33,12 +40,15 @@ def save(folder: Path, agent: BaseAlgorithm, phrases: PhraseTable, counters: dic
         agent: the learner.
         phrases: gives the observations' ids their meaning.
         counters: JSON values to keep beside.
+        bonus: a reward for novelty that learns, too.
     """
     final = folder / f"{agent.num_timesteps:010d}"
     partial = folder / "partial"
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     torch.save(agent.get_parameters(), partial / "parameters.pt")
+    if bonus is not None:
+        torch.save(bonus.state(), partial / "bonus.pt")
     phrases.save(partial)
     state = {
         "format": FORMAT,
@@ -80,6 +90,16 @@ def load_phrases(checkpoint: Path) -> PhraseTable:
     """
     with _readable(checkpoint):
         return PhraseTable.load(checkpoint)
+
+
+def load_bonus(checkpoint: Path, bonus: NoveltyBonus) -> None:
+    """Puts a checkpoint's bonus into one built from the same configuration.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    with _readable(checkpoint):
+        bonus.restore(torch.load(checkpoint / "bonus.pt", weights_only=True))
 
 
 def load(checkpoint: Path, agent: BaseAlgorithm, replay: bool = True) -> dict:

@@ -37,7 +37,7 @@ class EnvironmentConfig:
     """Frames after which an episode is cut off. None: the protocol's (10,000 or 400)."""
     caption: Literal["spatial", "paper"] = "spatial"
     """What the agent reads. paper: names only; spatial: also where, and how much."""
-    n_envs: int = 16
+    n_envs: int = 32
     """Parallel worlds."""
     backend: Literal["compiled", "package"] = "compiled"
     """What plays the game: compiled rules, or the `crafter` package. They play the same frames; the package is
@@ -75,11 +75,28 @@ class GoalConfig:
 
 
 @dataclass(frozen=True)
+class BonusConfig:
+    """A reward for novelty, alone or added to that for goals."""
+
+    bonus: Literal["rnd", "noveld", "icm", "apt"] | None = None
+    """What is new. rnd: random network distillation; noveld: its gain, once in an episode; icm: the error of a
+    forward model; apt: particle entropy. None: no such reward."""
+    bonus_weight: float = 1.0
+    """Weight of the bonus, in running standard deviations of it."""
+    bonus_learning_rate: float = 1e-4
+    """Adam step size of the bonus's model. ELLM's official baselines: 1e-4."""
+    bonus_hidden: int = 512
+    """Width of its layers, units. ELLM's official baselines: 512 (rnd), 1,024 (apt)."""
+    bonus_batch: int = 64
+    """Transitions in one gradient step of it; each is learned from once."""
+
+
+@dataclass(frozen=True)
 class AgentConfig:
     """The agent."""
 
-    algo: Literal["dqn", "ppo", "trpo"] = "dqn"
-    """Learning algorithm."""
+    algo: Literal["dqn", "ppo", "trpo", "random"] = "dqn"
+    """Learning algorithm; random: actions drawn uniformly, nothing learned."""
     target: Literal["munchausen", "double"] = "munchausen"
     """TD target of dqn. munchausen: soft target, softmax policy; double: the paper's double Q with
     epsilon-greedy actions."""
@@ -98,15 +115,15 @@ class AgentConfig:
 class DQNConfig:
     """Options of --algo dqn."""
 
-    learning_rate: float = 5e-4
+    learning_rate: float = 7e-4
     """Adam step size. Paper: 6.25e-5."""
     gamma: float = 0.95
     """Discount per frame. Paper: 0.99."""
     n_steps: int = 1
     """Frames in an n-step return. Paper: 3."""
-    batch_size: int = 256
+    batch_size: int = 512
     """Transitions in an update. Paper: 64."""
-    train_every: int = 16
+    train_every: int = 32
     """Frames for each update. Paper: 4."""
     learning_starts: int = 2_000
     """Frames of random actions before learning. Paper: 5,000."""
@@ -138,7 +155,7 @@ class OnPolicyConfig:
     """Discount per frame."""
     gae_lambda: float = 0.65
     """Lambda of generalised advantage estimation."""
-    rollout: int = 64
+    rollout: int = 32
     """Frames of each world between updates."""
     batch_size: int = 512
     """Transitions in a minibatch (PPO)."""
@@ -175,12 +192,13 @@ class Config:
     """Frames between checkpoints (the last is kept)."""
     replays: int = 3
     """Episode GIFs at the end: best, median, worst of the last evaluation, then others."""
-    threads: int = 1
-    """Threads for PyTorch. More seldom help: the networks are small."""
+    threads: int = 2
+    """Threads for PyTorch; the networks are small, more do not help. Choose 1 to run several side by side."""
     tensorboard: bool = True
     """Whether to write TensorBoard files."""
     environment: Annotated[EnvironmentConfig, _Unprefixed] = field(default_factory=EnvironmentConfig)
     goals: Annotated[GoalConfig, _Unprefixed] = field(default_factory=GoalConfig)
+    novelty: Annotated[BonusConfig, _Unprefixed] = field(default_factory=BonusConfig)
     agent: Annotated[AgentConfig, _Unprefixed] = field(default_factory=AgentConfig)
     dqn: DQNConfig = field(default_factory=DQNConfig)
     ppo: OnPolicyConfig = field(default_factory=OnPolicyConfig)
@@ -189,7 +207,10 @@ class Config:
         """Says what the run is; overridden parts of the protocol are part of it."""
         world, goals, agent = self.environment, self.goals, self.agent
         algo = f"{agent.algo}-double" if (agent.algo, agent.target) == ("dqn", "double") else agent.algo
-        parts = [world.protocol, goals.goal_mode, algo]
+        method = [goals.goal_mode] if goals.goal_mode != "none" or not self.novelty.bonus else []
+        method += [self.novelty.bonus] if self.novelty.bonus else []
+        method += ["extrinsic"] if goals.extrinsic_weight else []
+        parts = [world.protocol, *method, algo]
         parts += [f"actions_{world.action_space}"] if world.action_space else []
         parts += [f"length_{world.episode_length}"] if world.episode_length else []
         parts += [f"caption_{world.caption}"] if world.caption != "spatial" else []
@@ -214,7 +235,7 @@ PRESETS: dict[str, Config] = {
         preset="paper",
         frames=5_000_000,
         eval_every=25_000,
-        environment=EnvironmentConfig(protocol="ellm", caption="paper"),
+        environment=EnvironmentConfig(protocol="ellm", caption="paper", n_envs=16),
         goals=GoalConfig(success="attempt"),
         agent=AgentConfig(target="double", encoder="sentence", hidden=512),
         dqn=DQNConfig(
@@ -244,6 +265,9 @@ _AT_LEAST = {  # least sensible value of each count
     "environment.episode_length": 1,
     "goals.extrinsic_weight": 0,
     "goals.llm_concurrency": 1,
+    "novelty.bonus_weight": 0,
+    "novelty.bonus_hidden": 1,
+    "novelty.bonus_batch": 1,
     "agent.hidden": 1,
     "dqn.n_steps": 1,
     "dqn.batch_size": 1,
@@ -258,6 +282,7 @@ _AT_LEAST = {  # least sensible value of each count
 }
 _ABOVE_ZERO = (
     "goals.llm_timeout",
+    "novelty.bonus_learning_rate",
     "dqn.learning_rate",
     "dqn.temperature",
     "dqn.max_grad_norm",

@@ -7,6 +7,7 @@ It wraps any ``VecEnv`` of text environments (those whose ``language`` attribute
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from ellm_agent.goals.base import Goal, GoalSuggester
 from ellm_agent.goals.quality import BINS, QualityBins
-from ellm_agent.phrases import PADDING, PhraseTable
+from ellm_agent.phrases import PADDING, PhraseFeatures, PhraseTable
 from ellm_agent.records import NO_PAYMENT, Episode, Language, Payment, Situation, StepLog
 from ellm_agent.rewards import GoalSimilarity
 
@@ -48,13 +49,15 @@ class GoalExploration(VecEnvWrapper):
         success: "effect" (what really happened counts) or "attempt" (so does a phrase whose noun was
             faced or held: the official code's intrinsic reward).
         extrinsic_weight: weight of the environment's reward; the paper's pretraining has 0.
+        witnessed: whether the agent reads every event of the episode as achieved, paid for or not: for agents that
+            explore without goals, so that they read what those with goals read.
         one_episode: for evaluation: once a world's first episode has ended, nobody is asked for goals
             there any more, until ``reset``.
 
     Attributes:
         goals: per environment, all goals suggested for its present state.
         open: per environment, those not yet achieved.
-        achieved: per environment, events paid for in this episode.
+        achieved: per environment, events paid for (or all events, if witnessed) in this episode.
         rewarded: counts of rewarded goals by quality bin, so far.
     """
 
@@ -68,6 +71,7 @@ class GoalExploration(VecEnvWrapper):
         sentence: bool = False,
         success: str = "effect",
         extrinsic_weight: float = 0.0,
+        witnessed: bool = False,
         one_episode: bool = False,
     ):
         self.language: Language = venv.get_attr("language")[0]
@@ -87,6 +91,7 @@ class GoalExploration(VecEnvWrapper):
         super().__init__(venv, observation_space=space)
         self._suggester, self._reward = suggester, reward
         self._sentence, self._success, self._extrinsic = sentence, success, extrinsic_weight
+        self._witnessed = witnessed
         self._one_episode, self._idle = one_episode, set()
         language = self.language
         self._bins = QualityBins(language.canonical, language.goals, language.verbs, language.nouns)
@@ -128,6 +133,11 @@ class GoalExploration(VecEnvWrapper):
             [(self.venv.reset_infos[i] if dones[i] else info)["situation"] for i, info in enumerate(infos)]
         )
         return self._observe(scenes), intrinsic + self._extrinsic * extrinsic, dones, infos
+
+    @functools.cache  # noqa: B019 - worlds live as long as the run
+    def features(self, whiten: bool) -> PhraseFeatures:
+        """The frozen vectors of the phrases that an agent reads, whitened over the closed vocabulary or not."""
+        return PhraseFeatures(self.phrases, self.phrases.ids(closed_vocabulary(self.language)), whiten)
 
     # --- diagnostics --------------------------------------------------------------------------------
 
@@ -173,9 +183,13 @@ class GoalExploration(VecEnvWrapper):
         """Judges what happened in world ``i`` by the goals of the state before."""
         payment = self._judge(i, info)
         info["log"] = StepLog(self.goals[i], self.open[i], payment)
-        if payment.events:
-            self.achieved[i] += payment.events
+        achieved = payment.events
+        if self._witnessed:
+            achieved = tuple(event for event in info["events"] if event not in self.achieved[i])
+        if achieved:
+            self.achieved[i] += achieved
             self._write("done", self._done_ids[i], self.achieved[i])
+        if payment.events:
             for goal in payment.goals:
                 self.rewarded[self._bins.bin(goal, self._situations[i].possible)] += 1
         return payment

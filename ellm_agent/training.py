@@ -13,6 +13,7 @@ agent learns                                        stable-baselines3
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
-from stable_baselines3.common.vec_env import DummyVecEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from ellm_agent import checkpoints
 from ellm_agent.agent import TextDQN, TextDQNPolicy, TextEncoder
@@ -49,10 +50,11 @@ from ellm_agent.goals import (
 )
 from ellm_agent.llm.openai_client import OpenAIModel, endpoint
 from ellm_agent.llm.scripted import ScriptedModel
-from ellm_agent.phrases import PhraseFeatures, PhraseTable
+from ellm_agent.novelty import NoveltyBonus
+from ellm_agent.phrases import PhraseTable
 from ellm_agent.records import Language
 from ellm_agent.replay import CompactNStepReplay, CompactReplay
-from ellm_agent.rewards import GoalSimilarity
+from ellm_agent.rewards import BONUSES, GoalSimilarity
 from ellm_agent.runs import Run
 from envs.compiled import CompiledCrafter
 from envs.crafter_text import CrafterTextEnv
@@ -99,7 +101,8 @@ def train(run: Run, suggester: GoalSuggester, resume: bool = False) -> Trained:
 
     worlds = make_exploration(config, suggester, phrases, config.environment.n_envs)
     held_out = make_exploration(config, suggester, phrases, config.eval_episodes, one_episode=True)
-    agent = make_agent(config, worlds)
+    env = with_bonus(config, worlds)
+    agent = make_agent(config, worlds, env)
     rates = SuccessRates(worlds.language.achievements)
     seconds = 0.0
     if checkpoint:
@@ -108,6 +111,8 @@ def train(run: Run, suggester: GoalSuggester, resume: bool = False) -> Trained:
             raise UserError(f"frames is {config.frames}; the run has {agent.num_timesteps} already")
         seconds = state["seconds"]
         worlds.restore(state["exploration"])
+        if isinstance(env, NoveltyBonus):
+            checkpoints.load_bonus(checkpoint, env)
         agent.set_random_seed(_generator_seed(config.seed, agent.num_timesteps))
     if resume:
         run.forget_after(agent.num_timesteps)
@@ -117,9 +122,10 @@ def train(run: Run, suggester: GoalSuggester, resume: bool = False) -> Trained:
         outputs.append(TensorBoardOutputFormat(str(run.folder / "tensorboard")))
     agent.set_logger(Logger(str(run.folder), outputs))
     episodes = EpisodeLog(run, rates)
-    metrics = Metrics(config.log_every, worlds, episodes, seconds)
+    sources = [worlds, env] if isinstance(env, NoveltyBonus) else [worlds]
+    metrics = Metrics(config.log_every, sources, episodes, seconds)
     evaluation = Evaluation(run, config.eval_every, held_out, environment_arguments(config))
-    saving = Checkpoints(run, config.checkpoint_every, worlds, metrics)
+    saving = Checkpoints(run, config.checkpoint_every, worlds, env, metrics)
     progress = ProgressLine(config.frames, episodes, config.log_every)
     beside = [episodes, evaluation, metrics, saving, progress, FrameBudget(config.frames)]
     try:
@@ -195,6 +201,7 @@ def make_exploration(
         sentence=config.agent.encoder == "sentence",
         success=config.goals.success,
         extrinsic_weight=config.goals.extrinsic_weight,
+        witnessed=config.goals.goal_mode == "none",
         one_episode=one_episode,
     )
 
@@ -208,9 +215,7 @@ def text_policy(worlds: GoalExploration, hidden: int, vectors: str = "adapted") 
         vectors: "adapted", "whitened", "raw" or "learned", see ``config.AgentConfig``.
     """
     closed = worlds.phrases.ids(closed_vocabulary(worlds.language))
-    features = None
-    if vectors != "learned":
-        features = PhraseFeatures(worlds.phrases, closed, whiten=vectors != "raw")
+    features = None if vectors == "learned" else worlds.features(whiten=vectors != "raw")
     offsets = max(closed) + 1 + SPARE_OFFSETS if vectors in ("adapted", "learned") else 0
     return {
         "features_extractor_class": TextEncoder,
@@ -220,14 +225,34 @@ def text_policy(worlds: GoalExploration, hidden: int, vectors: str = "adapted") 
     }
 
 
-def make_agent(config: Config, worlds: GoalExploration) -> BaseAlgorithm:
-    """The learner, reading through a text encoder."""
+def with_bonus(config: Config, worlds: GoalExploration) -> VecEnv:
+    """The worlds, with a reward for novelty added if the configuration asks for one."""
+    novelty = config.novelty
+    if novelty.bonus is None:
+        return worlds
+    torch.manual_seed(_generator_seed(config.seed))
+    features = worlds.features(whiten=config.agent.encoder == "clauses")
+    bonus = BONUSES[novelty.bonus](features.tensor.shape[1], worlds.action_space.n, novelty.bonus_hidden)
+    return NoveltyBonus(
+        worlds, features, bonus, novelty.bonus_weight, novelty.bonus_learning_rate, novelty.bonus_batch
+    )
+
+
+def make_agent(config: Config, worlds: GoalExploration, env: VecEnv | None = None) -> BaseAlgorithm:
+    """The learner, reading through a text encoder.
+
+    Args:
+        config: of the run.
+        worlds: gives the phrases and fields that are read.
+        env: what it learns in, if more is wrapped around the worlds.
+    """
+    env = worlds if env is None else env
     # Whole sentences are an open vocabulary: nothing to whiten over, or to learn an offset for.
     vectors = config.agent.clause_vectors or ("raw" if config.agent.encoder == "sentence" else "adapted")
     policy = text_policy(worlds, config.agent.hidden, vectors)
     common = {"seed": _generator_seed(config.seed), "device": "cpu", "policy_kwargs": policy}
-    if config.agent.algo == "dqn":
-        return _make_dqn(config, worlds, common)
+    if config.agent.algo in ("dqn", "random"):
+        return _make_dqn(config, worlds, env, common)
     ppo = config.ppo
     rollout = max(2, min(ppo.rollout, config.frames // worlds.num_envs))  # short runs learn something, too
     batch_size = min(ppo.batch_size, rollout * worlds.num_envs)
@@ -239,10 +264,10 @@ def make_agent(config: Config, worlds: GoalExploration) -> BaseAlgorithm:
     }
     if config.agent.algo == "trpo":
         policy["features_extractor_kwargs"]["twice"] = True
-        return TRPO("MlpPolicy", worlds, batch_size=batch_size, target_kl=ppo.target_kl, **common)
+        return TRPO("MlpPolicy", env, batch_size=batch_size, target_kl=ppo.target_kl, **common)
     return PPO(
         "MlpPolicy",
-        worlds,
+        env,
         batch_size=batch_size,
         n_epochs=ppo.epochs,
         ent_coef=ppo.entropy,
@@ -251,8 +276,11 @@ def make_agent(config: Config, worlds: GoalExploration) -> BaseAlgorithm:
     )
 
 
-def _make_dqn(config: Config, worlds: GoalExploration, common: dict[str, Any]) -> TextDQN:
-    dqn, n_envs = config.dqn, worlds.num_envs
+def _make_dqn(config: Config, worlds: GoalExploration, env: VecEnv, common: dict[str, Any]) -> TextDQN:
+    dqn, n_envs, target = config.dqn, worlds.num_envs, config.agent.target
+    if config.agent.algo == "random":  # a softmax so hot that all actions are equal, and which never learns
+        dqn = dataclasses.replace(dqn, temperature=1e9, learning_starts=config.frames, buffer_size=1)
+        target = "munchausen"
     # Whole steps of all worlds; where their number does not divide, updates are a little rarer than asked.
     steps = max(1, -(-dqn.train_every // n_envs))
     replay = {"scene": worlds.fields["scene"].stop}
@@ -260,8 +288,8 @@ def _make_dqn(config: Config, worlds: GoalExploration, common: dict[str, Any]) -
         replay |= {"n_steps": dqn.n_steps, "gamma": dqn.gamma}
     return TextDQN(
         TextDQNPolicy,
-        worlds,
-        target=config.agent.target,
+        env,
+        target=target,
         temperature=dqn.temperature,
         munchausen_scale=dqn.munchausen_scale,
         munchausen_clip=dqn.munchausen_clip,

@@ -1,0 +1,147 @@
+"""Rewards for novelty as a wrapper for SB3's vectorised environments.
+
+A bonus is computed when a transition is collected, from the models as they are then, and becomes part of its reward.
+So it is right under n-step returns, under rules about the episode (NovelD's first visit), and under any SB3
+algorithm; a replay keeps the bonus that a transition had when it was new.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from stable_baselines3.common.running_mean_std import RunningMeanStd
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+from ellm_agent.bags import sum_of_rows
+from ellm_agent.phrases import PhraseFeatures
+from ellm_agent.rewards import Bonus
+
+CLIP = 5.0  # of normalised states (Burda et al. 2018, section 2.4)
+
+
+class NoveltyBonus(VecEnvWrapper):
+    """Adds ``weight * bonus / its running standard deviation`` to the reward.
+
+    The bonus sees the sum of the frozen vectors of all phrases that the agent reads, normalised by running mean and
+    standard deviation and clipped to +-5. Its model learns from each transition once, in batches, with Adam.
+
+    Args:
+        venv: environments whose observations are phrase ids; 0 is padding.
+        features: vectors of the phrases.
+        bonus: scores transitions.
+        weight: of the bonus in the reward.
+        learning_rate: Adam step size of the bonus's model.
+        batch_size: transitions in one of its gradient steps.
+
+    Attributes:
+        bonus: the model.
+    """
+
+    def __init__(
+        self,
+        venv: VecEnv,
+        features: PhraseFeatures,
+        bonus: Bonus,
+        weight: float = 1.0,
+        learning_rate: float = 1e-4,
+        batch_size: int = 64,
+    ):
+        super().__init__(venv)
+        self.bonus, self._features, self._weight, self._batch_size = bonus, features, weight, batch_size
+        learned = [parameter for parameter in bonus.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(learned, lr=learning_rate, fused=True)
+        self.states = RunningMeanStd(shape=(features.tensor.shape[1],))
+        self.scale = RunningMeanStd(shape=())
+        self._collected: list[tuple[torch.Tensor, ...]] = []
+        self._totals = np.zeros(3)  # bonuses, their sum, steps of learning
+        self._losses = 0.0
+
+    def reset(self) -> np.ndarray:
+        self._last = self.venv.reset()
+        self._visited = [{row.tobytes()} for row in self._last]
+        return self._last
+
+    def step_async(self, actions: np.ndarray) -> None:
+        self._actions = np.asarray(actions)
+        self.venv.step_async(actions)
+
+    def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]:
+        observations, rewards, dones, infos = self.venv.step_wait()
+        reached = observations.copy()
+        for i in np.flatnonzero(
+            dones
+        ):  # the state that was reached, not the one that the next episode starts in
+            reached[i] = infos[i]["terminal_observation"]
+        bonus = self._score(self._last, self._actions, reached)
+        for i in np.flatnonzero(dones):
+            self._visited[i] = {observations[i].tobytes()}
+        self._last = observations
+        return observations, rewards + np.float32(self._weight) * bonus, dones, infos
+
+    def metrics(self) -> dict[str, float]:
+        """Mean bonus (scaled, unweighted) and loss of the model since the last call."""
+        count, total, steps = self._totals
+        metrics = {"bonus/mean": total / max(count, 1), "bonus/loss": self._losses / max(steps, 1)}
+        self._totals[:] = self._losses = 0.0
+        return metrics
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps: tensors, numbers, and lists and dictionaries of them."""
+        return {
+            "model": self.bonus.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            **{
+                name: [torch.as_tensor(part) for part in (of.mean, of.var, of.count)]
+                for name, of in (("states", self.states), ("scale", self.scale))
+            },
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Takes up what ``state`` gave."""
+        self.bonus.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for name, of in (("states", self.states), ("scale", self.scale)):
+            mean, var, count = state[name]
+            of.mean, of.var, of.count = mean.numpy(), var.numpy(), count.item()
+
+    def _score(self, before: np.ndarray, actions: np.ndarray, after: np.ndarray) -> np.ndarray:
+        keys = [row.tobytes() for row in after]
+        first = torch.tensor([key not in seen for key, seen in zip(keys, self._visited, strict=True)])
+        for key, seen in zip(keys, self._visited, strict=True):
+            seen.add(key)
+        one, other = self._read(before), self._read(after)
+        self.states.update(other.numpy())
+        transition = (self._normalised(one), torch.as_tensor(actions).long(), self._normalised(other))
+        with torch.no_grad():
+            raw = self.bonus.score(*transition, first).numpy()
+        self.scale.update(raw)
+        scaled = (raw / np.sqrt(self.scale.var + 1e-8)).astype(np.float32)
+        self._totals[:2] += len(scaled), scaled.sum()
+        self._learn(transition)
+        return scaled
+
+    def _learn(self, transition: tuple[torch.Tensor, ...]) -> None:
+        self._collected.append(transition)
+        while sum(len(part[1]) for part in self._collected) >= self._batch_size:
+            joined = [torch.cat(parts) for parts in zip(*self._collected, strict=True)]
+            batch = [part[: self._batch_size] for part in joined]
+            self._collected = [tuple(part[self._batch_size :] for part in joined)]
+            loss = self.bonus.loss(*batch)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            self._totals[2] += 1
+            self._losses += loss.item()
+
+    def _read(self, observations: np.ndarray) -> torch.Tensor:
+        return sum_of_rows(self._features.tensor, torch.as_tensor(observations))
+
+    def _normalised(self, states: torch.Tensor) -> torch.Tensor:
+        mean, std = self.states.mean, np.sqrt(self.states.var + 1e-8)
+        scaled = (states - torch.as_tensor(mean, dtype=torch.float32)) / torch.as_tensor(
+            std, dtype=torch.float32
+        )
+        return scaled.clamp(-CLIP, CLIP)

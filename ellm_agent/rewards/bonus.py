@@ -1,0 +1,44 @@
+"""Rewards for novelty: what they have in common. Each kind is a file beside this one and a line in ``BONUSES``."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import nn
+
+
+class Bonus(nn.Module):
+    """Scores transitions by how new they are, and learns from them.
+
+    States are vectors: the sum of the frozen phrase vectors that the agent reads. All methods take batches.
+    """
+
+    def score(
+        self, before: torch.Tensor, actions: torch.Tensor, after: torch.Tensor, first_visit: torch.Tensor
+    ) -> torch.Tensor:
+        """The bonus of each transition, before scaling.
+
+        Args:
+            before: states, ``(batch, d)``.
+            actions: ``(batch,)`` int64.
+            after: states that followed, ``(batch, d)``.
+            first_visit: ``(batch,)`` bool, whether the episode had not been in the state that followed.
+
+        Returns:
+            ``(batch,)`` float32.
+        """
+        raise NotImplementedError
+
+    def loss(self, before: torch.Tensor, actions: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+        """What to minimise on transitions; a scalar."""
+        raise NotImplementedError
+
+
+def mlp(inputs: int, hidden: int, outputs: int, layers: int = 2) -> nn.Sequential:
+    """Linear layers with ReLU between them."""
+    widths = [inputs, *[hidden] * (layers - 1), outputs]
+    parts: list[nn.Module] = []
+    for one, other in itertools.pairwise(widths):
+        parts += [nn.Linear(one, other), nn.ReLU()]
+    return nn.Sequential(*parts[:-1])
