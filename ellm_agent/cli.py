@@ -7,7 +7,7 @@ import difflib
 import io
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -15,6 +15,7 @@ from typing import Annotated, TypeVar
 import tyro
 
 from ellm_agent import config as configuration
+from ellm_agent import methods
 from ellm_agent.config import PRESETS, Config
 from ellm_agent.errors import UserError
 
@@ -40,8 +41,13 @@ class Request:
     resume: Path | None
 
 
-def parse(arguments: Sequence[str], description: str) -> Request:
+def parse(arguments: Sequence[str], description: str, method: str | None = None) -> Request:
     """Reads a command line.
+
+    Args:
+        arguments: the words after the script's name.
+        description: what ``--help`` begins with.
+        method: one of ``methods.METHODS``, which the options then start from.
 
     Raises:
         UserError: naming the first thing that is wrong with it.
@@ -61,6 +67,8 @@ def parse(arguments: Sequence[str], description: str) -> Request:
         saved = defaults = Run.open(Path(resume)).config
     elif file:
         defaults = configuration.load(Path(file), _peek(arguments, "--preset"))
+    if method and not resume:
+        defaults = methods.apply(method, defaults)
 
     config = _options(arguments, defaults, description)
     configuration.check(config)
@@ -73,13 +81,16 @@ def parse(arguments: Sequence[str], description: str) -> Request:
     return Request(config, Path(resume) if resume else None)
 
 
-def main(description: str, act: Callable[[Request], None]) -> None:
-    """Runs a script: parses the command line, acts, and turns a user's errors into one line.
+def experiment(description: str, method: str | None = None) -> None:
+    """A script: parses the command line, runs, and turns a user's errors into one line.
 
     Exit status 2 for bad input, 130 after Ctrl-C.
     """
     with one_line_errors():
-        act(parse(sys.argv[1:], description))
+        request = parse(sys.argv[1:], description, method)
+        from ellm_agent.main import run_experiment  # imported late: --help must not wait for PyTorch
+
+        run_experiment(request.config, request.resume)
 
 
 @contextlib.contextmanager

@@ -1,13 +1,6 @@
 """Trains an agent on Crafter that explores by goals in language. ``--help`` lists the options."""
 
-from ellm_agent.cli import Request, main
-
-
-def run(request: Request) -> None:
-    from ellm_agent.main import run_experiment  # imported late: --help must not wait for PyTorch
-
-    run_experiment(request.config, request.resume)
-
+from ellm_agent.cli import experiment
 
 if __name__ == "__main__":
-    main(__doc__, run)
+    experiment(__doc__)

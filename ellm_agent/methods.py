@@ -1,0 +1,34 @@
+"""What is compared with what: each method is the default run with a part swapped.
+
+Every method has the same agent, reads the same observation, and learns by the same training call.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ellm_agent.config import Config
+
+METHODS: dict[str, dict[str, dict[str, Any]]] = {  # name -> section of the configuration -> changes
+    "open": {"goals": {"goal_mode": "open"}},
+    "closed": {"goals": {"goal_mode": "closed"}},
+    "oracle": {"goals": {"goal_mode": "oracle"}},
+    "novelty": {"goals": {"goal_mode": "novelty"}},
+    "novelty-attempt": {"goals": {"goal_mode": "novelty", "success": "attempt"}},
+    "rnd": {"goals": {"goal_mode": "none"}, "novelty": {"bonus": "rnd"}},
+    "noveld": {"goals": {"goal_mode": "none"}, "novelty": {"bonus": "noveld"}},
+    "icm": {"goals": {"goal_mode": "none"}, "novelty": {"bonus": "icm"}},
+    "apt": {"goals": {"goal_mode": "none"}, "novelty": {"bonus": "apt"}},
+    "scratch": {"goals": {"goal_mode": "none", "extrinsic_weight": 1.0}},
+    "random": {"goals": {"goal_mode": "none"}, "agent": {"algo": "random"}},
+}
+
+
+def apply(name: str, config: Config) -> Config:
+    """A configuration, turned into a method's."""
+    changes = {
+        section: dataclasses.replace(getattr(config, section), **values)
+        for section, values in METHODS[name].items()
+    }
+    return dataclasses.replace(config, **changes)
