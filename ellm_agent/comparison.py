@@ -1,0 +1,175 @@
+"""Results of many runs: one folder for each, and what is computed from their files alone.
+
+A cell is ``results/<name>/<protocol>/<algo>/<method>/seed<n>/`` with
+
+config.yaml          the run's configuration
+summary.json         its summary
+episodes.jsonl.gz    one row per finished training episode
+metrics.jsonl.gz     one row per logging interval
+replay.json.gz       the best episode of its last evaluation
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import json
+import shutil
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ellm_agent import config as configuration
+from ellm_agent.callbacks import RECENT
+from ellm_agent.errors import UserError
+from ellm_agent.evaluation import crafter_score
+from ellm_agent.runs import Run
+from envs.knowledge import knowledge
+
+ANY = "any"  # the algorithm of methods that have none
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One run of a comparison."""
+
+    protocol: str
+    algo: str
+    method: str
+    seed: int
+
+    def folder(self, results: Path) -> Path:
+        """Where its results lie."""
+        return results / self.protocol / self.algo / self.method / f"seed{self.seed}"
+
+    def __str__(self) -> str:
+        return f"{self.protocol} {self.algo} {self.method} seed {self.seed}"
+
+
+def keep(run: Run, target: Path) -> None:
+    """Keeps what of a finished run the results need; the folder appears whole or not at all."""
+    partial = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    configuration.save(dataclasses.replace(run.config, out=None), partial / "config.yaml")
+    shutil.copy(run.folder / "summary.json", partial / "summary.json")
+    for log in ("episodes", "metrics"):
+        compress((run.folder / f"{log}.jsonl").read_bytes(), partial / f"{log}.jsonl.gz")
+    best = sorted(run.replays.glob("*.json"))[:1]
+    for replay in best:
+        compress(replay.read_bytes(), partial / "replay.json.gz")
+    partial.rename(target)
+
+
+def compress(content: bytes, path: Path) -> None:
+    """Writes a gzip file; without a name and a time inside, equal contents give equal files."""
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
+        file.write(content)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a compressed log."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one cell gave.
+
+    Attributes:
+        cell: which.
+        frames: of the run.
+        ends: frames at which its episodes ended, ``(episodes,)``.
+        unlocked: achievements of its episodes, ``(episodes, achievements)`` bool.
+        summary: its summary.
+        folder: where it lies.
+    """
+
+    cell: Cell
+    frames: int
+    ends: np.ndarray
+    unlocked: np.ndarray
+    summary: dict[str, Any]
+    folder: Path
+
+    @property
+    def unlocks(self) -> float:
+        """Mean distinct achievements over the last training episodes."""
+        return float(self.unlocked[-RECENT:].sum(axis=1).mean())
+
+    @property
+    def success(self) -> np.ndarray:
+        """Success rates over all training episodes, ``(achievements,)`` in [0, 1]."""
+        return self.unlocked.mean(axis=0)
+
+    @property
+    def score(self) -> float:
+        """Crafter score over all training episodes, in %."""
+        return crafter_score(self.success)
+
+    def unlock_curve(self, grid: np.ndarray) -> np.ndarray:
+        """Mean unlocks of the last episodes, at each of ``grid`` frames."""
+        counts = np.concatenate([[0], self.unlocked.sum(axis=1).cumsum()])
+        last = np.searchsorted(self.ends, grid, side="right")
+        first = np.maximum(last - RECENT, 0)
+        return (counts[last] - counts[first]) / np.maximum(last - first, 1)
+
+    def score_curve(self, grid: np.ndarray) -> np.ndarray:
+        """Crafter score of all episodes so far, at each of ``grid`` frames, in %."""
+        sums = np.concatenate([np.zeros((1, self.unlocked.shape[1])), self.unlocked.cumsum(axis=0)])
+        last = np.searchsorted(self.ends, grid, side="right")
+        return np.array([crafter_score(sums[n] / max(n, 1)) for n in last])
+
+
+def read(folder: Path) -> Result:
+    """Reads a cell.
+
+    Raises:
+        UserError: if something in it cannot be read.
+    """
+    try:
+        config = configuration.load(folder / "config.yaml")
+        rows = read_rows(folder / "episodes.jsonl.gz")
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        names = list(knowledge().achievements)
+        unlocked = np.array([[name in row["unlocked"] for name in names] for row in rows], bool)
+        ends = np.array([row["frames"] for row in rows], np.int64)
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{folder} is not a finished cell of a comparison") from error
+    protocol, algo, method = folder.parts[-4:-1]
+    cell = Cell(protocol, algo, method, int(folder.name.removeprefix("seed")))
+    return Result(cell, config.frames, ends, unlocked.reshape(len(rows), len(names)), summary, folder)
+
+
+def read_all(results: Path) -> dict[tuple[str, str], dict[str, list[Result]]]:
+    """All finished cells: (protocol, algo) -> method -> results by seed.
+
+    Methods without an algorithm stand in every group of their protocol.
+
+    Raises:
+        UserError: if there are none, or some of a group had other frames than the others.
+    """
+    groups: dict[tuple[str, str], dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
+    for folder in sorted(results.glob("*/*/*/seed*")):
+        result = read(folder)
+        groups[result.cell.protocol, result.cell.algo][result.cell.method].append(result)
+    if not groups:
+        raise UserError(f"{results} holds no finished runs; experiments/compare.py makes them")
+    for protocol, algo in list(groups):
+        if algo == ANY:
+            anywhere = groups.pop((protocol, algo))
+            own = [key for key in groups if key[0] == protocol] or [(protocol, algo)]
+            for key in own:
+                groups[key].update(anywhere)
+    for (protocol, algo), methods in groups.items():
+        frames = {result.frames for seeds in methods.values() for result in seeds}
+        if len(frames) > 1:
+            told = ", ".join(f"{n:,}" for n in sorted(frames))
+            raise UserError(f"{protocol} {algo} in {results} mixes runs of {told} frames")
+        for seeds in methods.values():
+            seeds.sort(key=lambda result: result.cell.seed)
+    return {key: dict(methods) for key, methods in sorted(groups.items())}

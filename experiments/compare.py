@@ -1,0 +1,241 @@
+"""Runs methods x seeds x protocols, several at once, and keeps their raw results under ``results/<name>/``.
+
+What is finished is not run again, so a sweep that was stopped goes on; a cell that was under way begins anew, and since
+a seed is a run, its files are those of a sweep that was never stopped. ``experiments/report.py`` makes tables and
+figures of the results.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ellm_agent import cli
+from ellm_agent import config as configuration
+from ellm_agent.comparison import ANY, Cell, keep
+from ellm_agent.config import Config
+from ellm_agent.errors import UserError
+from ellm_agent.methods import METHODS
+from ellm_agent.runs import Run
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPT = ROOT / "experiments" / "run_crafter.py"
+
+
+@dataclass(frozen=True)
+class Options:
+    name: str = "comparison"
+    """Name of the sweep: a folder under --results."""
+    methods: tuple[str, ...] = ("open", "oracle", "rnd", "apt", "random")
+    """Methods, see ellm_agent/methods.py."""
+    algos: tuple[str, ...] = ("dqn", "ppo")
+    """Learners that each method runs with."""
+    protocols: tuple[str, ...] = ("crafter",)
+    """Rules: crafter, ellm."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Seeds; each is a run."""
+    frames: int = 300_000
+    """Frames of each run."""
+    options: str = ""
+    """More options of run_crafter.py, for every run, such as "--clause-vectors raw"."""
+    label: str = ""
+    """Goes behind the methods' names where --options make them others: oracle-LABEL."""
+    jobs: int = os.cpu_count() or 1
+    """Runs at once; each takes one core."""
+    results: Path = ROOT / "results"
+    """Where results are kept."""
+    work: Path = Path("runs/compare")
+    """Where runs are made; what is under way there can be thrown away."""
+
+
+def plan(options: Options) -> dict[Cell, Config]:
+    """All cells and their configurations, in the order in which they are run: seed by seed.
+
+    Raises:
+        UserError: if an option makes no sense, before anything is run.
+    """
+    for part in (options.name, options.label):
+        if part != Path(part).name and part:
+            raise UserError(f"{part!r} is used as a folder's name; leave out slashes")
+    for method in options.methods:
+        if method not in METHODS:
+            raise UserError(f"method is {method!r}; choose from {', '.join(METHODS)}")
+    if options.jobs < 1:
+        raise UserError(f"jobs is {options.jobs}; it must be at least 1")
+    cells: dict[Cell, Config] = {}
+    for seed in options.seeds:
+        for protocol in options.protocols:
+            for method in options.methods:
+                for algo in options.algos:
+                    told = ["--protocol", protocol, "--seed", str(seed), "--frames", str(options.frames)]
+                    told += ["--threads", "1", "--replays", "0", "--no-tensorboard"]
+                    fixed = METHODS[method].get("agent", {}).get("algo")
+                    told += [] if fixed else ["--algo", algo]
+                    request = cli.parse([*told, *shlex.split(options.options)], "", method)
+                    label = f"{method}-{options.label}" if options.label else method
+                    cells[Cell(protocol, ANY if fixed else algo, label, seed)] = request.config
+    return cells
+
+
+def unfinished(cells: dict[Cell, Config], results: Path) -> dict[Cell, Config]:
+    """Cells without results.
+
+    Raises:
+        UserError: if there are results of another configuration.
+    """
+    left = {}
+    for cell, config in cells.items():
+        folder = cell.folder(results)
+        if not folder.is_dir():
+            left[cell] = config
+            continue
+        there = configuration.load(folder / "config.yaml")
+        changed = configuration.differences(there, config, ignore=("out", "threads", "replays"))
+        if changed:
+            raise UserError(f"{folder} holds another run ({'; '.join(changed)}); choose another --name")
+    return left
+
+
+class Running:
+    """A cell under way, in a process of its own."""
+
+    def __init__(self, cell: Cell, config: Config, work: Path):
+        self.cell, self.config = cell, config
+        self.folder = work / "-".join(map(str, dataclasses.astuple(cell)))
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        configuration.save(config, self.folder / "wanted.yaml")
+        with (self.folder / "output.txt").open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, SCRIPT, "--config", self.folder / "wanted.yaml", "--out", self.run_folder],
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+            )
+
+    @property
+    def run_folder(self) -> Path:
+        return self.folder / "run"
+
+    def latest(self) -> dict:
+        """The last row of its metrics."""
+        rows = Run(self.run_folder, self.config).read("metrics")
+        return rows[-1] if rows else {"frames": 0}
+
+    def complaint(self) -> str:
+        """The last line that it printed."""
+        lines = (self.folder / "output.txt").read_text(errors="replace").splitlines()
+        return lines[-1] if lines else "no output"
+
+
+def work_through(cells: dict[Cell, Config], options: Options, results: Path) -> list[str]:
+    """Runs cells, several at once; returns what failed."""
+    waiting, running, failed = list(cells.items()), [], []
+    with progress(len(cells)) as show:
+        try:
+            while waiting or running:
+                while waiting and len(running) < options.jobs:
+                    running.append(Running(*waiting.pop(0), options.work / options.name))
+                time.sleep(0.5)
+                for one in list(running):
+                    if one.process.poll() is None:
+                        continue
+                    running.remove(one)
+                    if one.process.returncode == 0:
+                        keep(Run.open(one.run_folder), one.cell.folder(results))
+                        shutil.rmtree(one.folder)
+                    else:
+                        failed.append(f"{one.cell}: {one.complaint()}")
+                    show.finished(one, one.process.returncode == 0)
+                show.running(running)
+        finally:
+            for one in running:
+                one.process.terminate()
+    return failed
+
+
+class progress:
+    """One display for all runs: bars in a terminal, a line for each finished run elsewhere.
+
+    Args:
+        total: runs to do.
+    """
+
+    def __init__(self, total: int):
+        self._console, self._total, self._done = Console(stderr=True), total, 0
+
+    def __enter__(self) -> progress:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[state]}"),
+        )
+        self._bars = Progress(
+            *columns, TimeElapsedColumn(), console=self._console, disable=not self._console.is_terminal
+        )
+        self._bars.start()
+        self._all = self._bars.add_task("all runs", total=self._total, state=f"0/{self._total}")
+        self._tasks: dict[Cell, int] = {}
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._bars.stop()
+
+    def running(self, cells: list[Running]) -> None:
+        """Shows how far the runs under way have come."""
+        if self._bars.disable:
+            return
+        for one in cells:
+            if one.cell not in self._tasks:
+                self._tasks[one.cell] = self._bars.add_task(str(one.cell), total=one.config.frames, state="")
+            row = one.latest()
+            state = f"{row.get('unlocks_per_episode', 0):.1f} unlocks"
+            self._bars.update(self._tasks[one.cell], completed=row["frames"], state=state)
+
+    def finished(self, one: Running, well: bool) -> None:
+        """Notes that a run has ended."""
+        self._done += 1
+        if one.cell in self._tasks:
+            self._bars.remove_task(self._tasks.pop(one.cell))
+        self._bars.update(self._all, completed=self._done, state=f"{self._done}/{self._total}")
+        if self._bars.disable:
+            print(
+                f"{self._done}/{self._total} {one.cell} {'finished' if well else 'FAILED'}",
+                file=sys.stderr,
+                flush=True,
+            )
+
+
+def main(options: Options) -> None:
+    """Runs what is not finished.
+
+    Raises:
+        UserError: if an option makes no sense, or some runs failed.
+    """
+    results = options.results / options.name
+    cells = plan(options)
+    left = unfinished(cells, results)
+    print(
+        f"{len(cells)} runs, {len(cells) - len(left)} finished before; results in {results}", file=sys.stderr
+    )
+    failed = work_through(left, options, results)
+    if failed:
+        raise UserError(f"{len(failed)} of {len(left)} runs failed: {'; '.join(failed)}")
+
+
+if __name__ == "__main__":
+    with cli.one_line_errors():
+        chosen, unknown = cli.parse_options(Options, sys.argv[1:], __doc__)
+        if unknown:
+            raise cli.unknown_option(unknown, [field.name for field in dataclasses.fields(Options)])
+        main(chosen)
