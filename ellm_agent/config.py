@@ -115,15 +115,15 @@ class AgentConfig:
 class DQNConfig:
     """Options of --algo dqn."""
 
-    learning_rate: float = 7e-4
+    learning_rate: float = 5e-4
     """Adam step size. Paper: 6.25e-5."""
     gamma: float = 0.95
     """Discount per frame. Paper: 0.99."""
     n_steps: int = 1
     """Frames in an n-step return. Paper: 3."""
-    batch_size: int = 512
+    batch_size: int = 256
     """Transitions in an update. Paper: 64."""
-    train_every: int = 32
+    train_every: int = 16
     """Frames for each update. Paper: 4."""
     learning_starts: int = 2_000
     """Frames of random actions before learning. Paper: 5,000."""

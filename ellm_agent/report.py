@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
@@ -15,6 +13,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from ellm_agent import page
 from ellm_agent.callbacks import RECENT
 from ellm_agent.evaluation import SuccessRates
 from ellm_agent.goals.quality import BINS
@@ -121,31 +120,6 @@ def draw_curves(run: Run, summary: Mapping[str, Any]) -> Path:
     return path
 
 
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }}
-img {{ max-width: 100%; height: auto; border-radius: 6px; }}
-table {{ border-collapse: collapse; }} td, th {{ padding: .15rem .8rem .15rem 0; text-align: left; }}
-td:last-child {{ text-align: right; font-variant-numeric: tabular-nums; }}
-figure {{ margin: 1.5rem 0; }} figcaption {{ opacity: .75; }}
-pre {{ overflow-x: auto; font-size: 13px; }} .facts td {{ padding-right: 2rem; vertical-align: top; }} .facts td:last-child {{ text-align: left; }}
-</style>
-<h1>{title}</h1>
-<table class="facts">{facts}</table>
-<figure><img alt="learning curves" src="{curves}"></figure>
-<h2>Success rates, all training episodes</h2>
-<table>{rates}</table>
-<h2>Episodes on held-out worlds</h2>
-{replays}
-<h2>Configuration</h2>
-<pre>{config}</pre>
-</html>
-"""
-
-
 def write_page(run: Run, summary: Mapping[str, Any]) -> Path:
     """Writes ``report.html``: one file that needs no network. Every text is escaped."""
     facts = {
@@ -159,29 +133,100 @@ def write_page(run: Run, summary: Mapping[str, Any]) -> Path:
     }
     for which, shares in summary["quality"].items():
         facts[f"goals {which}"] = ", ".join(f"{k.replace('_', ' ')} {v:.1%}" for k, v in shares.items())
-    rates = sorted(summary["success_rates"].items(), key=lambda item: -item[1])
+    with page.figures():
+        drawings = [_learning(run), *_quality(run)]
+        spectrum = _spectrum(summary["success_rates"])
     gifs = sorted(run.replays.glob("*.gif"))
-    page = _PAGE.format(
-        title=html.escape(summary["name"]),
-        facts=_rows(facts),
-        curves=_embedded(run.folder / "curves.png", "image/png"),
-        rates=_rows({name.replace("_", " "): f"{rate:.1%}" for name, rate in rates}),
-        replays="".join(
-            f'<figure><img loading="lazy" alt="{html.escape(gif.stem)}" src="replays/{html.escape(gif.name)}">'
-            f"<figcaption>{html.escape(gif.stem.replace('-', ' '))}</figcaption></figure>"
-            for gif in gifs
+    configuration = yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8"))
+    parts = [
+        page.table(facts.items()),
+        page.heading("Learning"),
+        *drawings,
+        page.heading("Achievements"),
+        page.row([spectrum]),
+        page.table(
+            _achievements(run, summary), ("achievement", "success rate", "first unlocked at frame"), (1, 2)
         ),
-        config=html.escape(
-            yaml.safe_dump(yaml.safe_load((run.folder / "config.yaml").read_text()), sort_keys=False)
-        ),
+    ]
+    if gifs:
+        parts += [page.heading("Episodes on held-out worlds"), page.row(map(page.animation, gifs))]
+    parts += [
+        page.heading("Configuration"),
+        page.code(yaml.safe_dump(configuration, sort_keys=False)),
+        page.heading("Versions"),
+        page.table(summary["versions"].items()),
+    ]
+    path = run.folder / "report.html"
+    write_whole(path, page.page(summary["name"], parts))
+    return path
+
+
+def _achievements(run: Run, summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Name, success rate, and end of the first episode that unlocked it; the most frequent first."""
+    first: dict[str, int] = {}
+    for episode in run.read("episodes"):
+        for name in episode["unlocked"]:
+            first.setdefault(name, episode["frames"])
+    rates = sorted(summary["success_rates"].items(), key=lambda item: -item[1])
+    return [
+        (name.replace("_", " "), f"{rate:.1%}", f"{first[name]:,}" if name in first else "never")
+        for name, rate in rates
+    ]
+
+
+def _learning(run: Run) -> str:
+    from matplotlib import pyplot
+
+    metrics = [row for row in run.read("metrics") if row["episodes"]]
+    evaluations = run.read("evaluations")
+    frames = [row["frames"] / 1000 for row in metrics]
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
+    left.plot(
+        frames, [row["unlocks_per_episode"] for row in metrics], color=page.COLOURS[0], label="training"
     )
-    write_whole(run.folder / "report.html", page)
-    return run.folder / "report.html"
+    points = [(row["frames"] / 1000, row["unlocks_per_episode"]) for row in evaluations]
+    left.plot(
+        *zip(*points, strict=True) if points else ((), ()),
+        "o",
+        color=page.COLOURS[1],
+        label="held-out worlds",
+    )
+    left.set(title=f"unlocks per episode (last {RECENT})", xlabel="thousand frames", ylim=(0, None))
+    left.legend()
+    right.plot(frames, [row["crafter_score"] for row in metrics], color=page.COLOURS[0])
+    right.set(title="Crafter score (all training episodes), %", xlabel="thousand frames", ylim=(0, None))
+    return page.drawing(figure, "Unlocks per episode and Crafter score against frames")
 
 
-def _rows(cells: Mapping[str, str]) -> str:
-    return "".join(f"<tr><td>{html.escape(k)}</td><td>{html.escape(v)}</td></tr>" for k, v in cells.items())
+def _spectrum(rates: Mapping[str, float]) -> str:
+    from matplotlib import pyplot
+
+    ordered = sorted(rates.items(), key=lambda item: item[1])
+    figure, axes = pyplot.subplots(figsize=(6, 4.6), layout="constrained")
+    bars = axes.barh([name.replace("_", " ") for name, _ in ordered], [100 * rate for _, rate in ordered],
+                     color=page.COLOURS[4])  # fmt: skip
+    axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=7, color=page.INK)
+    axes.set(xlim=(0, 112), xlabel="success rate over all training episodes, %")
+    return page.drawing(figure, "Success rate of each achievement")
 
 
-def _embedded(path: Path, kind: str) -> str:
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+def _quality(run: Run) -> list[str]:
+    """Shares of good, poorly timed, bad and nonsensical goals over time; nothing if nobody suggested any."""
+    from matplotlib import pyplot
+
+    rows = run.read("metrics")
+    panels = [w for w in ("suggested", "rewarded") if any(f"goals/{w}_good" in row for row in rows)]
+    if not panels:
+        return []
+    figure, all_axes = pyplot.subplots(
+        1, len(panels), figsize=(5 * len(panels), 3), layout="constrained", squeeze=False
+    )
+    for axes, which in zip(all_axes[0], panels, strict=True):
+        told = [row for row in rows if f"goals/{which}_good" in row]
+        shares = [[100 * row[f"goals/{which}_{kind}"] for row in told] for kind in BINS]
+        colours = [page.COLOURS[i] for i in (4, 0, 1, 7)]
+        axes.stackplot([row["frames"] / 1000 for row in told], shares, labels=BINS, colors=colours, alpha=0.8)
+        axes.set(title=f"goals {which}, %", xlabel="thousand frames", ylim=(0, 100))
+    handles, labels = all_axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, [label.replace("_", " ") for label in labels], loc="outside lower center", ncols=4)
+    return [page.drawing(figure, "Quality of the goals suggested and of those rewarded, over time")]
