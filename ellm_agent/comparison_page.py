@@ -1,0 +1,267 @@
+"""The page and the tables of a comparison, from its raw files alone."""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ellm_agent import page
+from ellm_agent.callbacks import RECENT
+from ellm_agent.comparison import Result
+from ellm_agent.evaluation import Recording
+from ellm_agent.statistics import (
+    Estimate,
+    interquartile_mean,
+    performance_profile,
+    probability_of_improvement,
+)
+from envs.knowledge import knowledge
+
+Methods = dict[str, list[Result]]
+POINTS = 60  # of a curve
+PUBLISHED = (  # Crafter score % and reward or unlocks, as their authors report them (or the public scoreboard does)
+    ("random", "none", "1M", "1.6 ± 0.0", "2.28 unlocks"),
+    ("RND", "none", "1M", "2.0 ± 0.1", "0.7 ± 1.3"),
+    ("Plan2Explore", "none", "1M", "2.1 ± 0.1", "2.1 ± 1.5"),
+    ("ELLM", "none; language model", "5M", "not reported", "6.0 ± 0.4 (400-step episodes)"),
+    ("Rainbow", "environment's", "1M", "4.3 ± 0.2", "6.0 ± 1.3"),
+    ("PPO", "environment's", "1M", "4.6 ± 0.3", "4.2 ± 1.2"),
+    ("DreamerV3", "environment's", "1M", "14.5 ± 1.6", "11.7 ± 1.9"),
+    ("PPO-ResNet", "environment's", "1M", "15.6 ± 1.6", "10.3 ± 0.5"),
+    ("AdaRefiner", "environment's; language model", "1M", "15.8 ± 1.4", "12.3 ± 1.3"),
+    ("Achievement Distillation", "environment's", "1M", "21.8 ± 1.4", "12.6 ± 0.3"),
+)
+PIXELS = (
+    "Published methods observe pixels. The agents here read captions that are made from the simulator's state: "
+    "the numbers stand side by side for orientation, not as a contest."
+)
+HEAD = ("method", "seeds", "frames", f"unlocks/episode, last {RECENT}", "Crafter score %, all episodes", "each seed", "frames/s", "minutes a run")  # fmt: skip
+
+
+def estimates(methods: Methods) -> dict[str, tuple[Estimate, Estimate]]:
+    """Unlocks per episode and Crafter score of each method; the best score first."""
+    unlocks = interquartile_mean(
+        {name: np.array([r.unlocks for r in runs]) for name, runs in methods.items()}
+    )
+    scores = interquartile_mean({name: np.array([r.score for r in runs]) for name, runs in methods.items()})
+    order = sorted(methods, key=lambda name: -float(scores[name].centre))
+    return {name: (unlocks[name], scores[name]) for name in order}
+
+
+def rows(methods: Methods) -> list[tuple[str, ...]]:
+    """The table of results: one row for each method, see ``HEAD``."""
+    told = []
+    for name, (unlocks, score) in estimates(methods).items():
+        runs = methods[name]
+        seconds = [run.summary["seconds"] for run in runs]
+        rate = np.mean([run.frames / max(took, 1e-9) for run, took in zip(runs, seconds, strict=True)])
+        each = "; ".join(f"{run.unlocks:.2f}, {run.score:.1f} %" for run in runs)
+        told.append(
+            (
+                name,
+                str(len(runs)),
+                f"{runs[0].frames:,}",
+                str(unlocks),
+                str(score),
+                each,
+                f"{rate:,.0f}",
+                f"{np.mean(seconds) / 60:.1f}",
+            )
+        )
+    return told
+
+
+def markdown(groups: dict[tuple[str, str], Methods]) -> str:
+    """The tables as Markdown."""
+    lines = []
+    for (protocol, algo), methods in groups.items():
+        lines += [f"### {protocol} protocol, {algo}", "", f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
+        lines += [f"| {' | '.join(row)} |" for row in rows(methods)]
+        better = improvements(methods)
+        if better:
+            lines += ["", "Probability that a run is better (Crafter score), with 95 % interval:", ""]
+            lines += ["| pair | probability |", "|---|---|"]
+            lines += [f"| {pair} | {told} |" for pair, told in better]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def improvements(methods: Methods) -> list[tuple[str, str]]:
+    """How probably ELLM's runs are better than those of the other methods."""
+    found = []
+    for ours in ("open", "oracle"):
+        for other, runs in methods.items():
+            if ours in methods and other not in ("open", "oracle", "closed"):
+                scores = [[run.score for run in methods[ours]], [run.score for run in runs]]
+                found.append((f"{ours} > {other}", str(probability_of_improvement(*scores))))
+    return found
+
+
+def build(groups: dict[tuple[str, str], Methods], name: str) -> str:
+    """The whole page."""
+    parts = [
+        page.paragraph("Every number and figure is computed from the raw episodes of the runs. " + PIXELS)
+    ]
+    with page.figures():
+        for (protocol, algo), methods in groups.items():
+            parts.append(page.heading(f"{protocol} protocol, {algo}"))
+            parts += [curves(methods), page.table(rows(methods), HEAD, (1, 2, 6, 7))]
+            parts.append(page.paragraph("In brackets: 95 % stratified bootstrap interval of the interquartile mean over seeds.", aside=True))  # fmt: skip
+            parts += [spectrum(methods), profile(methods)]
+            better = improvements(methods)
+            if better:
+                parts.append(
+                    page.table(better, ("a run of the first is better, by Crafter score", "probability"))
+                )
+            parts += quality(methods)
+            parts.append(first_unlocks(methods))
+            parts.append(page.row(episodes(methods)))
+    parts += [
+        page.heading("Published, by their authors"),
+        page.paragraph(PIXELS, aside=True),
+        page.table(
+            PUBLISHED, ("method", "reward", "frames", "Crafter score %", "reward or unlocks per episode")
+        ),
+        page.heading("Versions"),
+    ]
+    first = next(iter(next(iter(groups.values())).values()))[0]
+    parts.append(page.table(first.summary["versions"].items()))
+    return page.page(name, parts)
+
+
+def grid(methods: Methods) -> np.ndarray:
+    frames = next(iter(methods.values()))[0].frames
+    return np.linspace(frames / POINTS, frames, POINTS)
+
+
+def colours(methods: Methods) -> dict[str, str]:
+    known = ("open", "oracle", "closed", "rnd", "apt", "noveld", "icm", "novelty", "random", "scratch")
+    names = sorted(methods, key=lambda name: known.index(name) if name in known else len(known))
+    fixed = dict(zip(known, page.COLOURS, strict=False))
+    spare = [colour for colour in page.COLOURS if colour not in fixed.values()]
+    return {
+        name: fixed.get(name) or (spare + list(page.COLOURS))[i % (len(spare) + len(page.COLOURS))]
+        for i, name in enumerate(names)
+    }
+
+
+def curves(methods: Methods) -> str:
+    """Learning curves: interquartile mean over seeds and 95 % interval."""
+    from matplotlib import pyplot
+
+    points, colour = grid(methods), colours(methods)
+    figure, panels = pyplot.subplots(1, 2, figsize=(10.5, 4), layout="constrained")
+    for axes, title, which in (
+        (panels[0], f"unlocks per episode (last {RECENT})", "unlock_curve"),
+        (panels[1], "Crafter score (all episodes so far), %", "score_curve"),
+    ):
+        found = interquartile_mean(
+            {name: np.stack([getattr(r, which)(points) for r in runs]) for name, runs in methods.items()}
+        )
+        for name, estimate in found.items():
+            axes.plot(points / 1000, estimate.centre, color=colour[name], label=name)
+            axes.fill_between(
+                points / 1000, estimate.low, estimate.high, color=colour[name], alpha=0.15, lw=0
+            )
+        axes.set(title=title, xlabel="thousand frames", ylim=(0, None))
+    handles, labels = panels[0].get_legend_handles_labels()
+    order = [labels.index(name) for name in estimates(methods)]
+    figure.legend([handles[i] for i in order], [labels[i] for i in order], loc="outside right upper")
+    return page.drawing(figure, "Learning curves: interquartile mean over seeds, 95 % bootstrap interval")
+
+
+def spectrum(methods: Methods) -> str:
+    """Success rate of each achievement, by method, on a logarithmic axis as in Hafner 2021."""
+    from matplotlib import pyplot
+
+    names, colour = list(knowledge().achievements), colours(methods)
+    order = np.argsort(-np.mean([r.success for runs in methods.values() for r in runs], axis=0))
+    figure, axes = pyplot.subplots(figsize=(10.5, 3.6), layout="constrained")
+    width = 0.85 / len(methods)
+    for i, name in enumerate(estimates(methods)):
+        rates = 100 * np.mean([run.success for run in methods[name]], axis=0)
+        axes.bar(
+            np.arange(len(names)) + i * width,
+            np.maximum(rates[order], 1e-2),
+            width,
+            color=colour[name],
+            label=name,
+        )
+    axes.set(yscale="log", ylim=(1e-2, 130), ylabel="success rate, %")
+    axes.set_xticks(
+        np.arange(len(names)) + 0.4, [names[i].replace("_", " ") for i in order], rotation=45, ha="right"
+    )
+    figure.legend(loc="outside right upper")
+    return page.drawing(
+        figure, "Success rate of each achievement over all training episodes, mean over seeds"
+    )
+
+
+def profile(methods: Methods) -> str:
+    """Performance profile over achievements and seeds."""
+    from matplotlib import pyplot
+
+    thresholds, colour = np.linspace(0, 1, 101), colours(methods)
+    found = performance_profile(
+        {n: np.stack([r.success for r in runs]) for n, runs in methods.items()}, thresholds
+    )
+    figure, axes = pyplot.subplots(figsize=(7, 3.4), layout="constrained")
+    for name in estimates(methods):
+        axes.plot(100 * thresholds, 100 * found[name], color=colour[name], label=name)
+    axes.set(xlabel="success rate above ... %", ylabel="share of achievements and seeds, %", ylim=(0, 100))
+    figure.legend(loc="outside right upper")
+    return page.drawing(figure, "Performance profile")
+
+
+def quality(methods: Methods) -> list[str]:
+    """Shares of the four bins among goals suggested and rewarded, for methods that have goals."""
+    told = []
+    for name, runs in methods.items():
+        for which in ("suggested", "rewarded"):
+            shares = [run.summary["quality"].get(which) for run in runs]
+            if all(shares):
+                mean = {kind: np.mean([share[kind] for share in shares]) for kind in shares[0]}
+                told.append((name, which, *(f"{value:.1%}" for value in mean.values())))
+                kinds = [kind.replace("_", " ") for kind in mean]
+    return [page.table(told, ("goals of", "", *kinds), range(2, 6))] if told else []
+
+
+def first_unlocks(methods: Methods) -> str:
+    """Median over seeds of the frame at which each achievement was first unlocked."""
+    names, order = list(knowledge().achievements), list(estimates(methods))
+    told = []
+    for i, achievement in enumerate(names):
+        cells = []
+        for name in order:
+            firsts = [
+                r.ends[r.unlocked[:, i].argmax()] if r.unlocked[:, i].any() else np.inf for r in methods[name]
+            ]
+            median = float(np.median(firsts))
+            cells.append(f"{median:,.0f}" if np.isfinite(median) else "never")
+        told.append((achievement.replace("_", " "), *cells))
+    return page.table(told, ("first unlocked at frame (median seed)", *order), range(1, len(order) + 1))
+
+
+def episodes(methods: Methods, shown: Sequence[str] = ("open", "oracle", "rnd")) -> list[str]:
+    """The best last evaluation episode of a few methods, drawn."""
+    from ellm_agent.rendering import write_gif
+
+    pictures = []
+    for name in shown:
+        for run in methods.get(name, [])[:1]:
+            file = run.folder / "replay.json.gz"
+            if not file.is_file():
+                continue
+            with tempfile.TemporaryDirectory() as folder:
+                plain = Path(folder) / "replay.json"
+                plain.write_bytes(gzip.decompress(file.read_bytes()))
+                recording = Recording.load(plain)
+                gif = Path(folder) / f"{name}.gif"
+                write_gif(recording, gif)
+                told = f"{name}, seed {run.cell.seed}: best episode of the last evaluation, {len(recording.unlocked)} unlocks"
+                pictures.append(page.picture(gif.read_bytes(), "image/gif", told))
+    return pictures

@@ -1,0 +1,68 @@
+"""Statistics of few seeds, by ``rliable`` (Agarwal et al. 2021): interquartile means, bootstrap intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rliable import library, metrics
+
+RESAMPLES = 2_000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Interquartile mean over seeds, and its 95 % stratified bootstrap interval; numbers or curves."""
+
+    centre: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+
+    def __str__(self) -> str:
+        return f"{float(self.centre):.2f} [{float(self.low):.2f}, {float(self.high):.2f}]"
+
+
+def interquartile_mean(runs: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
+    """Interquartile mean over seeds for each method (of three seeds: their mean).
+
+    Args:
+        runs: method -> ``(seeds,)`` numbers, or ``(seeds, points)`` curves.
+    """
+    scores = {name: np.asarray(values, float) for name, values in runs.items()}
+    shaped = {name: v.reshape(len(v), 1, -1) for name, v in scores.items()}  # (seeds, one task, points)
+
+    def centre(values: np.ndarray) -> np.ndarray:
+        return np.array([metrics.aggregate_iqm(values[..., i]) for i in range(values.shape[-1])])
+
+    centres, intervals = library.get_interval_estimates(
+        shaped, centre, reps=RESAMPLES, random_state=np.random.RandomState(0)
+    )
+    estimates = {}
+    for name, values in scores.items():
+        shape = values.shape[1:]
+        low, high = (part.reshape(shape) for part in intervals[name])
+        estimates[name] = Estimate(centres[name].reshape(shape), low, high)
+    return estimates
+
+
+def probability_of_improvement(one: Sequence[float], other: Sequence[float]) -> Estimate:
+    """Probability that a run of one method is better than a run of the other (ties count half)."""
+    pair = {"one,other": (np.asarray(one, float)[:, None], np.asarray(other, float)[:, None])}
+    centres, intervals = library.get_interval_estimates(
+        pair, metrics.probability_of_improvement, reps=RESAMPLES, random_state=np.random.RandomState(0)
+    )
+    low, high = (np.float64(part.item()) for part in intervals["one,other"])
+    return Estimate(np.float64(centres["one,other"].item()), low, high)
+
+
+def performance_profile(runs: Mapping[str, np.ndarray], thresholds: np.ndarray) -> dict[str, np.ndarray]:
+    """Share of (seed, task) pairs whose value is above each threshold.
+
+    Args:
+        runs: method -> ``(seeds, tasks)``.
+        thresholds: ``(points,)``.
+    """
+    return {
+        name: (np.asarray(values)[..., None] > thresholds).mean(axis=(0, 1)) for name, values in runs.items()
+    }

@@ -1,0 +1,42 @@
+"""Recomputes tables, figures and the page of a comparison from the raw files that ``compare.py`` has kept.
+
+Writes ``report.html`` and ``tables.md`` into the comparison's folder, and prints the tables.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ellm_agent import cli, comparison
+
+
+@dataclass(frozen=True)
+class Options:
+    results: Annotated[Path, tyro.conf.Positional]
+    """Folder of a comparison, such as results/first."""
+
+
+def main(options: Options) -> None:
+    """Writes and prints."""
+    groups = comparison.read_all(options.results)
+    from ellm_agent import comparison_page  # imported late: rliable takes seconds
+
+    tables = comparison_page.markdown(groups)
+    (options.results / "tables.md").write_text(tables, encoding="utf-8")
+    path = options.results / "report.html"
+    path.write_text(comparison_page.build(groups, options.results.name), encoding="utf-8")
+    print(tables)
+    print(f"see {path}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    with cli.one_line_errors():
+        chosen, unknown = cli.parse_options(Options, sys.argv[1:], __doc__)
+        if unknown:
+            raise cli.unknown_option(unknown, ["help"])
+        main(chosen)
