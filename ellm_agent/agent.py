@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ellm_agent.bags import sum_of_rows
-from ellm_agent.phrases import PhraseFeatures
+from ellm_agent.phrases import DIMENSIONS, PhraseFeatures
 
 LEARNED_STD = 0.03  # of learned vectors at the start: what a random projection gives unit vectors
 
@@ -52,7 +52,7 @@ class TextEncoder(BaseFeaturesExtractor):
     ):
         super().__init__(observation_space, features_dim=hidden)
         self._features, self._twice = features, twice
-        self.project = nn.Linear(features.dimensions, hidden) if features is not None else None
+        self.project = nn.Linear(DIMENSIONS, hidden) if features is not None else None
         self.offsets = nn.Parameter(torch.zeros(offsets, hidden)) if offsets else None
         if self.project is None:
             nn.init.normal_(self.offsets, std=LEARNED_STD)
@@ -66,7 +66,7 @@ class TextEncoder(BaseFeaturesExtractor):
             return self.mlp(sum_of_rows(self._fold(), ids) + self.project.bias)
         hidden = 0.0
         if self.project is not None:
-            hidden = self.project(sum_of_rows(self._features.tensor, ids))  # vectors: (phrases, d)
+            hidden = self.project(sum_of_rows(self._features.tensor, ids))  # vectors: (phrases, 384)
         if self.offsets is not None:
             hidden = hidden + sum_of_rows(self.offsets, ids, self._twice)
         return self.mlp(hidden)  # (batch, hidden)

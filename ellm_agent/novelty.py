@@ -53,7 +53,7 @@ class NoveltyBonus(VecEnvWrapper):
         self.bonus, self._features, self._weight, self._batch_size = bonus, features, weight, batch_size
         learned = [parameter for parameter in bonus.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(learned, lr=learning_rate, fused=True)
-        self.states = RunningMeanStd(shape=(features.dimensions,))
+        self.states = RunningMeanStd(shape=(features.tensor.shape[1],))
         self.scale = RunningMeanStd(shape=())
         self._collected: list[tuple[torch.Tensor, ...]] = []
         self._totals = np.zeros(3)  # bonuses, their sum, steps of learning

@@ -22,7 +22,6 @@ from safetensors.numpy import load_file, save_file
 from ellm_agent.bags import PADDING  # id of the empty phrase, whose vector is zero
 
 DIMENSIONS = 384  # of all-MiniLM-L6-v2
-WHITENED = 192  # directions that whitening keeps
 WORTH_KEEPING = 256  # texts encoded at once from which on their vectors are kept on disk
 
 
@@ -76,16 +75,15 @@ def _encode(texts: Sequence[str]) -> np.ndarray:
 class Growing:
     """Rows of vectors that can be added to without copying all that is there each time."""
 
-    def __init__(self, dimensions: int = DIMENSIONS):
-        self._storage = np.zeros((0, dimensions), np.float32)
-        self.rows = self._storage  # (n, dimensions), the rows so far
+    def __init__(self):
+        self._storage = np.zeros((0, DIMENSIONS), np.float32)
+        self.rows = self._storage  # (n, 384), the rows so far
 
     def extend(self, new: np.ndarray) -> None:
         """Adds rows."""
         used, needed = len(self.rows), len(self.rows) + len(new)
         if needed > len(self._storage):
-            width = self._storage.shape[1]
-            self._storage = np.resize(self._storage, (max(needed, 2 * len(self._storage)), width))
+            self._storage = np.resize(self._storage, (max(needed, 2 * len(self._storage)), DIMENSIONS))
         self._storage[used:needed] = new
         self.rows = self._storage[:needed]
 
@@ -162,12 +160,10 @@ class PhraseTable:
         return table
 
 
-def whitening(
-    vectors: np.ndarray, strength: float = 1e-3, keep: int = WHITENED
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and matrix that whiten a set of vectors and keep the directions in which it varies most.
+def whitening(vectors: np.ndarray, strength: float = 1e-3) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and matrix that whiten a set of vectors.
 
-    ``(v - mean) @ matrix`` has mean zero and, up to ``strength``, covariance I/keep, so that vectors
+    ``(v - mean) @ matrix`` has mean zero and, up to ``strength``, covariance I/384, so that vectors
     keep a length of about 1. Neighbouring clauses ("tree: 1 west", "tree: 2 west") have nearly the
     same SentenceBERT vector; whitening spreads them.
 
@@ -175,16 +171,15 @@ def whitening(
         vectors: ``(n, d)``, the closed vocabulary.
         strength: added to each eigenvalue, as a share of the largest. Directions in which the
             vocabulary hardly varies are noise, and phrases from outside it would be blown up there.
-        keep: directions kept. The default keeps 95 % of the whitened variance of Crafter's clauses.
 
     Returns:
-        mean ``(d,)`` and matrix ``(d, keep)``.
+        mean ``(d,)`` and matrix ``(d, d)``.
     """
     mean = vectors.mean(axis=0)
     covariance = np.cov(vectors - mean, rowvar=False)
-    values, basis = np.linalg.eigh(covariance)  # ascending
+    values, basis = np.linalg.eigh(covariance)
     scale = 1.0 / np.sqrt(np.maximum(values, 0) + strength * values.max())
-    matrix = (basis * scale)[:, -keep:] / np.sqrt(min(keep, len(values)))
+    matrix = (basis * scale) @ basis.T / np.sqrt(vectors.shape[1])
     return mean.astype(np.float32), matrix.astype(np.float32)
 
 
@@ -199,9 +194,6 @@ class PhraseFeatures:
         phrases: the table.
         vocabulary: ids of the closed vocabulary.
         whiten: whether to whiten.
-
-    Attributes:
-        dimensions: length of a vector: 384 raw, 192 whitened.
     """
 
     def __init__(self, phrases: PhraseTable, vocabulary: Sequence[int], whiten: bool):
@@ -210,14 +202,13 @@ class PhraseFeatures:
         mean, matrix = np.zeros(DIMENSIONS, np.float32), np.eye(DIMENSIONS, dtype=np.float32)
         self._transform = whitening(closed) if whiten else (mean, matrix)
         self._longest = np.linalg.norm(self._transformed(closed), axis=1).max()
-        self.dimensions = self._transform[1].shape[1]
-        self._rows = Growing(self.dimensions)
-        self._rows.extend(np.zeros((1, self.dimensions), np.float32))  # padding stays zero
+        self._rows = Growing()
+        self._rows.extend(np.zeros((1, DIMENSIONS), np.float32))  # padding stays zero
         self._tensor = torch.from_numpy(self._rows.rows)
 
     @property
     def tensor(self) -> torch.Tensor:
-        """``(len(phrases), dimensions)`` float32; row 0 (padding) is zero."""
+        """``(len(phrases), 384)`` float32; row 0 (padding) is zero."""
         known = len(self._tensor)
         if known < len(self.phrases):
             new = self._transformed(self.phrases.vectors[known:])

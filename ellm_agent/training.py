@@ -232,7 +232,7 @@ def with_bonus(config: Config, worlds: GoalExploration) -> VecEnv:
         return worlds
     torch.manual_seed(_generator_seed(config.seed))
     features = worlds.features(whiten=config.agent.encoder == "clauses")
-    bonus = BONUSES[novelty.bonus](features.dimensions, worlds.action_space.n, novelty.bonus_hidden)
+    bonus = BONUSES[novelty.bonus](features.tensor.shape[1], worlds.action_space.n, novelty.bonus_hidden)
     return NoveltyBonus(
         worlds, features, bonus, novelty.bonus_weight, novelty.bonus_learning_rate, novelty.bonus_batch
     )
