@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from rliable import library, metrics
+from scipy.stats import trim_mean
 
-RESAMPLES = 2_000
+RESAMPLES = 1_000
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,14 @@ class Estimate:
         return f"{float(self.centre):.2f} [{float(self.low):.2f}, {float(self.high):.2f}]"
 
 
+def _estimated(scores: dict, centre: Callable) -> tuple[dict, dict]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # rliable's way of seeding is an old one of arch's
+        return library.get_interval_estimates(
+            scores, centre, reps=RESAMPLES, random_state=np.random.RandomState(0)
+        )
+
+
 def interquartile_mean(runs: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
     """Interquartile mean over seeds for each method (of three seeds: their mean).
 
@@ -33,11 +43,9 @@ def interquartile_mean(runs: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
     shaped = {name: v.reshape(len(v), 1, -1) for name, v in scores.items()}  # (seeds, one task, points)
 
     def centre(values: np.ndarray) -> np.ndarray:
-        return np.array([metrics.aggregate_iqm(values[..., i]) for i in range(values.shape[-1])])
+        return trim_mean(values.reshape(-1, values.shape[-1]), 0.25, axis=0)  # all points at once
 
-    centres, intervals = library.get_interval_estimates(
-        shaped, centre, reps=RESAMPLES, random_state=np.random.RandomState(0)
-    )
+    centres, intervals = _estimated(shaped, centre)
     estimates = {}
     for name, values in scores.items():
         shape = values.shape[1:]
@@ -49,9 +57,7 @@ def interquartile_mean(runs: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
 def probability_of_improvement(one: Sequence[float], other: Sequence[float]) -> Estimate:
     """Probability that a run of one method is better than a run of the other (ties count half)."""
     pair = {"one,other": (np.asarray(one, float)[:, None], np.asarray(other, float)[:, None])}
-    centres, intervals = library.get_interval_estimates(
-        pair, metrics.probability_of_improvement, reps=RESAMPLES, random_state=np.random.RandomState(0)
-    )
+    centres, intervals = _estimated(pair, metrics.probability_of_improvement)
     low, high = (np.float64(part.item()) for part in intervals["one,other"])
     return Estimate(np.float64(centres["one,other"].item()), low, high)
 
