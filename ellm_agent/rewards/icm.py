@@ -95,6 +95,6 @@ def nearest(points: torch.Tensor, known: torch.Tensor, k: int) -> torch.Tensor:
     Returns:
         ``(n, min(k, m - 1))``, ascending (of a single known point: its distance, 0).
     """
-    distances = torch.cdist(points, known, compute_mode="donot_use_mm_for_euclid_dist")
+    distances = torch.cdist(points, known)
     found = distances.topk(min(k + 1, len(known)), largest=False).values
     return found[:, 1:] if found.shape[1] > 1 else found
