@@ -201,7 +201,7 @@ def wrapped(kind, **arguments):
     torch.manual_seed(0)
     worlds, visited = rooms()
     shown = features()
-    return NoveltyBonus(worlds, shown, BONUSES[kind](shown.dimensions, 2, 64), **arguments), visited
+    return NoveltyBonus(worlds, shown, BONUSES[kind](shown.tensor.shape[1], 2, 64), **arguments), visited
 
 
 def test_the_bonus_is_scaled_by_its_running_deviation_and_weighted():
