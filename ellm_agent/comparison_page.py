@@ -6,6 +6,7 @@ import gzip
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from ellm_agent.statistics import (
     probability_of_improvement,
 )
 from envs.knowledge import knowledge
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Methods = dict[str, list[Result]]
 POINTS = 60  # of a curve
@@ -43,13 +47,17 @@ HEAD = ("method", "seeds", "frames", f"unlocks/episode, last {RECENT}", "Crafter
 
 
 def estimates(methods: Methods) -> dict[str, tuple[Estimate, Estimate]]:
-    """Unlocks per episode and Crafter score of each method; the best score first."""
+    """Unlocks per episode and Crafter score of each method."""
     unlocks = interquartile_mean(
         {name: np.array([r.unlocks for r in runs]) for name, runs in methods.items()}
     )
     scores = interquartile_mean({name: np.array([r.score for r in runs]) for name, runs in methods.items()})
-    order = sorted(methods, key=lambda name: -float(scores[name].centre))
-    return {name: (unlocks[name], scores[name]) for name in order}
+    return {name: (unlocks[name], scores[name]) for name in ranked(methods)}
+
+
+def ranked(methods: Methods) -> list[str]:
+    """Methods by their mean Crafter score, the best first."""
+    return sorted(methods, key=lambda name: -np.mean([run.score for run in methods[name]]))
 
 
 def rows(methods: Methods) -> list[tuple[str, ...]]:
@@ -109,7 +117,10 @@ def build(groups: dict[tuple[str, str], Methods], name: str) -> str:
     with page.figures():
         for (protocol, algo), methods in groups.items():
             parts.append(page.heading(f"{protocol} protocol, {algo}"))
-            parts += [curves(methods), page.table(rows(methods), HEAD, (1, 2, 6, 7))]
+            parts.append(
+                page.drawing(curves(methods), "Learning curves: interquartile mean over seeds, 95 % interval")
+            )
+            parts.append(page.table(rows(methods), HEAD, (1, 2, 6, 7)))
             parts.append(page.paragraph("In brackets: 95 % stratified bootstrap interval of the interquartile mean over seeds.", aside=True))  # fmt: skip
             parts += [spectrum(methods), profile(methods)]
             better = improvements(methods)
@@ -149,7 +160,18 @@ def colours(methods: Methods) -> dict[str, str]:
     }
 
 
-def curves(methods: Methods) -> str:
+def save_curves(methods: Methods, path: Path) -> None:
+    """Learning curves as a PNG, for documents."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
+        figure = curves(methods)
+        figure.savefig(path, dpi=110, facecolor="white", metadata={"Software": None})
+        matplotlib.pyplot.close(figure)
+
+
+def curves(methods: Methods) -> Figure:
     """Learning curves: interquartile mean over seeds and 95 % interval."""
     from matplotlib import pyplot
 
@@ -169,9 +191,9 @@ def curves(methods: Methods) -> str:
             )
         axes.set(title=title, xlabel="thousand frames", ylim=(0, None))
     handles, labels = panels[0].get_legend_handles_labels()
-    order = [labels.index(name) for name in estimates(methods)]
+    order = [labels.index(name) for name in ranked(methods)]
     figure.legend([handles[i] for i in order], [labels[i] for i in order], loc="outside right upper")
-    return page.drawing(figure, "Learning curves: interquartile mean over seeds, 95 % bootstrap interval")
+    return figure
 
 
 def spectrum(methods: Methods) -> str:
@@ -182,7 +204,7 @@ def spectrum(methods: Methods) -> str:
     order = np.argsort(-np.mean([r.success for runs in methods.values() for r in runs], axis=0))
     figure, axes = pyplot.subplots(figsize=(10.5, 3.6), layout="constrained")
     width = 0.85 / len(methods)
-    for i, name in enumerate(estimates(methods)):
+    for i, name in enumerate(ranked(methods)):
         rates = 100 * np.mean([run.success for run in methods[name]], axis=0)
         axes.bar(
             np.arange(len(names)) + i * width,
@@ -210,7 +232,7 @@ def profile(methods: Methods) -> str:
         {n: np.stack([r.success for r in runs]) for n, runs in methods.items()}, thresholds
     )
     figure, axes = pyplot.subplots(figsize=(7, 3.4), layout="constrained")
-    for name in estimates(methods):
+    for name in ranked(methods):
         axes.plot(100 * thresholds, 100 * found[name], color=colour[name], label=name)
     axes.set(xlabel="success rate above ... %", ylabel="share of achievements and seeds, %", ylim=(0, 100))
     figure.legend(loc="outside right upper")
@@ -232,7 +254,7 @@ def quality(methods: Methods) -> list[str]:
 
 def first_unlocks(methods: Methods) -> str:
     """Median over seeds of the frame at which each achievement was first unlocked."""
-    names, order = list(knowledge().achievements), list(estimates(methods))
+    names, order = list(knowledge().achievements), ranked(methods)
     told = []
     for i, achievement in enumerate(names):
         cells = []

@@ -82,13 +82,15 @@ class BonusConfig:
     """What is new. rnd: random network distillation; noveld: its gain, once in an episode; icm: the error of a
     forward model; apt: particle entropy. None: no such reward."""
     bonus_weight: float = 1.0
-    """Weight of the bonus, in running standard deviations of it."""
+    """Weight of the bonus, which is scaled by the running deviation of its returns (apt: has a scale of its own)."""
     bonus_learning_rate: float = 1e-4
     """Adam step size of the bonus's model. ELLM's official baselines: 1e-4."""
     bonus_hidden: int = 512
     """Width of its layers, units. ELLM's official baselines: 512 (rnd), 1,024 (apt)."""
     bonus_batch: int = 64
-    """Transitions in one gradient step of it; each is learned from once."""
+    """Transitions in one gradient step of it."""
+    bonus_passes: int = 1
+    """Gradient steps on each batch of new transitions."""
 
 
 @dataclass(frozen=True)
@@ -268,6 +270,7 @@ _AT_LEAST = {  # least sensible value of each count
     "novelty.bonus_weight": 0,
     "novelty.bonus_hidden": 1,
     "novelty.bonus_batch": 1,
+    "novelty.bonus_passes": 1,
     "agent.hidden": 1,
     "dqn.n_steps": 1,
     "dqn.batch_size": 1,

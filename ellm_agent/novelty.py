@@ -22,11 +22,19 @@ from ellm_agent.rewards import Bonus
 CLIP = 5.0  # of normalised states (Burda et al. 2018, section 2.4)
 
 
+WARM_UP = (
+    50  # steps of all worlds before the first bonus is paid: normalisers need data (Burda: random steps)
+)
+DISCOUNT = 0.99  # of the returns of bonuses whose deviation is the scale (Burda et al. 2018, section 2.4)
+
+
 class NoveltyBonus(VecEnvWrapper):
-    """Adds ``weight * bonus / its running standard deviation`` to the reward.
+    """Adds ``weight * bonus`` to the reward.
+
+    Bonuses without a size of their own are divided by the running standard deviation of their discounted returns.
 
     The bonus sees the sum of the frozen vectors of all phrases that the agent reads, normalised by running mean and
-    standard deviation and clipped to +-5. Its model learns from each transition once, in batches, with Adam.
+    standard deviation and clipped to +-5. Its model learns from new transitions in batches, with Adam.
 
     Args:
         venv: environments whose observations are phrase ids; 0 is padding.
@@ -35,6 +43,7 @@ class NoveltyBonus(VecEnvWrapper):
         weight: of the bonus in the reward.
         learning_rate: Adam step size of the bonus's model.
         batch_size: transitions in one of its gradient steps.
+        passes: gradient steps on each batch.
 
     Attributes:
         bonus: the model.
@@ -48,13 +57,19 @@ class NoveltyBonus(VecEnvWrapper):
         weight: float = 1.0,
         learning_rate: float = 1e-4,
         batch_size: int = 64,
+        passes: int = 1,
     ):
         super().__init__(venv)
-        self.bonus, self._features, self._weight, self._batch_size = bonus, features, weight, batch_size
+        self.bonus, self._features, self._weight = bonus, features, weight
+        self._batch_size, self._passes = batch_size, passes
         learned = [parameter for parameter in bonus.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(learned, lr=learning_rate, fused=True)
         self.states = RunningMeanStd(shape=(features.tensor.shape[1],))
         self.scale = RunningMeanStd(shape=())
+        self._returns = np.zeros(
+            venv.num_envs
+        )  # discounted, of raw bonuses; across episodes, as in Burda et al.
+        self._steps = 0
         self._collected: list[tuple[torch.Tensor, ...]] = []
         self._totals = np.zeros(3)  # bonuses, their sum, steps of learning
         self._losses = 0.0
@@ -82,7 +97,7 @@ class NoveltyBonus(VecEnvWrapper):
         return observations, rewards + np.float32(self._weight) * bonus, dones, infos
 
     def metrics(self) -> dict[str, float]:
-        """Mean bonus (scaled, unweighted) and loss of the model since the last call."""
+        """Mean bonus (scaled, unweighted) and mean loss of the model since the last call."""
         count, total, steps = self._totals
         metrics = {"bonus/mean": total / max(count, 1), "bonus/loss": self._losses / max(steps, 1)}
         self._totals[:] = self._losses = 0.0
@@ -93,6 +108,8 @@ class NoveltyBonus(VecEnvWrapper):
         return {
             "model": self.bonus.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "returns": torch.as_tensor(self._returns),
+            "steps": self._steps,
             **{
                 name: [torch.as_tensor(part) for part in (of.mean, of.var, of.count)]
                 for name, of in (("states", self.states), ("scale", self.scale))
@@ -103,6 +120,7 @@ class NoveltyBonus(VecEnvWrapper):
         """Takes up what ``state`` gave."""
         self.bonus.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self._returns, self._steps = state["returns"].numpy(), state["steps"]
         for name, of in (("states", self.states), ("scale", self.scale)):
             mean, var, count = state[name]
             of.mean, of.var, of.count = mean.numpy(), var.numpy(), count.item()
@@ -117,8 +135,14 @@ class NoveltyBonus(VecEnvWrapper):
         transition = (self._normalised(one), torch.as_tensor(actions).long(), self._normalised(other))
         with torch.no_grad():
             raw = self.bonus.score(*transition, first).numpy()
-        self.scale.update(raw)
-        scaled = (raw / np.sqrt(self.scale.var + 1e-8)).astype(np.float32)
+        self._steps += 1
+        if self._steps <= WARM_UP:
+            raw = np.zeros_like(raw)
+        elif self.bonus.scaled:
+            self._returns = DISCOUNT * self._returns + raw
+            self.scale.update(self._returns)
+            raw = raw / np.sqrt(self.scale.var + 1e-8)
+        scaled = raw.astype(np.float32)
         self._totals[:2] += len(scaled), scaled.sum()
         self._learn(transition)
         return scaled
@@ -129,12 +153,13 @@ class NoveltyBonus(VecEnvWrapper):
             joined = [torch.cat(parts) for parts in zip(*self._collected, strict=True)]
             batch = [part[: self._batch_size] for part in joined]
             self._collected = [tuple(part[self._batch_size :] for part in joined)]
-            loss = self.bonus.loss(*batch)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            self._totals[2] += 1
-            self._losses += loss.item()
+            for _ in range(self._passes):
+                loss = self.bonus.loss(*batch)
+                self.optimizer.zero_grad()
+                loss.backward()
+                self.optimizer.step()
+                self._totals[2] += 1
+                self._losses += loss.item()
 
     def _read(self, observations: np.ndarray) -> torch.Tensor:
         return sum_of_rows(self._features.tensor, torch.as_tensor(observations))

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from rliable import library, metrics
-from scipy.stats import trim_mean
 
 RESAMPLES = 1_000
 
@@ -26,11 +24,12 @@ class Estimate:
 
 
 def _estimated(scores: dict, centre: Callable) -> tuple[dict, dict]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # rliable's way of seeding is an old one of arch's
-        return library.get_interval_estimates(
-            scores, centre, reps=RESAMPLES, random_state=np.random.RandomState(0)
-        )
+    before = np.random.get_state()
+    np.random.seed(0)  # rliable resamples with NumPy's global generator
+    try:
+        return library.get_interval_estimates(scores, centre, reps=RESAMPLES)
+    finally:
+        np.random.set_state(before)
 
 
 def interquartile_mean(runs: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
@@ -43,7 +42,10 @@ def interquartile_mean(runs: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
     shaped = {name: v.reshape(len(v), 1, -1) for name, v in scores.items()}  # (seeds, one task, points)
 
     def centre(values: np.ndarray) -> np.ndarray:
-        return trim_mean(values.reshape(-1, values.shape[-1]), 0.25, axis=0)  # all points at once
+        # What rliable's aggregate_iqm computes, for all points at once.
+        ordered = np.sort(values.reshape(-1, values.shape[-1]), axis=0)
+        cut = len(ordered) // 4
+        return ordered[cut : len(ordered) - cut].mean(axis=0)
 
     centres, intervals = _estimated(shaped, centre)
     estimates = {}

@@ -234,7 +234,13 @@ def with_bonus(config: Config, worlds: GoalExploration) -> VecEnv:
     features = worlds.features(whiten=config.agent.encoder == "clauses")
     bonus = BONUSES[novelty.bonus](features.tensor.shape[1], worlds.action_space.n, novelty.bonus_hidden)
     return NoveltyBonus(
-        worlds, features, bonus, novelty.bonus_weight, novelty.bonus_learning_rate, novelty.bonus_batch
+        worlds,
+        features,
+        bonus,
+        weight=novelty.bonus_weight,
+        learning_rate=novelty.bonus_learning_rate,
+        batch_size=novelty.bonus_batch,
+        passes=novelty.bonus_passes,
     )
 
 

@@ -2,18 +2,18 @@
 
 What is finished is not run again, so a sweep that was stopped goes on; a cell that was under way begins anew, and since
 a seed is a run, its files are those of a sweep that was never stopped. ``experiments/report.py`` makes tables and
-figures of the results.
+figures of the results. Behind ``--`` stand further options of ``run_crafter.py``, for every run.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import os
-import shlex
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,10 +46,8 @@ class Options:
     """Seeds; each is a run."""
     frames: int = 300_000
     """Frames of each run."""
-    options: str = ""
-    """More options of run_crafter.py, for every run, such as "--clause-vectors raw"."""
     label: str = ""
-    """Goes behind the methods' names where --options make them others: oracle-LABEL."""
+    """Goes behind the methods' names where further options make them others: oracle-LABEL."""
     jobs: int = os.cpu_count() or 1
     """Runs at once; each takes one core."""
     results: Path = ROOT / "results"
@@ -58,8 +56,12 @@ class Options:
     """Where runs are made; what is under way there can be thrown away."""
 
 
-def plan(options: Options) -> dict[Cell, Config]:
+def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
     """All cells and their configurations, in the order in which they are run: seed by seed.
+
+    Args:
+        options: what to compare.
+        more: options of run_crafter.py for every run.
 
     Raises:
         UserError: if an option makes no sense, before anything is run.
@@ -81,7 +83,7 @@ def plan(options: Options) -> dict[Cell, Config]:
                     told += ["--threads", "1", "--replays", "0", "--no-tensorboard"]
                     fixed = METHODS[method].get("agent", {}).get("algo")
                     told += [] if fixed else ["--algo", algo]
-                    request = cli.parse([*told, *shlex.split(options.options)], "", method)
+                    request = cli.parse([*told, *more], "", method)
                     label = f"{method}-{options.label}" if options.label else method
                     cells[Cell(protocol, ANY if fixed else algo, label, seed)] = request.config
     return cells
@@ -216,14 +218,18 @@ class progress:
             )
 
 
-def main(options: Options) -> None:
+def main(options: Options, more: Sequence[str] = ()) -> None:
     """Runs what is not finished.
+
+    Args:
+        options: what to compare.
+        more: options of run_crafter.py for every run.
 
     Raises:
         UserError: if an option makes no sense, or some runs failed.
     """
     results = options.results / options.name
-    cells = plan(options)
+    cells = plan(options, more)
     left = unfinished(cells, results)
     print(
         f"{len(cells)} runs, {len(cells) - len(left)} finished before; results in {results}", file=sys.stderr
@@ -235,7 +241,9 @@ def main(options: Options) -> None:
 
 if __name__ == "__main__":
     with cli.one_line_errors():
-        chosen, unknown = cli.parse_options(Options, sys.argv[1:], __doc__)
+        words = sys.argv[1:]
+        cut = words.index("--") if "--" in words else len(words)
+        chosen, unknown = cli.parse_options(Options, words[:cut], __doc__)
         if unknown:
             raise cli.unknown_option(unknown, [field.name for field in dataclasses.fields(Options)])
-        main(chosen)
+        main(chosen, words[cut + 1 :])

@@ -1,6 +1,6 @@
 """Recomputes tables, figures and the page of a comparison from the raw files that ``compare.py`` has kept.
 
-Writes ``report.html`` and ``tables.md`` into the comparison's folder, and prints the tables.
+Writes ``report.html``, ``tables.md`` and a picture of the learning curves of each learner into the comparison's folder, and prints the tables.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ def main(options: Options) -> None:
     (options.results / "tables.md").write_text(tables, encoding="utf-8")
     path = options.results / "report.html"
     path.write_text(comparison_page.build(groups, options.results.name), encoding="utf-8")
+    for (protocol, algo), methods in groups.items():
+        comparison_page.save_curves(methods, options.results / f"curves-{protocol}-{algo}.png")
     print(tables)
     print(f"see {path}", file=sys.stderr)
 

@@ -8,6 +8,7 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
 from torch.nn import functional as F
 
+from ellm_agent import novelty
 from ellm_agent.novelty import NoveltyBonus
 from ellm_agent.phrases import PhraseFeatures, PhraseTable
 from ellm_agent.rewards import APT, BONUSES, ICM, RND, NovelD
@@ -58,13 +59,13 @@ def test_rnd_error_falls_on_what_repeats_and_stays_on_what_is_new():
 
 
 def test_noveld_clips_and_pays_first_visits_only():
-    noveld = NovelD(1, 3, hidden=1, alpha=0.5)
+    noveld = NovelD(1, 3, hidden=4, alpha=0.5)
     constant(noveld.target, 0.0)
-    constant(noveld.predictor, 1.0)  # novelty(s) = s^2 for s >= 0
+    constant(noveld.predictor, 0.5)  # s -> s / 2 in each of 4 -> s in each of 4: a norm of 2 s
     before, after = torch.tensor([[2.0], [2.0], [4.0]]), torch.tensor([[3.0], [3.0], [2.0]])
     first = torch.tensor([True, False, True])
-    # 9 - 0.5 * 4 = 7; visited before: 0; 4 - 0.5 * 16 < 0: 0
-    assert noveld.score(before, None, after, first).tolist() == [7.0, 0.0, 0.0]
+    # 6 - 0.5 * 4 = 4; visited before: 0; 4 - 0.5 * 8 = 0
+    assert noveld.score(before, None, after, first).tolist() == [4.0, 0.0, 0.0]
     assert NovelD(1, 3, hidden=1).alpha == 1.0  # as in ELLM's official code
 
 
@@ -79,7 +80,7 @@ def test_icm_losses_by_hand():
     before, after = torch.tensor([[2.0, 2.0]]), torch.tensor([[4.0, 2.0]])
     actions = torch.tensor([1])
     # phi = 2, phi' = 3; forward: (2 + 2 + 1) / 2 = 2.5 in both, then (2.5 + 2.5) / 2 = 2.5
-    forward = ((2.5 - 3) ** 2) / 2
+    forward = 2 * ((2.5 - 3) ** 2) / 2  # over two features
     assert icm.score(before, actions, after, ONCE).item() == pytest.approx(forward)
     assert icm.loss(before, actions, after).item() == pytest.approx(0.8 * np.log(3) + 0.2 * forward)
 
@@ -113,29 +114,41 @@ def test_icm_learns_what_actions_do():
 
 def test_nearest_equals_brute_force():
     torch.manual_seed(0)
-    known = torch.randn(40, 5)
-    points = known[:7]
-    found = nearest(points, known, 12)
-    for row, point in zip(found, points, strict=True):
+    known, points = torch.randn(40, 5), torch.randn(7, 5)
+    for row, point in zip(nearest(points, known, 12), points, strict=True):
         distances = sorted(float((point - other).norm()) for other in known)
-        assert row.tolist() == pytest.approx(distances[1:13], abs=1e-3)  # the first is the point itself
-    assert nearest(known[:1], known[:1], 12).item() == pytest.approx(0, abs=1e-2)
+        assert row.tolist() == pytest.approx(distances[:12], abs=1e-3)
 
 
 def test_apt_equals_brute_force():
     torch.manual_seed(0)
-    apt = APT(3, 2, hidden=8, neighbours=4, memory=16)
-    batches = [torch.randn(5, 3) for _ in range(6)]  # thirty states, of which the latest sixteen count
+    apt = APT(3, 2, hidden=8, neighbours=4, memory=64)
     visited, total, count = [], 0.0, 0
     with torch.no_grad():
-        for batch in batches:
+        for batch in [torch.randn(5, 3) for _ in range(6)]:  # thirty states: all of them stay in the sample
             got = apt.score(None, None, batch, ONCE)
             features = apt.features(batch)
-            visited = (visited + list(features))[-16:]
-            near = [sorted(float((f - g).norm()) for g in visited)[1:5] for f in features]
-            total, count = total + sum(map(sum, near)), count + sum(map(len, near))
-            expected = [np.log(1 + np.mean(row) / (total / count)) for row in near]
-            assert got.tolist() == pytest.approx(expected, rel=1e-4)
+            if not visited:
+                assert got.tolist() == [0] * 5  # there is nobody to be far from
+            else:
+                near = [sorted(float((f - g).norm()) for g in visited)[:4] for f in features]
+                total, count = total + sum(map(sum, near)), count + sum(map(len, near))
+                expected = [np.log(1 + np.mean(row) / (total / count)) for row in near]
+                assert got.tolist() == pytest.approx(expected, rel=1e-3)
+            visited += list(features)
+
+
+def test_apt_keeps_a_uniform_sample_in_features_of_today():
+    torch.manual_seed(0)
+    apt = APT(1, 2, hidden=4, memory=200, refresh=1)
+    with torch.no_grad():
+        for step in range(100):
+            apt.score(None, None, torch.full((20, 1), float(step)), ONCE)
+        assert apt.sample.flatten().mean().item() == pytest.approx(49.5, abs=6)  # of 0 to 99, each alike
+        assert apt.sample.flatten().std().item() == pytest.approx(28.9, abs=5)
+        constant(apt.features, 0.5)  # what was learned
+        apt.score(None, None, torch.zeros(1, 1), ONCE)
+        assert torch.allclose(apt.sample_features, apt.features(apt.sample))
 
 
 # --- the wrapper -------------------------------------------------------------------------------------------------
@@ -204,24 +217,40 @@ def wrapped(kind, **arguments):
     return NoveltyBonus(worlds, shown, BONUSES[kind](shown.tensor.shape[1], 2, 64), **arguments), visited
 
 
-def test_the_bonus_is_scaled_by_its_running_deviation_and_weighted():
+def test_the_bonus_is_scaled_by_the_deviation_of_its_returns_and_weighted(monkeypatch):
+    monkeypatch.setattr(novelty, "WARM_UP", 2)
     env, _ = wrapped("rnd", weight=0.5, batch_size=10**9)  # never learns
     env.reset()
-    raw = []
-    for step in range(5):
-        seen = env.venv.envs[0].at
+    returns, all_returns = np.zeros(8), []
+    for step in range(6):
         _, rewards, _, _ = env.step(np.ones(8, int))
-        states = env._normalised(env._read(env._last))
-        raw += env.bonus.novelty(states).tolist()
-        # One batch more for the reference: SB3's running moments start from a count of 1e-4 at variance 1.
-        mean, count = np.mean(raw), len(raw)
-        variance = (1e-4 * 1 + count * np.var(raw) + mean**2 * 1e-4 * count / (count + 1e-4)) / (count + 1e-4)
-        assert rewards == pytest.approx(0.5 * np.array(raw[-8:]) / np.sqrt(variance + 1e-8), rel=1e-3)
-        assert env.venv.envs[0].at == seen + 1
-        assert step < 5
+        if step < 2:
+            assert (rewards == 0).all()  # the normalisers have not seen enough
+            continue
+        raw = env.bonus.novelty(env._normalised(env._read(env._last))).detach().numpy()
+        returns = 0.99 * returns + raw
+        all_returns += returns.tolist()
+        # SB3's running moments start from a count of 1e-4 at mean 0 and variance 1.
+        mean, count = np.mean(all_returns), len(all_returns)
+        squares = 1e-4 + count * np.var(all_returns) + mean**2 * 1e-4 * count / (count + 1e-4)
+        variance = squares / (count + 1e-4)
+        assert rewards == pytest.approx(0.5 * raw / np.sqrt(variance + 1e-8), rel=1e-3)
 
 
-def test_first_visits_are_of_the_episode():
+def test_apt_has_a_scale_of_its_own(monkeypatch):
+    monkeypatch.setattr(novelty, "WARM_UP", 0)
+    env, _ = wrapped("apt", weight=0.5, batch_size=10**9)
+    env.reset()
+    seen = []
+    score = env.bonus.score
+    env.bonus.score = lambda *transition: seen.append(score(*transition)) or seen[-1]
+    for _ in range(3):
+        rewards = env.step(np.ones(8, int))[1]
+        assert rewards == pytest.approx(0.5 * seen[-1].numpy())
+
+
+def test_first_visits_are_of_the_episode(monkeypatch):
+    monkeypatch.setattr(novelty, "WARM_UP", 0)
     env, _ = wrapped("noveld", batch_size=10**9)
     env.bonus.alpha = 0.0  # the bonus is then the novelty of what is visited first
     env.reset()
@@ -260,6 +289,7 @@ def test_a_state_is_restored(kind):
     again.restore(env.state())
     before, after = torch.randn(8, 384), torch.randn(8, 384)
     actions, first = torch.zeros(8, dtype=torch.int64), torch.ones(8, dtype=torch.bool)
+    torch.manual_seed(1)
     with torch.no_grad():
         assert torch.equal(
             env.bonus.score(before, actions, after, first), again.bonus.score(before, actions, after, first)

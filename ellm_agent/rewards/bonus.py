@@ -12,7 +12,12 @@ class Bonus(nn.Module):
     """Scores transitions by how new they are, and learns from them.
 
     States are vectors: the sum of the frozen phrase vectors that the agent reads. All methods take batches.
+
+    Attributes:
+        scaled: whether its size means nothing by itself, so that it is divided by a running standard deviation.
     """
+
+    scaled = True
 
     def score(
         self, before: torch.Tensor, actions: torch.Tensor, after: torch.Tensor, first_visit: torch.Tensor

@@ -14,7 +14,7 @@ class ICM(Bonus):
     """Intrinsic curiosity (Pathak et al. 2017): how wrong a forward model is, in features of an inverse model.
 
         a_hat = inverse(phi(s), phi(s'))      loss_I = cross-entropy of a
-        phi_hat = forward(phi(s), a)          loss_F = mean of (phi_hat - phi(s'))^2 / 2  over features
+        phi_hat = forward(phi(s), a)          loss_F = |phi_hat - phi(s')|^2 / 2
         loss = 0.8 loss_I + 0.2 loss_F        bonus = loss_F of the transition
 
     Args:
@@ -31,10 +31,10 @@ class ICM(Bonus):
         self.forward_model = mlp(hidden + actions, hidden, hidden)
 
     def forward_error(self, phi: torch.Tensor, actions: torch.Tensor, next_phi: torch.Tensor) -> torch.Tensor:
-        """Half the mean squared error of the forward model, ``(batch,)``."""
+        """Half the squared error of the forward model, summed over features, ``(batch,)``."""
         chosen = F.one_hot(actions, self.actions).to(phi.dtype)
         predicted = self.forward_model(torch.cat([phi, chosen], dim=1))
-        return (predicted - next_phi).square().mean(dim=1) / 2
+        return (predicted - next_phi).square().sum(dim=1) / 2
 
     def score(self, before, actions, after, first_visit) -> torch.Tensor:
         return self.forward_error(self.features(before), actions, self.features(after))
@@ -50,51 +50,66 @@ class APT(ICM):
 
         bonus = log(1 + mean over the k nearest neighbours z_j of |phi(s') - z_j| / m)
 
-    The neighbours are sought among the latest states visited (each in the features of its time), which include the
-    batch itself; m is the running mean of such distances. The features are ICM's.
+    The neighbours are sought among a uniform sample of all states visited so far (a reservoir); the published form
+    seeks them in a batch sampled from the replay. m is the running mean of such distances. The features are ICM's.
 
     Args:
         inputs: length of a state.
         actions: number of actions.
         hidden: width of all layers, and of the features.
         neighbours: k.
-        memory: latest states among which neighbours are sought.
+        memory: size of the sample.
+        refresh: calls of ``score`` after which the sample is put into features anew: they learn.
     """
 
-    def __init__(self, inputs: int, actions: int, hidden: int, neighbours: int = 12, memory: int = 1024):
+    scaled = False
+
+    def __init__(
+        self,
+        inputs: int,
+        actions: int,
+        hidden: int,
+        neighbours: int = 12,
+        memory: int = 1024,
+        refresh: int = 32,
+    ):
         super().__init__(inputs, actions, hidden)
-        self.neighbours = neighbours
-        self.register_buffer("recent", torch.zeros(memory, hidden))
+        self.neighbours, self.refresh = neighbours, refresh
+        self.register_buffer("sample", torch.zeros(memory, inputs))
+        self.register_buffer("sample_features", torch.zeros(memory, hidden))
         self.register_buffer("seen", torch.zeros((), dtype=torch.int64))  # states so far
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
         self.register_buffer("distance", torch.zeros((), dtype=torch.float64))  # running mean
         self.register_buffer("distances", torch.zeros((), dtype=torch.int64))  # how many are in it
 
     def score(self, before, actions, after, first_visit) -> torch.Tensor:
         features = self.features(after)
-        self._remember(features)
-        known = self.recent[: int(self.seen.clamp(max=len(self.recent)))]
+        if self.calls % self.refresh == 0:
+            self.sample_features[:] = self.features(self.sample)
+        self.calls += 1
+        known = self.sample_features[: int(self.seen.clamp(max=len(self.sample)))]
+        if len(known) < self.neighbours:
+            self._remember(after, features)
+            return torch.zeros(len(after))
         near = nearest(features, known, self.neighbours)
+        self._remember(after, features)
         self.distances += near.numel()
         self.distance += (near.double() - self.distance).sum() / self.distances
         return torch.log1p(near.mean(dim=1) / self.distance.clamp(min=1e-8).float())
 
-    def _remember(self, features: torch.Tensor) -> None:
-        places = (self.seen + torch.arange(len(features))) % len(self.recent)
-        self.recent[places] = features.detach()
-        self.seen += len(features)
+    def _remember(self, states: torch.Tensor, features: torch.Tensor) -> None:
+        """Keeps each state with the same probability, whenever it came (reservoir sampling)."""
+        size = len(self.sample)
+        numbers = self.seen + torch.arange(len(states))
+        places = torch.where(numbers < size, numbers, (torch.rand(len(states)) * (numbers + 1)).long())
+        for i in torch.nonzero(
+            places < size
+        ).flatten():  # one after the other: a later state may replace an earlier
+            self.sample[places[i]] = states[i]
+            self.sample_features[places[i]] = features[i].detach()
+        self.seen += len(states)
 
 
 def nearest(points: torch.Tensor, known: torch.Tensor, k: int) -> torch.Tensor:
-    """Distances to the k nearest known points; the nearest is left out where it is the point itself.
-
-    Args:
-        points: ``(n, d)``, all of them among the known ones.
-        known: ``(m, d)``.
-        k: how many; fewer if there are no more.
-
-    Returns:
-        ``(n, min(k, m - 1))``, ascending (of a single known point: its distance, 0).
-    """
-    distances = torch.cdist(points, known)
-    found = distances.topk(min(k + 1, len(known)), largest=False).values
-    return found[:, 1:] if found.shape[1] > 1 else found
+    """Distances to the k nearest known points, ``(len(points), k)``, ascending."""
+    return torch.cdist(points, known).topk(k, largest=False).values

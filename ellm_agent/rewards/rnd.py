@@ -39,6 +39,7 @@ class RND(Bonus):
 class NovelD(RND):
     """Pays for crossing from the known into the new, once in an episode (Zhang et al. 2021, equations 2 and 3).
 
+        novelty(s) = |predictor(s) - target(s)|
         bonus = max(novelty(s') - alpha novelty(s), 0) * [s' not yet visited in this episode]
 
     Args:
@@ -50,8 +51,11 @@ class NovelD(RND):
 
     def __init__(self, inputs: int, actions: int, hidden: int, alpha: float = 1.0):
         super().__init__(inputs, actions, hidden)
-        self.alpha = alpha
+        self.alpha, self.outputs = alpha, hidden
 
     def score(self, before, actions, after, first_visit) -> torch.Tensor:
-        gain = (self.novelty(after) - self.alpha * self.novelty(before)).clamp(min=0)
+        new, old = (
+            self.novelty(s).mul(self.outputs).sqrt() for s in (after, before)
+        )  # from mean square to norm
+        gain = (new - self.alpha * old).clamp(min=0)
         return gain * first_visit

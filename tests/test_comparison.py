@@ -1,0 +1,240 @@
+"""Comparisons: sweeps that can be stopped, statistics that hold, pages that can be trusted."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from rliable import metrics
+
+from ellm_agent import comparison, comparison_page, page
+from ellm_agent.comparison import Cell
+from ellm_agent.errors import UserError
+from ellm_agent.evaluation import crafter_score
+from ellm_agent.statistics import interquartile_mean, performance_profile, probability_of_improvement
+from envs.knowledge import knowledge
+from tests.test_run import ROOT, SMALL, run, script
+
+NAMES = list(knowledge().achievements)
+
+
+# --- statistics --------------------------------------------------------------------------------------------
+
+
+def test_interquartile_mean_by_hand():
+    found = interquartile_mean({"few": [1, 2, 6], "many": [0, 1, 2, 3, 4, 5, 6, 100]})
+    assert found["few"].centre == pytest.approx(3)  # of three seeds: their mean
+    assert found["many"].centre == pytest.approx(3.5)  # of 2, 3, 4, 5
+    assert found["few"].low >= 1
+    assert found["few"].high <= 6
+
+
+def test_interquartile_mean_is_rliables():
+    runs = np.random.default_rng(0).normal(size=(7, 5))
+    found = interquartile_mean({"a": runs})["a"]
+    assert found.centre.tolist() == pytest.approx([metrics.aggregate_iqm(runs[:, i]) for i in range(5)])
+    assert (found.low < found.centre).all()
+    assert (found.centre < found.high).all()
+    again = interquartile_mean({"a": runs})["a"]
+    assert (again.low == found.low).all()  # resampling is seeded
+
+
+def test_probability_of_improvement_by_hand():
+    assert probability_of_improvement([3, 4], [1, 2]).centre == 1
+    assert probability_of_improvement([1, 3], [2, 2]).centre == 0.5
+    assert probability_of_improvement([1, 2], [2, 2]).centre == 0.25  # a tie counts half
+
+
+def test_performance_profile_by_hand():
+    found = performance_profile({"a": [[0.0, 0.5], [1.0, 0.2]]}, np.array([0.0, 0.3, 0.6]))
+    assert found["a"].tolist() == [0.75, 0.5, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("rates", "score"),
+    [
+        (np.zeros(22), 0.0),
+        (np.ones(22), 100.0),
+        (np.repeat([1, 0], 11), 9.0499),  # sqrt(101) - 1
+    ],
+)
+def test_crafter_score_by_hand(rates, score):
+    assert crafter_score(rates) == pytest.approx(score, abs=1e-4)
+
+
+def test_curves_by_hand():
+    unlocked = np.zeros((3, 22), bool)
+    unlocked[1, :2] = unlocked[2, 0] = True
+    result = comparison.Result(Cell("p", "a", "m", 0), 300, np.array([100, 200, 300]), unlocked, {}, None)
+    assert result.unlock_curve(np.array([50, 100, 250, 300])).tolist() == [0, 0, 1, 1]
+    after_two = np.expm1(2 * np.log1p(50) / 22)
+    assert result.score_curve(np.array([50, 250])).tolist() == pytest.approx([0, after_two])
+    assert result.unlocks == 1
+
+
+# --- sweeps ----------------------------------------------------------------------------------------------------
+
+SWEEP = ["--methods", "oracle", "random", "--algos", "ppo", "--seeds", "0", "--frames", "800", "--jobs", "1"]
+EACH = ["--", "--preset", "debug", "--episode-length", "60", "--eval-every", "400", "--eval-episodes", "2"]
+
+
+def compare(tmp_path, name, *more, start=False):
+    arguments = [
+        "--name",
+        name,
+        "--results",
+        tmp_path / "results",
+        "--work",
+        tmp_path / "work",
+        *SWEEP,
+        *more,
+    ]
+    if not start:
+        return script("compare.py", *arguments)
+    command = [sys.executable, str(ROOT / "experiments" / "compare.py"), *map(str, arguments)]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
+
+
+def raw_files(folder):
+    """Path -> content of the raw results; what tells the time is left out."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.name == "summary.json":
+            found[path.relative_to(folder)] = {
+                k: v for k, v in json.loads(path.read_text()).items() if k != "seconds"
+            }
+        elif path.name == "metrics.jsonl.gz":
+            timed = ("seconds", "frames_per_second", "memory_mb")
+            found[path.relative_to(folder)] = [
+                {k: v for k, v in row.items() if k not in timed} for row in comparison.read_rows(path)
+            ]
+        elif path.is_file():
+            found[path.relative_to(folder)] = path.read_bytes()
+    return found
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    done = compare(folder, "whole")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_a_sweep_that_was_killed_goes_on_to_the_same_files(sweep, tmp_path):
+    process = compare(tmp_path, "whole", start=True)
+    first = tmp_path / "results" / "whole" / "crafter" / "ppo" / "oracle" / "seed0"
+    under_way = tmp_path / "work" / "whole" / "crafter-any-random-0"
+    while not (first.is_dir() and under_way.is_dir()):
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    finished = first.stat().st_mtime
+    assert compare(tmp_path, "whole").returncode == 0
+    assert first.stat().st_mtime == finished  # what was finished was not run again
+    assert raw_files(tmp_path / "results") == raw_files(sweep / "results")
+    assert not any((tmp_path / "work" / "whole").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (["--frames", "900"], "frames is 900 but was 800"),
+        (["--methods", "oracel"], "choose from"),
+        (["--protocols", "chess"], "chess"),
+        (["--", "--hiden", "3"], "--hidden"),
+        (["--jobs", "0"], "at least 1"),
+        (["--name", "../up"], "slashes"),
+        (["--frmes", "3"], "--frames"),
+    ],
+)
+def test_bad_sweeps_are_told_in_one_line(sweep, more, told):
+    done = compare(sweep, *(more[1:] if more[0] == "--name" else ("whole",)), *more)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+
+
+# --- reports ---------------------------------------------------------------------------------------------------
+
+
+def test_report_of_a_sweep(sweep):
+    done = script("report.py", sweep / "results" / "whole")
+    assert done.returncode == 0, done.stderr
+    folder = sweep / "results" / "whole"
+    assert "| oracle | 1 | 800 |" in (folder / "tables.md").read_text()
+    assert "| random | 1 | 800 |" in done.stdout  # stands beside the learners
+    assert (folder / "curves-crafter-ppo.png").is_file()
+    text = (folder / "report.html").read_text()
+    assert text.count("<svg") >= 3
+    assert "data:image/gif;base64," in text
+    assert "captions that are made from the simulator" in text
+
+
+def test_results_that_do_not_belong_together_are_refused(sweep, tmp_path):
+    folder = tmp_path / "results"
+    shutil.copytree(sweep / "results" / "whole", folder)
+    config = folder / "crafter" / "ppo" / "oracle" / "seed0" / "config.yaml"
+    config.write_text(config.read_text().replace("frames: 800", "frames: 900"))
+    with pytest.raises(UserError, match="mixes runs of 800, 900 frames"):
+        comparison.read_all(folder)
+    (config.parent / "episodes.jsonl.gz").write_bytes(b"cut off")
+    done = script("report.py", folder)
+    assert done.returncode == 2
+    assert "oracle/seed0 is not a finished cell" in done.stderr
+    assert script("report.py", tmp_path / "nowhere").returncode == 2
+
+
+# --- pages -----------------------------------------------------------------------------------------------------
+
+HOSTILE = "<script>document.title = 'taken'</script>"
+
+
+def test_texts_on_a_page_are_escaped():
+    parts = [
+        page.heading(HOSTILE),
+        page.paragraph(HOSTILE, aside=True),
+        page.code(HOSTILE),
+        page.table([[HOSTILE, "1"]], [HOSTILE, "n"], [1]),
+        page.picture(b"GIF89a", "image/gif", f'" onerror="{HOSTILE}'),
+    ]
+    told = page.page(HOSTILE, parts)
+    assert "<script>" not in told
+    assert told.count("&lt;script&gt;") == 9
+    assert 'onerror="<' not in told
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium")
+def test_the_page_of_a_run_in_a_browser(tmp_path):
+    """A suggestion that contains a script is shown as text, and nothing is complained of."""
+    folder = tmp_path / "run"
+    run(*SMALL, "--out", folder)
+    from ellm_agent import report
+    from ellm_agent.runs import Run
+
+    summary = json.loads((folder / "summary.json").read_text())
+    summary["suggester"] = HOSTILE
+    path = report.write_page(Run.open(folder), summary)
+    done = subprocess.run(
+        [
+            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+            "--disable-background-networking", "--disable-component-update", "--disable-sync",
+            "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", path.as_uri(),
+        ],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert "&lt;script&gt;document.title" in done.stdout
+    assert "<title>taken" not in done.stdout
+    assert ":CONSOLE" not in done.stderr
+    assert comparison_page.PIXELS  # said beside published numbers
