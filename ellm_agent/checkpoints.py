@@ -102,6 +102,11 @@ def load_bonus(checkpoint: Path, bonus: NoveltyBonus) -> None:
         bonus.restore(torch.load(checkpoint / "bonus.pt", weights_only=True))
 
 
+def frames_of(checkpoint: Path) -> int:
+    """Frames that had been played at a checkpoint."""
+    return int(checkpoint.name)
+
+
 def load(checkpoint: Path, agent: BaseAlgorithm, replay: bool = True) -> dict:
     """Puts a checkpoint into an agent built from the same configuration; returns the counters.
 

@@ -86,7 +86,7 @@ def experiment(description: str, method: str | None = None) -> None:
 
     Exit status 2 for bad input, 130 after Ctrl-C.
     """
-    with one_line_errors():
+    with one_line_errors("stopped; --resume goes on from the last checkpoint"):
         request = parse(sys.argv[1:], description, method)
         from ellm_agent.main import run_experiment  # imported late: --help must not wait for PyTorch
 
@@ -94,8 +94,12 @@ def experiment(description: str, method: str | None = None) -> None:
 
 
 @contextlib.contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Turns what a user can mend into one line on stderr and exit status 2."""
+def one_line_errors(stopped: str = "stopped") -> Iterator[None]:
+    """Turns what a user can mend into one line on stderr and exit status 2.
+
+    Args:
+        stopped: what is said after Ctrl-C.
+    """
     from ellm_agent.llm.base import LanguageModelError
 
     try:
@@ -107,7 +111,7 @@ def one_line_errors() -> Iterator[None]:
         print(f"error: {error.strerror or error}: {error.filename or 'unknown file'}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("stopped; --resume goes on from the last checkpoint", file=sys.stderr)
+        print(stopped, file=sys.stderr)
         sys.exit(130)
 
 

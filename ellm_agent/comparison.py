@@ -15,6 +15,7 @@ import dataclasses
 import gzip
 import json
 import shutil
+import zlib
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,8 @@ def keep(run: Run, target: Path) -> None:
     configuration.save(dataclasses.replace(run.config, out=None), partial / "config.yaml")
     shutil.copy(run.folder / "summary.json", partial / "summary.json")
     for log in ("episodes", "metrics"):
-        compress((run.folder / f"{log}.jsonl").read_bytes(), partial / f"{log}.jsonl.gz")
+        path = run.folder / f"{log}.jsonl"  # which a run without a finished episode does not have
+        compress(path.read_bytes() if path.exists() else b"", partial / f"{log}.jsonl.gz")
     best = sorted(run.replays.glob("*.json"))[:1]
     for replay in best:
         compress(replay.read_bytes(), partial / "replay.json.gz")
@@ -99,12 +101,12 @@ class Result:
     @property
     def unlocks(self) -> float:
         """Mean distinct achievements over the last training episodes."""
-        return float(self.unlocked[-RECENT:].sum(axis=1).mean())
+        return float(self.unlocked[-RECENT:].sum(axis=1).mean()) if len(self.unlocked) else 0.0
 
     @property
     def success(self) -> np.ndarray:
         """Success rates over all training episodes, ``(achievements,)`` in [0, 1]."""
-        return self.unlocked.mean(axis=0)
+        return self.unlocked.sum(axis=0) / max(len(self.unlocked), 1)
 
     @property
     def score(self) -> float:
@@ -138,10 +140,11 @@ def read(folder: Path) -> Result:
         names = list(knowledge().achievements)
         unlocked = np.array([[name in row["unlocked"] for name in names] for row in rows], bool)
         ends = np.array([row["frames"] for row in rows], np.int64)
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        protocol, algo, method = folder.parts[-4:-1]
+        cell = Cell(protocol, algo, method, int(folder.name.removeprefix("seed")))
+        summary = {name: summary[name] for name in ("suggester", "seconds", "quality", "versions")}
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
         raise UserError(f"{folder} is not a finished cell of a comparison") from error
-    protocol, algo, method = folder.parts[-4:-1]
-    cell = Cell(protocol, algo, method, int(folder.name.removeprefix("seed")))
     return Result(cell, config.frames, ends, unlocked.reshape(len(rows), len(names)), summary, folder)
 
 
@@ -151,7 +154,7 @@ def read_all(results: Path) -> dict[tuple[str, str], dict[str, list[Result]]]:
     Methods without an algorithm stand in every group of their protocol.
 
     Raises:
-        UserError: if there are none, or some of a group had other frames than the others.
+        UserError: if there are none, or some of a group had other frames, or of a method other sources of goals.
     """
     groups: dict[tuple[str, str], dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
     for folder in sorted(results.glob("*/*/*/seed*")):
@@ -170,6 +173,11 @@ def read_all(results: Path) -> dict[tuple[str, str], dict[str, list[Result]]]:
         if len(frames) > 1:
             told = ", ".join(f"{n:,}" for n in sorted(frames))
             raise UserError(f"{protocol} {algo} in {results} mixes runs of {told} frames")
-        for seeds in methods.values():
+        for method, seeds in methods.items():
+            suggesters = {result.summary["suggester"] for result in seeds}
+            if len(suggesters) > 1:
+                raise UserError(
+                    f"{protocol} {algo} {method} in {results} mixes goals from {' and '.join(sorted(suggesters))}"
+                )
             seeds.sort(key=lambda result: result.cell.seed)
     return {key: dict(methods) for key, methods in sorted(groups.items())}

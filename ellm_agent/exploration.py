@@ -96,9 +96,8 @@ class GoalExploration(VecEnvWrapper):
         language = self.language
         self._bins = QualityBins(language.canonical, language.goals, language.verbs, language.nouns)
         self._suggested: Counter[str] = Counter()
-        self._uncounted: dict[
-            tuple, int
-        ] = {}  # (goals, possible goals) -> how often since `suggested` was read
+        self._wordings: Counter[str] = Counter()
+        self._uncounted: dict[tuple, int] = {}  # (goals, possible goals) -> how often, not yet counted
         self.rewarded: Counter[str] = Counter()
         self._told = {"suggested": Counter(), "rewarded": Counter()}
 
@@ -144,11 +143,14 @@ class GoalExploration(VecEnvWrapper):
     @property
     def suggested(self) -> Counter[str]:
         """Counts of suggested goals by quality bin, so far."""
-        for (goals, possible), times in self._uncounted.items():
-            for goal in goals:
-                self._suggested[self._bins.bin(goal, possible)] += times
-        self._uncounted.clear()
+        self._count()
         return self._suggested
+
+    @property
+    def wordings(self) -> Counter[str]:
+        """How often each goal was suggested, as it was worded, so far."""
+        self._count()
+        return self._wordings
 
     def metrics(self) -> dict[str, float]:
         """Shares of the quality bins among goals suggested and rewarded, and the suggester's counters.
@@ -167,12 +169,14 @@ class GoalExploration(VecEnvWrapper):
         return {
             "suggested": dict(self.suggested),
             "rewarded": dict(self.rewarded),
+            "wordings": dict(self.wordings),
             "suggester": self._suggester.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Takes up what ``state`` gave."""
         self._suggested, self.rewarded = Counter(state["suggested"]), Counter(state["rewarded"])
+        self._wordings = Counter(state["wordings"])
         self._uncounted.clear()
         self._told = {"suggested": Counter(self.suggested), "rewarded": Counter(self.rewarded)}
         self._suggester.restore(state["suggester"])
@@ -212,6 +216,13 @@ class GoalExploration(VecEnvWrapper):
         for goals, situation in zip(self.goals, situations, strict=True):
             key = goals, situation.possible
             self._uncounted[key] = self._uncounted.get(key, 0) + 1
+
+    def _count(self) -> None:
+        for (goals, possible), times in self._uncounted.items():
+            for goal in goals:
+                self._suggested[self._bins.bin(goal, possible)] += times
+                self._wordings[goal] += times
+        self._uncounted.clear()
 
     def _suggest_for(self, situations: list[Situation], envs: Sequence[int]) -> list[tuple[Goal, ...]] | None:
         """Open goals of states that nobody will act in; only a conditioned agent reads them."""

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ellm_agent import report
+from ellm_agent import checkpoints, report
 from ellm_agent.config import Config
+from ellm_agent.errors import UserError
 from ellm_agent.evaluation import Recording
 from ellm_agent.exploration import shares
 from ellm_agent.runs import Run
@@ -35,6 +36,10 @@ def run_experiment(config: Config, resume: Path | None = None) -> Run:
     suggester = make_suggester(config, language)
     if resume:
         run = Run.open(resume)
+        checkpoint = checkpoints.latest(run.checkpoints)
+        if checkpoint and checkpoints.frames_of(checkpoint) > config.frames:
+            done = checkpoints.frames_of(checkpoint)
+            raise UserError(f"frames is {config.frames}; the run has {done} already")
         run.change(config)
     else:
         run = Run.create(config)
@@ -68,6 +73,7 @@ def _extra(trained: Trained, suggester: str) -> dict:
             "suggested": shares(exploration.suggested),
             "rewarded": shares(exploration.rewarded),
         },
+        "suggestions": exploration.wordings.most_common(report.SUGGESTIONS),
     }
 
 

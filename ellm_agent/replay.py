@@ -159,7 +159,9 @@ class _Compact:
         used = len(contents["rewards"])
         by_age = (np.arange(used) + (position if full else 0)) % max(used, 1)
         kept = by_age[-self.buffer_size :]
-        same = not full or used == self.buffer_size
+        same = (
+            used == self.buffer_size if full else used <= self.buffer_size
+        )  # then nothing changes its place
         places = kept if same else np.arange(len(kept))
         rows, after = self.observations, self.next_observations
         rows.take_table(contents["table"])

@@ -20,6 +20,7 @@ from ellm_agent.goals.quality import BINS
 from ellm_agent.runs import Run, write_whole
 
 PACKAGES = ("torch", "stable-baselines3", "crafter", "gymnasium", "sentence-transformers", "numpy")
+SUGGESTIONS = 30  # most frequent goals that a summary lists
 
 
 def write_summary(run: Run, achievements: Sequence[str], extra: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def write_summary(run: Run, achievements: Sequence[str], extra: Mapping[str, Any
     Args:
         run: the run.
         achievements: names that the score counts.
-        extra: more to keep (suggester, quality bins, seconds).
+        extra: more to keep (suggester, quality bins, most frequent suggestions, seconds).
     """
     rates = SuccessRates(achievements)
     episodes = run.read("episodes")
@@ -145,9 +146,14 @@ def write_page(run: Run, summary: Mapping[str, Any]) -> Path:
         page.heading("Achievements"),
         page.row([spectrum]),
         page.table(
-            _achievements(run, summary), ("achievement", "success rate", "first unlocked at frame"), (1, 2)
+            _achievements(run, summary),
+            ("achievement", "success rate", "first episode with it ended at frame"),
+            (1, 2),
         ),
     ]
+    if summary["suggestions"]:
+        told = [(goal, f"{times:,}") for goal, times in summary["suggestions"]]
+        parts += [page.heading("Goals suggested most often"), page.table(told, ("goal", "states"), (1,))]
     if gifs:
         parts += [page.heading("Episodes on held-out worlds"), page.row(map(page.animation, gifs))]
     parts += [

@@ -38,7 +38,6 @@ from ellm_agent.callbacks import (
     ProgressLine,
 )
 from ellm_agent.config import Config
-from ellm_agent.errors import UserError
 from ellm_agent.evaluation import Recording, SuccessRates
 from ellm_agent.exploration import GoalExploration, closed_vocabulary
 from ellm_agent.goals import (
@@ -90,7 +89,7 @@ def train(run: Run, suggester: GoalSuggester, resume: bool = False) -> Trained:
         resume: whether to go on from the run's last checkpoint (from the start if there is none).
 
     Raises:
-        UserError: if the checkpoint to go on from cannot be read, or lies beyond the frames asked for.
+        UserError: if the checkpoint to go on from cannot be read.
         LanguageModelError: if a language model cannot be reached from the start.
     """
     config = run.config
@@ -107,8 +106,6 @@ def train(run: Run, suggester: GoalSuggester, resume: bool = False) -> Trained:
     seconds = 0.0
     if checkpoint:
         state = checkpoints.load(checkpoint, agent)
-        if agent.num_timesteps > config.frames:
-            raise UserError(f"frames is {config.frames}; the run has {agent.num_timesteps} already")
         seconds = state["seconds"]
         worlds.restore(state["exploration"])
         if isinstance(env, NoveltyBonus):

@@ -1,19 +1,22 @@
 """Runs methods x seeds x protocols, several at once, and keeps their raw results under ``results/<name>/``.
 
 What is finished is not run again, so a sweep that was stopped goes on; a cell that was under way begins anew, and since
-a seed is a run, its files are those of a sweep that was never stopped. ``experiments/report.py`` makes tables and
-figures of the results. Behind ``--`` stand further options of ``run_crafter.py``, for every run.
+a seed is a run, its files are those of a sweep that was never stopped, but for what tells the time (a real language
+model may answer otherwise). ``experiments/report.py`` makes tables and figures of the results. Behind ``--`` stand further options of ``run_crafter.py``, for every run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +28,23 @@ from ellm_agent import config as configuration
 from ellm_agent.comparison import ANY, Cell, keep
 from ellm_agent.config import Config
 from ellm_agent.errors import UserError
+from ellm_agent.llm.openai_client import endpoint
 from ellm_agent.methods import METHODS
 from ellm_agent.runs import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "experiments" / "run_crafter.py"
+# A run ends with the sweep, however that ends: it looks after its parent, which no signal can prevent.
+ORPHANS = """
+import os, runpy, sys, threading, time
+def watch(parent):
+    while os.getppid() == parent:
+        time.sleep(0.2)
+    os._exit(1)
+threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 
 
 @dataclass(frozen=True)
@@ -67,8 +82,8 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
         UserError: if an option makes no sense, before anything is run.
     """
     for part in (options.name, options.label):
-        if part != Path(part).name and part:
-            raise UserError(f"{part!r} is used as a folder's name; leave out slashes")
+        if part and (part != Path(part).name or part == ".."):
+            raise UserError(f"{part!r} is used as a folder's name; leave out slashes and dots")
     for method in options.methods:
         if method not in METHODS:
             raise UserError(f"method is {method!r}; choose from {', '.join(METHODS)}")
@@ -83,10 +98,38 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
                     told += ["--threads", "1", "--replays", "0", "--no-tensorboard"]
                     fixed = METHODS[method].get("agent", {}).get("algo")
                     told += [] if fixed else ["--algo", algo]
-                    request = cli.parse([*told, *more], "", method)
+                    config = cli.parse([*more, *told], "", method).config
+                    if config.agent.algo != (fixed or algo):
+                        raise UserError(
+                            f"--algo {config.agent.algo} does not fit the method {method}; use --algos"
+                        )
                     label = f"{method}-{options.label}" if options.label else method
-                    cells[Cell(protocol, ANY if fixed else algo, label, seed)] = request.config
+                    # An endpoint from the environment becomes part of the configuration: whoever goes on with the
+                    # sweep in another shell must not mix two models under one name.
+                    url = endpoint(config.goals.llm_base_url)
+                    goals = dataclasses.replace(config.goals, llm_base_url=url)
+                    config = dataclasses.replace(config, goals=goals)
+                    cells[Cell(protocol, ANY if fixed else algo, label, seed)] = config
     return cells
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Refuses a second sweep of the same name, and lets a polite kill end this one as Ctrl-C does.
+
+    Raises:
+        UserError: if one is running.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UserError(
+                f"another sweep is working in {folder}; wait for it, or choose another --name"
+            ) from error
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        yield
 
 
 def unfinished(cells: dict[Cell, Config], results: Path) -> dict[Cell, Config]:
@@ -119,7 +162,16 @@ class Running:
         configuration.save(config, self.folder / "wanted.yaml")
         with (self.folder / "output.txt").open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, SCRIPT, "--config", self.folder / "wanted.yaml", "--out", self.run_folder],
+                [
+                    sys.executable,
+                    "-c",
+                    ORPHANS,
+                    SCRIPT,
+                    "--config",
+                    self.folder / "wanted.yaml",
+                    "--out",
+                    self.run_folder,
+                ],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -157,12 +209,13 @@ def work_through(cells: dict[Cell, Config], options: Options, results: Path) -> 
                         keep(Run.open(one.run_folder), one.cell.folder(results))
                         shutil.rmtree(one.folder)
                     else:
-                        failed.append(f"{one.cell}: {one.complaint()}")
+                        failed.append(f"{one.cell} (status {one.process.returncode}): {one.complaint()}")
                     show.finished(one, one.process.returncode == 0)
                 show.running(running)
         finally:
             for one in running:
-                one.process.terminate()
+                one.process.kill()
+                one.process.wait()
     return failed
 
 
@@ -234,7 +287,8 @@ def main(options: Options, more: Sequence[str] = ()) -> None:
     print(
         f"{len(cells)} runs, {len(cells) - len(left)} finished before; results in {results}", file=sys.stderr
     )
-    failed = work_through(left, options, results)
+    with alone(options.work / options.name):
+        failed = work_through(left, options, results)
     if failed:
         raise UserError(f"{len(failed)} of {len(left)} runs failed: {'; '.join(failed)}")
 

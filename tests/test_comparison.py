@@ -126,6 +126,50 @@ def sweep(tmp_path_factory):
     return folder
 
 
+def test_what_a_cell_is_called_cannot_be_overridden():
+    from experiments.compare import Options, plan
+
+    cells = plan(
+        Options(seeds=(1,), methods=("open", "random")),
+        ["--seed", "5", "--frames", "7", "--protocol", "ellm"],
+    )
+    for cell, config in cells.items():
+        assert (cell.seed, config.seed) == (1, 1)
+        assert (cell.protocol, config.environment.protocol) == ("crafter", "crafter")
+        assert config.frames == 300_000
+        assert config.agent.algo == ("random" if cell.method == "random" else cell.algo)
+
+
+def test_an_endpoint_from_the_environment_is_part_of_a_cell(monkeypatch):
+    from experiments.compare import Options, plan
+
+    monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:1/v1")
+    (config,) = plan(Options(seeds=(0,), methods=("open",), algos=("ppo",))).values()
+    assert config.goals.llm_base_url == "http://localhost:1/v1"
+    assert "secret-key" not in repr(config)
+
+
+def test_a_second_sweep_of_the_same_name_is_refused(tmp_path):
+    from experiments.compare import alone
+
+    with alone(tmp_path), pytest.raises(UserError, match="another sweep"), alone(tmp_path):
+        pass
+
+
+def test_a_run_ends_with_its_sweep(tmp_path):
+    process = compare(tmp_path, "orphans", start=True)
+    folder = tmp_path / "work" / "orphans"
+    deadline = time.monotonic() + 60
+    while not list(folder.glob("*/run/config.yaml")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()  # only the sweep itself
+    process.wait()
+    time.sleep(1.5)
+    left = subprocess.run(["pgrep", "-f", str(folder)], capture_output=True, text=True).stdout
+    assert left == ""
+
+
 def test_a_sweep_that_was_killed_goes_on_to_the_same_files(sweep, tmp_path):
     process = compare(tmp_path, "whole", start=True)
     first = tmp_path / "results" / "whole" / "crafter" / "ppo" / "oracle" / "seed0"
@@ -139,7 +183,7 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_files(sweep, tmp_path):
     assert compare(tmp_path, "whole").returncode == 0
     assert first.stat().st_mtime == finished  # what was finished was not run again
     assert raw_files(tmp_path / "results") == raw_files(sweep / "results")
-    assert not any((tmp_path / "work" / "whole").iterdir())
+    assert [path.name for path in (tmp_path / "work" / "whole").iterdir()] == ["lock"]
 
 
 @pytest.mark.parametrize(
@@ -150,6 +194,7 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_files(sweep, tmp_path):
         (["--protocols", "chess"], "chess"),
         (["--", "--hiden", "3"], "--hidden"),
         (["--jobs", "0"], "at least 1"),
+        (["--", "--algo", "trpo"], "use --algos"),
         (["--name", "../up"], "slashes"),
         (["--frmes", "3"], "--frames"),
     ],
@@ -170,8 +215,8 @@ def test_report_of_a_sweep(sweep):
     done = script("report.py", sweep / "results" / "whole")
     assert done.returncode == 0, done.stderr
     folder = sweep / "results" / "whole"
-    assert "| oracle | 1 | 800 |" in (folder / "tables.md").read_text()
-    assert "| random | 1 | 800 |" in done.stdout  # stands beside the learners
+    assert "| oracle | oracle | 1 | 800 |" in (folder / "tables.md").read_text()
+    assert "| random | none | 1 | 800 |" in done.stdout  # stands beside the learners
     assert (folder / "curves-crafter-ppo.png").is_file()
     text = (folder / "report.html").read_text()
     assert text.count("<svg") >= 3
@@ -225,6 +270,7 @@ def test_the_page_of_a_run_in_a_browser(tmp_path):
 
     summary = json.loads((folder / "summary.json").read_text())
     summary["suggester"] = HOSTILE
+    summary["suggestions"] = [(HOSTILE, 3)]  # what a language model may have said
     path = report.write_page(Run.open(folder), summary)
     done = subprocess.run(
         [
@@ -234,7 +280,7 @@ def test_the_page_of_a_run_in_a_browser(tmp_path):
         ],
         capture_output=True, text=True, timeout=120,
     )  # fmt: skip
-    assert "&lt;script&gt;document.title" in done.stdout
+    assert done.stdout.count("&lt;script&gt;document.title") == 2
     assert "<title>taken" not in done.stdout
     assert ":CONSOLE" not in done.stderr
     assert comparison_page.PIXELS  # said beside published numbers

@@ -71,18 +71,20 @@ def test_a_checkpoint_of_it_is_the_same_buffer(theirs, ours, kwargs):
         assert one is other is None or torch.equal(one, other)
 
 
-def test_what_a_larger_or_smaller_buffer_keeps():
-    old = filled(CompactReplay, 33, scene=SCENE)
-    for size in (12, 40):
-        new = filled(CompactReplay, 0, size=size, scene=SCENE)
-        new.restore(old.contents())
-        kept = min(size, 20)
-        assert new.size() == kept
-        newest = (old.pos - kept + np.arange(kept)) % 20
-        where = np.repeat(np.arange(kept), WORLDS), np.tile(np.arange(WORLDS), kept)
-        there = np.repeat(newest, WORLDS), where[1]
-        assert (new.observations[where] == old.observations[there]).all()
-        assert (new.next_observations[where] == old.next_observations[there]).all()
+@pytest.mark.parametrize("size", [5, 12, 20, 40])
+@pytest.mark.parametrize("played", [3, 15, 20, 33])
+def test_what_a_larger_or_smaller_buffer_keeps(played, size):
+    old = filled(CompactReplay, played, scene=SCENE)
+    new = filled(CompactReplay, 0, size=size, scene=SCENE)
+    new.restore(old.contents())
+    kept = min(size, old.size())
+    assert new.size() == kept
+    newest = (old.pos - kept + np.arange(kept)) % 20  # places of the newest, in the order they came
+    places = (new.pos - kept + np.arange(kept)) % size
+    where = np.repeat(places, WORLDS), np.tile(np.arange(WORLDS), kept)
+    there = np.repeat(newest, WORLDS), where[1]
+    assert (new.observations[where] == old.observations[there]).all()
+    assert (new.next_observations[where] == old.next_observations[there]).all()
 
 
 def test_nothing_to_restore():
