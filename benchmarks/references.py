@@ -13,7 +13,6 @@ from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
-import psutil
 import torch
 from stable_baselines3 import DQN
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
@@ -143,6 +142,5 @@ def first_frame(command: list[str]) -> float:
                 time.sleep(0.02)
             raise RuntimeError(f"{' '.join(command)} ended before its first frame")
         finally:
-            for child in (*psutil.Process(process.pid).children(recursive=True), process):
-                child.kill()
+            process.kill()
             process.wait()

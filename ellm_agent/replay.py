@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,8 @@ class PhraseRows:
 
     @property
     def nbytes(self) -> int:
-        return self.scenes.nbytes + self.others.nbytes + self.table.nbytes
+        numbers = sys.getsizeof(self._numbers) + sum(map(sys.getsizeof, self._numbers))
+        return self.scenes.nbytes + self.others.nbytes + self.table.nbytes + numbers
 
     def _number(self, row: np.ndarray) -> int:
         content = row.tobytes()
@@ -95,7 +97,8 @@ class NextRows:
 
     @property
     def nbytes(self) -> int:
-        return self.at_end.nbytes + sum(row.nbytes for row in self.last.values())
+        kept = sum(sys.getsizeof(where) + sys.getsizeof(row) for where, row in self.last.items())
+        return self.at_end.nbytes + sys.getsizeof(self.last) + kept
 
     def _settle(self, position: int) -> None:
         """Before ``position`` becomes the newest: which worlds have ended an episode at the one before?"""
