@@ -1,0 +1,84 @@
+"""Each baseline runs by itself, is the same training call with one part swapped, and reads what the others read."""
+
+import numpy as np
+import pytest
+import yaml
+
+from ellm_agent import methods
+from ellm_agent.config import PRESETS, flatten
+from ellm_agent.goals import NoGoals
+from ellm_agent.phrases import PhraseTable
+from ellm_agent.training import make_agent, make_exploration, with_bonus
+from tests.test_run import ROOT, script
+
+SCRIPTS = sorted(path.stem for path in (ROOT / "experiments" / "baselines").glob("*.py"))
+TINY = [
+    "--preset",
+    "debug",
+    "--frames",
+    "240",
+    "--eval-every",
+    "240",
+    "--eval-episodes",
+    "1",
+    "--replays",
+    "0",
+]
+TINY += ["--episode-length", "30", "--no-tensorboard", "--dqn.learning-starts", "100"]
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_each_baseline_runs_by_itself(name, tmp_path):
+    algo = [] if name == "random" else ["--algo", "ppo" if name in ("icm", "apt", "scratch") else "dqn"]
+    done = script(f"baselines/{name}.py", *TINY, *algo, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    saved = flatten_yaml(tmp_path / "run" / "config.yaml")
+    for section, values in methods.METHODS[name].items():
+        for key, value in values.items():
+            assert saved[section][key] == value
+    assert (tmp_path / "run" / "report.html").is_file()
+
+
+def flatten_yaml(path):
+    return yaml.safe_load(path.read_text())
+
+
+def test_methods_differ_in_a_part_only():
+    default = flatten(PRESETS["default"])
+    for name in methods.METHODS:
+        changed = {k for k, v in flatten(methods.apply(name, PRESETS["default"])).items() if v != default[k]}
+        assert changed <= {
+            "goals.goal_mode",
+            "goals.success",
+            "goals.extrinsic_weight",
+            "novelty.bonus",
+            "novelty.bonus_weight",
+            "agent.algo",
+        }
+
+
+def test_random_draws_all_actions_alike():
+    config = methods.apply("random", PRESETS["debug"])
+    worlds = make_exploration(config, NoGoals(), PhraseTable(), 4)
+    agent = make_agent(config, worlds, with_bonus(config, worlds))
+    observations = worlds.reset()
+    chosen = np.concatenate([agent.predict(observations)[0] for _ in range(2_000)])
+    counts = np.bincount(chosen, minlength=worlds.action_space.n)
+    expected = len(chosen) / worlds.action_space.n
+    assert abs(counts - expected).max() < 5 * expected**0.5
+
+
+def test_without_goals_every_event_is_read_as_achieved():
+    """So agents without goals read what agents with goals read."""
+    config = methods.apply("rnd", PRESETS["debug"])
+    worlds = make_exploration(config, NoGoals(), PhraseTable(), 4)
+    worlds.reset()
+    rng, told = np.random.default_rng(0), [[] for _ in range(4)]
+    for _ in range(150):
+        observations, rewards, dones, infos = worlds.step(rng.integers(worlds.action_space.n, size=4))
+        assert (rewards == 0).all()
+        for i, info in enumerate(infos):
+            told[i] = [] if dones[i] else list(dict.fromkeys([*told[i], *info["events"]]))
+            ids = observations[i][worlds.fields["done"]]
+            assert [worlds.phrases.text(k) for k in ids if k] == [f"achieved: {event}" for event in told[i]]
+    assert sum(map(len, told)) > 0
