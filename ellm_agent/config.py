@@ -181,7 +181,7 @@ class Config:
     frames: int = 300_000
     """Environment frames to train for, over all worlds. Paper: 5,000,000."""
     seed: int = 0
-    """One seed is one run."""
+    """One seed is one run, with the same number of threads (sums are rounded differently)."""
     out: Path | None = None
     """Run folder; must not hold a run yet. None: a new folder under runs/."""
     eval_every: int = 50_000
