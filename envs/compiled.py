@@ -143,7 +143,7 @@ class CompiledCrafter(VecEnv):
 
     def _look(self, i: int) -> None:
         """Describes world ``i`` as it is now."""
-        look(self._worlds, i, self._tables, self._goals, _K.dark_below, _K.feels_below, self._moment)
+        look(self._worlds, i, i + 1, self._tables, self._goals, _K.dark_below, _K.feels_below, self._moment)
 
     def _infos(self, faced: list[int], held: list[int], truncated: np.ndarray) -> list[dict[str, Any]]:
         """Infos of a step; what was faced and held is of the states before it."""

@@ -270,9 +270,10 @@ def _look(w, i, tables, goals, dark_below, feels_below, moment):
 
 
 @njit(cache=True)
-def look(worlds, i, tables, goals, dark_below, feels_below, moment):
-    """Describes one world."""
-    _look(worlds[i], i, tables, goals, dark_below, feels_below, moment)
+def look(worlds, first, last, tables, goals, dark_below, feels_below, moment):
+    """Describes the worlds from the first to before the last."""
+    for i in range(first, last):
+        _look(worlds[i], i, tables, goals, dark_below, feels_below, moment)
 
 
 @njit(cache=True)
