@@ -303,7 +303,7 @@ def episodes(methods: Methods, shown: Sequence[str] = ("open", "oracle", "rnd"))
                 plain.write_bytes(gzip.decompress(file.read_bytes()))
                 recording = Recording.load(plain)
                 gif = Path(folder) / f"{name}.gif"
-                write_gif(recording, gif)
+                write_gif(recording, gif, max_frames=80)  # a page should stay small
                 told = f"{name}, seed {run.cell.seed}: best episode of the last evaluation, {len(recording.unlocked)} unlocks"
                 pictures.append(page.picture(gif.read_bytes(), "image/gif", told))
     return pictures

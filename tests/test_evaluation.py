@@ -84,7 +84,12 @@ def test_nobody_is_asked_about_worlds_that_have_finished(explore):  # noqa: F811
 def test_page_escapes_what_a_model_says(tmp_path):
     run = Run.create(Config(out=tmp_path / "run"))
     run.append("metrics", {"frames": 10, "episodes": 0, "unlocks_per_episode": 0, "crafter_score": 0})
-    extra = {"suggester": "<script>alert(1)</script>", "seconds": 1.0, "quality": {}}
+    extra = {
+        "suggester": "<script>alert(1)</script>",
+        "seconds": 1.0,
+        "suggestions": [("<b>bold</b>", 2)],
+        "quality": {},
+    }
     summary = report.write_summary(run, ["a"], extra)
     report.draw_curves(run, summary)
     page = report.write_page(run, summary).read_text()
