@@ -29,8 +29,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import references
-from ellm_agent import config as configs
-from ellm_agent.config import Config
+from ellm_agent.config import PRESETS, Config
 from ellm_agent.exploration import GoalExploration
 from ellm_agent.runs import Run
 from ellm_agent.training import Trained, environment_arguments, make_suggester, train
@@ -182,7 +181,7 @@ def measure_update(results: Results, repeat: int) -> None:
 
 def small(algo: str, goal_mode: str, frames: int, preset: str = "default", threads: int = 1) -> Config:
     """A configuration for a measurement: nothing but training."""
-    base = configs.PRESETS[preset]
+    base = PRESETS[preset]
     goals = dataclasses.replace(base.goals, goal_mode=goal_mode)
     agent = dataclasses.replace(base.agent, algo=algo)
     return dataclasses.replace(

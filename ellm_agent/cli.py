@@ -14,8 +14,7 @@ from typing import Annotated, TypeVar
 
 import tyro
 
-from ellm_agent import config as configuration
-from ellm_agent import methods
+from ellm_agent import config_files, methods
 from ellm_agent.config import PRESETS, Config
 from ellm_agent.errors import UserError
 
@@ -66,14 +65,14 @@ def parse(arguments: Sequence[str], description: str, method: str | None = None)
 
         saved = defaults = Run.open(Path(resume)).config
     elif file:
-        defaults = configuration.load(Path(file), _peek(arguments, "--preset"))
+        defaults = config_files.load(Path(file), _peek(arguments, "--preset"))
     if method and not resume:
         defaults = methods.apply(method, defaults)
 
     config = _options(arguments, defaults, description)
-    configuration.check(config)
+    config_files.check(config)
     if saved:
-        changed = configuration.differences(saved, config, ignore=_MAY_CHANGE)
+        changed = config_files.differences(saved, config, ignore=_MAY_CHANGE)
         if changed:
             raise UserError(f"a run goes on as it began: {'; '.join(changed)}")
         if config.out != saved.out:
@@ -123,7 +122,7 @@ def _options(arguments: Sequence[str], defaults: Config, description: str) -> Co
 
     options, unknown = parse_options(Options, arguments, description)
     if unknown:
-        names = [configuration.option(name) for name in configuration.flatten(defaults)]
+        names = [config_files.option(name) for name in config_files.flatten(defaults)]
         raise unknown_option(unknown, [*names, "config", "resume", "help"])
     return options.run
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from ellm_agent import config as configuration
+from ellm_agent import config_files
 from ellm_agent.callbacks import RECENT
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation import crafter_score
@@ -55,7 +55,7 @@ def keep(run: Run, target: Path) -> None:
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    configuration.save(dataclasses.replace(run.config, out=None), partial / "config.yaml")
+    config_files.save(dataclasses.replace(run.config, out=None), partial / "config.yaml")
     shutil.copy(run.folder / "summary.json", partial / "summary.json")
     for log in ("episodes", "metrics"):
         path = run.folder / f"{log}.jsonl"  # which a run without a finished episode does not have
@@ -134,7 +134,7 @@ def read(folder: Path) -> Result:
         UserError: if something in it cannot be read.
     """
     try:
-        config = configuration.load(folder / "config.yaml")
+        config = config_files.load(folder / "config.yaml")
         rows = read_rows(folder / "episodes.jsonl.gz")
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         names = list(knowledge().achievements)

@@ -1,4 +1,4 @@
-"""A run's configuration: typed, frozen, saved beside its results; presets and command-line options.
+"""A run's configuration: what can be chosen, typed and frozen, and the presets. ``config_files.py`` checks, saves and reads it.
 
 Each field's comment is its ``--help`` text, with the unit, the paper's value where there is one and its
 source. "Paper" is Du et al. 2023 with its official code.
@@ -6,19 +6,11 @@ source. "Paper" is Du et al. 2023 with its official code.
 
 from __future__ import annotations
 
-import dataclasses
-import math
-import typing
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
-import yaml
-
-from ellm_agent.errors import UserError
-from ellm_agent.llm.openai_client import check_url
 
 _Unprefixed = tyro.conf.arg(name="")  # `--threshold`, not `--goals.threshold`
 Preset = Literal["debug", "default", "paper"]
@@ -253,176 +245,3 @@ PRESETS: dict[str, Config] = {
         ),
     ),
 }
-
-_AT_LEAST = {  # least sensible value of each count
-    "frames": 1,
-    "seed": 0,
-    "eval_every": 1,
-    "eval_episodes": 1,
-    "log_every": 1,
-    "checkpoint_every": 1,
-    "replays": 0,
-    "threads": 1,
-    "environment.n_envs": 1,
-    "environment.episode_length": 1,
-    "goals.extrinsic_weight": 0,
-    "goals.llm_concurrency": 1,
-    "novelty.bonus_weight": 0,
-    "novelty.bonus_hidden": 1,
-    "novelty.bonus_batch": 1,
-    "novelty.bonus_passes": 1,
-    "agent.hidden": 1,
-    "dqn.n_steps": 1,
-    "dqn.batch_size": 1,
-    "dqn.train_every": 1,
-    "dqn.learning_starts": 0,
-    "dqn.buffer_size": 1,
-    "dqn.target_every": 1,
-    "dqn.epsilon_frames": 1,
-    "ppo.rollout": 2,
-    "ppo.batch_size": 2,
-    "ppo.epochs": 1,
-}
-_ABOVE_ZERO = (
-    "goals.llm_timeout",
-    "novelty.bonus_learning_rate",
-    "dqn.learning_rate",
-    "dqn.temperature",
-    "dqn.max_grad_norm",
-    "ppo.learning_rate",
-    "ppo.target_kl",
-    "ppo.clip",
-)
-_SHARES = ("dqn.gamma", "dqn.epsilon_final", "ppo.gamma", "ppo.gae_lambda")  # in [0, 1]
-
-
-def check(config: Config) -> Config:
-    """Returns the configuration if its values make sense.
-
-    Raises:
-        UserError: naming the first value that does not, and what would.
-    """
-    values = flatten(config)
-    for name, value in values.items():
-        if isinstance(value, float) and not math.isfinite(value) and name != "goals.threshold":
-            raise UserError(f"{option(name)} is {value}; it must be a finite number")
-    threshold = values["goals.threshold"]
-    if not -1 <= threshold <= 1:
-        raise UserError(f"threshold is {threshold}; a cosine lies between -1 and 1")
-    for name, least in _AT_LEAST.items():
-        if values[name] is not None and not values[name] >= least:
-            raise UserError(f"{option(name)} is {values[name]}; it must be at least {least}")
-    for name in _ABOVE_ZERO:
-        if not values[name] > 0:
-            raise UserError(f"{option(name)} is {values[name]}; it must be above 0")
-    for name in _SHARES:
-        if not 0 <= values[name] <= 1:
-            raise UserError(f"{option(name)} is {values[name]}; it must lie between 0 and 1")
-    if config.agent.encoder == "sentence" and config.agent.clause_vectors not in (None, "raw"):
-        raise UserError(
-            f"clause-vectors is {config.agent.clause_vectors}; whole sentences are an open vocabulary and need raw"
-        )
-    if config.goals.llm_base_url is not None:
-        check_url(config.goals.llm_base_url)
-    if values["dqn.munchausen_clip"] > 0:
-        raise UserError(f"dqn.munchausen-clip is {values['dqn.munchausen_clip']}; it must be 0 or less")
-    return config
-
-
-def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted name -> value, for all fields of a (nested) configuration."""
-    flat: dict[str, Any] = {}
-    for entry in dataclasses.fields(config):
-        value = getattr(config, entry.name)
-        if dataclasses.is_dataclass(value):
-            flat |= flatten(value, f"{prefix}{entry.name}.")
-        else:
-            flat[prefix + entry.name] = value
-    return flat
-
-
-def differences(one: Config, other: Config, ignore: tuple[str, ...] = ()) -> list[str]:
-    """Options in which two configurations differ."""
-    a, b = flatten(one), flatten(other)
-    return [
-        f"{option(name)} is {b[name]} but was {a[name]}"
-        for name in a
-        if a[name] != b[name] and name not in ignore
-    ]
-
-
-def save(config: Config, path: Path) -> None:
-    """Writes YAML."""
-    data = dataclasses.asdict(config)
-    data["out"] = str(config.out) if config.out else None
-    path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
-
-
-def load(path: Path, preset: str | None = None) -> Config:
-    """Reads what ``save`` wrote, or a part of it (the rest is the preset's).
-
-    Args:
-        path: of the YAML file.
-        preset: to start from; None: the one that the file names, or "default".
-
-    Raises:
-        UserError: if the file cannot be read, is no mapping, has unknown keys or wrong types, or names another
-            preset.
-    """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not UTF-8 text"
-        raise UserError(f"cannot read the configuration {path}: {reason}") from error
-    except yaml.YAMLError as error:
-        raise UserError(f"the configuration {path} is not valid YAML") from error
-    if not isinstance(data, Mapping):
-        raise UserError(f"the configuration {path} must be a mapping of option names to values")
-    if preset is not None and data.get("preset", preset) != preset:
-        raise UserError(f"preset is {preset}, but {path} names another")
-    preset = data.get("preset", preset or "default")
-    if not isinstance(preset, str) or preset not in PRESETS:
-        raise UserError(f"preset is {preset!r} in {path}; choose one of {', '.join(PRESETS)}")
-    return check(_fill(PRESETS[preset], data, str(path), ""))
-
-
-def _fill(default: Any, data: Mapping, where: str, prefix: str) -> Any:
-    types = typing.get_type_hints(type(default))
-    changes = {}
-    for key, value in data.items():
-        if key not in types:
-            known = ", ".join(types)
-            raise UserError(f"unknown key {prefix}{key} in {where}; known are {known}")
-        if dataclasses.is_dataclass(types[key]):
-            if not isinstance(value, Mapping):
-                raise UserError(f"{prefix}{key} in {where} must be a mapping")
-            changes[key] = _fill(getattr(default, key), value, where, f"{prefix}{key}.")
-        else:
-            changes[key] = _converted(value, types[key], f"{prefix}{key} in {where}")
-    return dataclasses.replace(default, **changes)
-
-
-def _converted(value: Any, wanted: Any, what: str) -> Any:
-    """The value as the wanted type, if it is one of it (an int passes for a float, text for a path)."""
-    options = typing.get_args(wanted)
-    if typing.get_origin(wanted) is Literal:
-        if value in options:
-            return value
-        raise UserError(f"{what} is {value!r}; choose one of {', '.join(map(str, options))}")
-    if options:  # a union: X | None
-        if value is None and type(None) in options:
-            return None
-        return _converted(value, next(o for o in options if o is not type(None)), what)
-    if wanted is Path and isinstance(value, str):
-        return Path(value)
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is wanted:
-        return value
-    raise UserError(f"{what} is {value!r}; it must be of type {wanted.__name__}")
-
-
-def option(name: str) -> str:
-    """An option's name on the command line."""
-    section, _, rest = name.partition(".")
-    return (name if section in ("dqn", "ppo") else rest or section).replace("_", "-")

@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ellm_agent import config as configuration
+from ellm_agent import config_files
 from ellm_agent.config import Config
 from ellm_agent.errors import UserError
 
@@ -51,7 +51,7 @@ class Run:
                 raise UserError(f"{folder} holds a run already; choose another --out, or --resume {folder}")
             for part in ("checkpoints", "replays"):
                 (folder / part).mkdir(parents=True, exist_ok=True)
-            configuration.save(config, folder / "config.yaml")
+            config_files.save(config, folder / "config.yaml")
         except OSError as error:
             raise UserError(f"cannot write the run folder {folder}: {error.strerror}") from error
         return cls(folder, config)
@@ -67,12 +67,12 @@ class Run:
             raise UserError(f"{folder} is not a folder; name a run folder, such as one under {RUNS}/")
         if not (folder / "config.yaml").is_file():
             raise UserError(f"{folder} is not a run folder: it holds no config.yaml")
-        return cls(folder, configuration.load(folder / "config.yaml"))
+        return cls(folder, config_files.load(folder / "config.yaml"))
 
     def change(self, config: Config) -> None:
         """Goes on with another configuration (more frames)."""
         self.config = config
-        configuration.save(config, self.folder / "config.yaml")
+        config_files.save(config, self.folder / "config.yaml")
 
     @property
     def checkpoints(self) -> Path:

@@ -23,8 +23,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ellm_agent import cli
-from ellm_agent import config as configuration
+from ellm_agent import cli, config_files
 from ellm_agent.comparison import ANY, Cell, keep
 from ellm_agent.config import Config
 from ellm_agent.errors import UserError
@@ -144,8 +143,8 @@ def unfinished(cells: dict[Cell, Config], results: Path) -> dict[Cell, Config]:
         if not folder.is_dir():
             left[cell] = config
             continue
-        there = configuration.load(folder / "config.yaml")
-        changed = configuration.differences(there, config, ignore=("out", "threads", "replays"))
+        there = config_files.load(folder / "config.yaml")
+        changed = config_files.differences(there, config, ignore=("out", "threads", "replays"))
         if changed:
             raise UserError(f"{folder} holds another run ({'; '.join(changed)}); choose another --name")
     return left
@@ -159,7 +158,7 @@ class Running:
         self.folder = work / "-".join(map(str, dataclasses.astuple(cell)))
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        configuration.save(config, self.folder / "wanted.yaml")
+        config_files.save(config, self.folder / "wanted.yaml")
         with (self.folder / "output.txt").open("wb") as output:
             self.process = subprocess.Popen(
                 [

@@ -5,7 +5,8 @@ import pytest
 import yaml
 
 from ellm_agent import methods
-from ellm_agent.config import PRESETS, flatten
+from ellm_agent.config import PRESETS
+from ellm_agent.config_files import flatten
 from ellm_agent.goals import NoGoals
 from ellm_agent.phrases import PhraseTable
 from ellm_agent.training import make_agent, make_exploration, with_bonus
@@ -32,15 +33,11 @@ def test_each_baseline_runs_by_itself(name, tmp_path):
     algo = [] if name == "random" else ["--algo", "ppo" if name in ("icm", "apt", "scratch") else "dqn"]
     done = script(f"baselines/{name}.py", *TINY, *algo, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
-    saved = flatten_yaml(tmp_path / "run" / "config.yaml")
+    saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
     for section, values in methods.METHODS[name].items():
         for key, value in values.items():
             assert saved[section][key] == value
     assert (tmp_path / "run" / "report.html").is_file()
-
-
-def flatten_yaml(path):
-    return yaml.safe_load(path.read_text())
 
 
 def test_methods_differ_in_a_part_only():

@@ -317,18 +317,19 @@ def test_replay_names_what_is_wrong(tmp_path):
 
 
 def test_saved_config_is_the_whole_config(finished, tmp_path):
-    from ellm_agent import config as configuration
+    from ellm_agent import config_files
+    from ellm_agent.config import PRESETS
 
     folder, _ = finished
-    loaded = configuration.load(folder / "config.yaml")
+    loaded = config_files.load(folder / "config.yaml")
     assert loaded.frames == 800
     assert loaded.goals.goal_mode == "open"
     assert set(yaml.safe_load((folder / "config.yaml").read_text())) == {
-        field.partition(".")[0] for field in configuration.flatten(loaded)
+        field.partition(".")[0] for field in config_files.flatten(loaded)
     }
-    for name, preset in configuration.PRESETS.items():
-        configuration.save(preset, tmp_path / f"{name}.yaml")
-        assert configuration.load(tmp_path / f"{name}.yaml") == configuration.check(preset)
+    for name, preset in PRESETS.items():
+        config_files.save(preset, tmp_path / f"{name}.yaml")
+        assert config_files.load(tmp_path / f"{name}.yaml") == config_files.check(preset)
 
 
 def test_help_is_complete():
