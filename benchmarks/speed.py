@@ -160,7 +160,7 @@ def measure_update(results: Results, repeat: int) -> None:
         "forward": forward,
         "forward and backward": backward,
         "clip and Adam": lambda: (
-            torch.nn.utils.clip_grad_norm_(agent.q_net.parameters(), 1e9),
+            agent._clip_gradients(),
             agent.policy.optimizer.step(),
         ),
         "all of it": lambda: agent.train(1, size),
@@ -205,6 +205,7 @@ def measure_runs(results: Results, repeat: int) -> None:
         "ppo, oracle": small("ppo", "oracle", 120_000, threads=threads),
         "dqn, open": small("dqn", "open", 48_000, threads=threads),
         "dqn, oracle": small("dqn", "oracle", 48_000, threads=threads),
+        "paper network and schedule": paper_network(threads),
         "paper preset, open": small("dqn", "open", 18_000, preset="paper", threads=threads),
     }
     for name, config in runs.items():
@@ -218,9 +219,21 @@ def measure_runs(results: Results, repeat: int) -> None:
                 len(outer) // 3, None
             )  # what is met for the first time is put into words and judged once
             path = (np.mean(outer[late]) - np.mean(inner[late])) / n_envs + caption_seconds(n_envs)
+            first, last = rows[len(rows) // 3], rows[-1]
+            answering = last.get("llm/seconds", 0) - first.get("llm/seconds", 0)
+            path -= answering / (last["frames"] - first["frames"])
             share = path * results.value(f"run, {name}")
             results.add(f"ELLM path, {name}", 1e6 * path, "us/frame", "captions, goals, rewards, filter")
             results.add(f"ELLM path, {name}, share", 100 * share, "%", "of the time of a frame")
+            share = answering / (last["seconds"] - first["seconds"])
+            results.add(f"language model, {name}, share", 100 * share, "%", "of the run's time: its answers")
+
+
+def paper_network(threads: int) -> Config:
+    """The paper's network over frozen vectors and its updates, reading clauses: without its encoding of sentences."""
+    config = small("dqn", "open", 24_000, preset="paper", threads=threads)
+    agent = dataclasses.replace(config.agent, encoder="clauses", clause_vectors="raw")
+    return dataclasses.replace(config, agent=agent)
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ class TextEncoder(BaseFeaturesExtractor):
 
     Attributes:
         fold: set this on a network that needs no gradients and seldom changes (a target network): it then adds up
-            ready rows W1 v + u. Needs both parts.
+            ready rows W1 v + u. Needs frozen vectors.
     """
 
     def __init__(
@@ -81,8 +81,9 @@ class TextEncoder(BaseFeaturesExtractor):
         known = len(self._folded)
         if known < len(vectors):
             new = F.linear(vectors[known:], self.project.weight)
-            own = self.offsets[known : len(vectors)]
-            new[: len(own)] += own
+            if self.offsets is not None:
+                own = self.offsets[known : len(vectors)]
+                new[: len(own)] += own
             self._folded = torch.cat([self._folded, new])
         return self._folded
 
@@ -221,7 +222,7 @@ class TextDQN(DQN):
         soft = temperature if target == "munchausen" else None
         super().__init__(policy, env, policy_kwargs={**(policy_kwargs or {}), "temperature": soft}, **kwargs)
         encoder = self.q_net_target.features_extractor
-        encoder.fold = encoder.project is not None and encoder.offsets is not None
+        encoder.fold = encoder.project is not None
 
     def predict(
         self, observation, state=None, episode_start=None, deterministic=False
@@ -248,7 +249,7 @@ class TextDQN(DQN):
             loss = F.smooth_l1_loss(q_values, target)
             self.policy.optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(self.policy.q_net.parameters(), self.max_grad_norm)
+            self._clip_gradients()
             self.policy.optimizer.step()
             losses.append(loss.detach())
             values.append(q_values.detach().mean())
@@ -256,6 +257,13 @@ class TextDQN(DQN):
         self.logger.record("train/n_updates", self._n_updates)
         self.logger.record_mean("train/loss", torch.stack(losses).mean().item())
         self.logger.record_mean("train/q_value", torch.stack(values).mean().item())
+
+    def _clip_gradients(self) -> None:
+        """As ``clip_grad_norm_``, which multiplies every gradient also when there is nothing to clip."""
+        parameters = [p for p in self.q_net.parameters() if p.grad is not None]
+        norm = nn.utils.get_total_norm([p.grad for p in parameters])
+        if norm > self.max_grad_norm:
+            nn.utils.clip_grads_with_norm_(parameters, self.max_grad_norm, norm)
 
     def _target(self, batch) -> torch.Tensor:
         discounts = self.gamma if batch.discounts is None else batch.discounts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -216,14 +216,15 @@ class Checkpoints(BaseCallback):
 
     def _on_step(self) -> bool:
         if self._every.due(self.num_timesteps):
-            self._save()
+            self.save()
         return True
 
     def _on_training_end(self) -> None:
         if self._saved != self.num_timesteps:
-            self._save()
+            self.save()
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Saves a checkpoint now."""
         self._saved = self.num_timesteps
         counters = {"seconds": self._metrics.seconds, "exploration": self._exploration.state()}
         phrases = self._exploration.phrases
@@ -249,11 +250,12 @@ class ProgressLine(BaseCallback):
         total: frames of the whole run.
         episodes: gives unlocks and score.
         lines_every: frames between plain lines.
+        beside: gives a few more words.
     """
 
-    def __init__(self, total: int, episodes: EpisodeLog, lines_every: int):
+    def __init__(self, total: int, episodes: EpisodeLog, lines_every: int, beside: Callable[[], str] = str):
         super().__init__()
-        self._total, self._episodes = total, episodes
+        self._total, self._episodes, self._beside = total, episodes, beside
         self._bar = sys.stderr.isatty()
         self._lines = lines_every
 
@@ -300,7 +302,8 @@ class ProgressLine(BaseCallback):
         if means:
             told += f"  {means['unlocks_per_episode']:.1f} unlocks/episode"
             told += f"  score {means['crafter_score']:.1f} %"
-        return told
+        more = self._beside()
+        return f"{told}  {more}" if more else told
 
 
 def _stderr():

@@ -23,7 +23,7 @@ from ellm_agent.novelty import NoveltyBonus
 from ellm_agent.phrases import PhraseTable
 from ellm_agent.replay import CompactReplay
 
-FORMAT = 2
+FORMAT = 3
 
 
 def save(

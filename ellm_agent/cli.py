@@ -30,6 +30,8 @@ class Sources:
     """A YAML file with the defaults, such as another run's config.yaml."""
     resume: Path | None = None
     """A run folder to go on with, from its last checkpoint."""
+    estimate_cost: bool = False
+    """Only say what the run would ask a language model, and what that costs, from a short dry run."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class Request:
 
     config: Config
     resume: Path | None
+    estimate_cost: bool = False
 
 
 def parse(arguments: Sequence[str], description: str, method: str | None = None) -> Request:
@@ -69,7 +72,7 @@ def parse(arguments: Sequence[str], description: str, method: str | None = None)
     if method and not resume:
         defaults = methods.apply(method, defaults)
 
-    config = _options(arguments, defaults, description)
+    config, estimate_cost = _options(arguments, defaults, description)
     config_files.check(config)
     if saved:
         changed = config_files.differences(saved, config, ignore=_MAY_CHANGE)
@@ -77,7 +80,7 @@ def parse(arguments: Sequence[str], description: str, method: str | None = None)
             raise UserError(f"a run goes on as it began: {'; '.join(changed)}")
         if config.out != saved.out:
             raise UserError("--out cannot change when a run is resumed")
-    return Request(config, Path(resume) if resume else None)
+    return Request(config, Path(resume) if resume else None, estimate_cost)
 
 
 def experiment(description: str, method: str | None = None) -> None:
@@ -87,7 +90,13 @@ def experiment(description: str, method: str | None = None) -> None:
     """
     with one_line_errors("stopped; --resume goes on from the last checkpoint"):
         request = parse(sys.argv[1:], description, method)
-        from ellm_agent.main import run_experiment  # imported late: --help must not wait for PyTorch
+        # Imported late: --help must not wait for PyTorch.
+        if request.estimate_cost:
+            from ellm_agent.llm import estimate
+
+            estimate.tell(request.config)
+            return
+        from ellm_agent.main import run_experiment
 
         run_experiment(request.config, request.resume)
 
@@ -114,7 +123,7 @@ def one_line_errors(stopped: str = "stopped") -> Iterator[None]:
         sys.exit(130)
 
 
-def _options(arguments: Sequence[str], defaults: Config, description: str) -> Config:
+def _options(arguments: Sequence[str], defaults: Config, description: str) -> tuple[Config, bool]:
     @dataclass(frozen=True)
     class Options:
         run: Annotated[Config, tyro.conf.arg(name="")] = defaults
@@ -123,8 +132,8 @@ def _options(arguments: Sequence[str], defaults: Config, description: str) -> Co
     options, unknown = parse_options(Options, arguments, description)
     if unknown:
         names = [config_files.option(name) for name in config_files.flatten(defaults)]
-        raise unknown_option(unknown, [*names, "config", "resume", "help"])
-    return options.run
+        raise unknown_option(unknown, [*names, "config", "resume", "estimate-cost", "help"])
+    return options.run, options.sources.estimate_cost
 
 
 def parse_options(kind: type[T], arguments: Sequence[str], description: str) -> tuple[T, list[str]]:

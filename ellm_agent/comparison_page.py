@@ -115,9 +115,9 @@ def markdown(groups: dict[tuple[str, str], Methods]) -> str:
 def improvements(methods: Methods) -> list[tuple[str, str]]:
     """How probably ELLM's runs are better than those of the other methods."""
     found = []
-    for ours in ("open", "oracle"):
+    for ours in ("open", "open-script", "oracle"):
         for other, runs in methods.items():
-            if ours in methods and other not in ("open", "oracle", "closed"):
+            if ours in methods and not other.startswith(("open", "oracle", "closed")):
                 if min(len(methods[ours]), len(runs)) < 3:
                     continue
                 scores = [[run.score for run in methods[ours]], [run.score for run in runs]]

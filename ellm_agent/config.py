@@ -55,15 +55,48 @@ class GoalConfig:
     """Whether the agent also reads its open goals."""
     closed_candidates: Literal["goals", "all"] = "goals"
     """Closed form: which goals are asked about. goals: the real ones; all: every verb-noun pair (paper)."""
+    llm: Literal["auto", "endpoint", "embedded", "script", "replay"] = "auto"
+    """What answers. endpoint: a server; embedded: the small model in the box, offline; script: rules (not a
+    language model); replay: the cache alone, without any model; auto: a server if one is configured, or else
+    the embedded model."""
     llm_base_url: str | None = None
     """OpenAI-compatible endpoint, such as http://localhost:8000/v1. None: OPENAI_BASE_URL, or OpenAI if
-    OPENAI_API_KEY is set, or else the offline script. The key is read from OPENAI_API_KEY only."""
-    llm_model: str = "gpt-4o-mini"
-    """The model's name at the endpoint."""
+    OPENAI_API_KEY is set. The key is read from OPENAI_API_KEY only."""
+    llm_model: str | None = None
+    """The model's name at the endpoint. None: gpt-4o-mini; in a replay, the one on record."""
+    llm_api: Literal["chat", "completion"] = "chat"
+    """Which of the endpoint's protocols."""
+    llm_scene: Literal["brief", "whole"] = "brief"
+    """What a model is told of a caption. brief: all but what the player faces: half as many questions; whole
+    (paper): all."""
+    llm_every: int = 256
+    """Frames for each scene asked about, those met most often first, while training goes on. A scene without
+    an answer has the goals of the closest that has one."""
+    llm_wait: bool = False
+    """Whether each new scene is asked about at once and training waits (paper)."""
+    llm_temperature: float | None = None
+    """Of open answers. None: 0.1 (paper), and 1 for the embedded model, which makes as many mistakes there as
+    what it learned from."""
+    llm_structured: bool = False
+    """Whether open answers should follow a JSON schema, where the server can see to that."""
     llm_concurrency: int = 8
     """Requests in flight at once."""
     llm_timeout: float = 60.0
     """Seconds for one try of a request."""
+    llm_on_failure: Literal["continue", "stop"] = "continue"
+    """When a question fails after all retries. continue: it is counted, and asked again later; stop: the run
+    saves a checkpoint and ends."""
+    llm_budget_usd: float | None = None
+    """US dollars after which nothing is asked any more; the run goes on with what is known."""
+    llm_budget_tokens: int | None = None
+    """The same in tokens, read and written together."""
+    llm_price_read: float | None = None
+    """US dollars for a million tokens read. None: a table of well-known models."""
+    llm_price_written: float | None = None
+    """US dollars for a million tokens written. None: the same table."""
+    llm_cache: str = "auto"
+    """SQLite file that keeps answers. auto: one for all runs in the user's cache folder, for endpoints; off:
+    none."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +142,15 @@ class AgentConfig:
 class DQNConfig:
     """Options of --algo dqn."""
 
-    learning_rate: float = 5e-4
+    learning_rate: float = 7e-4
     """Adam step size. Paper: 6.25e-5."""
     gamma: float = 0.95
     """Discount per frame. Paper: 0.99."""
     n_steps: int = 1
     """Frames in an n-step return. Paper: 3."""
-    batch_size: int = 256
+    batch_size: int = 512
     """Transitions in an update. Paper: 64."""
-    train_every: int = 16
+    train_every: int = 32
     """Frames for each update. Paper: 4."""
     learning_starts: int = 2_000
     """Frames of random actions before learning. Paper: 5,000."""
@@ -230,7 +263,7 @@ PRESETS: dict[str, Config] = {
         frames=5_000_000,
         eval_every=25_000,
         environment=EnvironmentConfig(protocol="ellm", caption="paper", n_envs=16),
-        goals=GoalConfig(success="attempt"),
+        goals=GoalConfig(success="attempt", llm_wait=True, llm_scene="whole"),
         agent=AgentConfig(target="double", encoder="sentence", hidden=512),
         dqn=DQNConfig(
             learning_rate=6.25e-5,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ import yaml
 
 from ellm_agent.config import PRESETS, Config
 from ellm_agent.errors import UserError
-from ellm_agent.llm.openai_client import check_url
+from ellm_agent.llm.endpoint import check_url
 
 _AT_LEAST = {  # least sensible value of each count
     "frames": 1,
@@ -28,6 +28,12 @@ _AT_LEAST = {  # least sensible value of each count
     "environment.episode_length": 1,
     "goals.extrinsic_weight": 0,
     "goals.llm_concurrency": 1,
+    "goals.llm_every": 1,
+    "goals.llm_temperature": 0,
+    "goals.llm_budget_usd": 0,
+    "goals.llm_budget_tokens": 0,
+    "goals.llm_price_read": 0,
+    "goals.llm_price_written": 0,
     "novelty.bonus_weight": 0,
     "novelty.bonus_hidden": 1,
     "novelty.bonus_batch": 1,
@@ -102,7 +108,7 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def differences(one: Config, other: Config, ignore: tuple[str, ...] = ()) -> list[str]:
+def differences(one: Config, other: Config, ignore: Sequence[str] = ()) -> list[str]:
     """Options in which two configurations differ."""
     a, b = flatten(one), flatten(other)
     return [

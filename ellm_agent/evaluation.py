@@ -132,7 +132,7 @@ def record_episodes(
         recordings[i].steps.append(
             {
                 "goals": log.goals,
-                "open": log.open,
+                "open": exploration.open_before(log),
                 "met": payment.goals,
                 "events": info["events"],
                 "reward": round(payment.reward, 4),

@@ -55,8 +55,8 @@ class GoalExploration(VecEnvWrapper):
             there any more, until ``reset``.
 
     Attributes:
-        goals: per environment, all goals suggested for its present state.
-        open: per environment, those not yet achieved.
+        goals: per environment, all goals suggested for its present state; the last ones known in the episode, where
+            a language model has not yet answered.
         achieved: per environment, events paid for (or all events, if witnessed) in this episode.
         rewarded: counts of rewarded goals by quality bin, so far.
     """
@@ -110,6 +110,7 @@ class GoalExploration(VecEnvWrapper):
         self._returns = np.zeros((self.num_envs, 2))  # intrinsic, extrinsic
         self._lengths = np.zeros(self.num_envs, int)
         self._idle.clear()
+        self._last_goals: list[tuple[Goal, ...]] = [()] * self.num_envs
         self._suggest([info["situation"] for info in self.venv.reset_infos])
         return self._observe(scenes)
 
@@ -123,7 +124,7 @@ class GoalExploration(VecEnvWrapper):
         if len(ended):  # the environments have already started over; the agent may see how it ended
             last = np.stack([infos[i]["terminal_observation"] for i in ended])
             situations = [infos[i]["situation"] for i in ended]
-            last = self._observe(last, ended, self._suggest_for(situations, ended))
+            last = self._observe(last, ended, self._suggest_for(situations))
             for row, i in enumerate(ended):
                 infos[i]["terminal_observation"] = last[row]
                 self._finish(i, infos[i])
@@ -137,6 +138,15 @@ class GoalExploration(VecEnvWrapper):
     def features(self, whiten: bool) -> PhraseFeatures:
         """The frozen vectors of the phrases that an agent reads, whitened over the closed vocabulary or not."""
         return PhraseFeatures(self.phrases, self.phrases.ids(closed_vocabulary(self.language)), whiten)
+
+    @property
+    def open(self) -> list[tuple[Goal, ...]]:
+        """Per environment, the goals not yet achieved."""
+        return [self._open(i) for i in range(self.num_envs)]
+
+    def open_before(self, log: StepLog) -> tuple[Goal, ...]:
+        """The goals not yet achieved before a transition."""
+        return self._reward.open_goals(log.goals, log.achieved)
 
     # --- diagnostics --------------------------------------------------------------------------------
 
@@ -186,7 +196,7 @@ class GoalExploration(VecEnvWrapper):
     def _pay(self, i: int, info: dict) -> Payment:
         """Judges what happened in world ``i`` by the goals of the state before."""
         payment = self._judge(i, info)
-        info["log"] = StepLog(self.goals[i], self.open[i], payment)
+        info["log"] = StepLog(self.goals[i], self.achieved[i], payment)
         achieved = payment.events
         if self._witnessed:
             achieved = tuple(event for event in info["events"] if event not in self.achieved[i])
@@ -202,17 +212,18 @@ class GoalExploration(VecEnvWrapper):
         events = info["events"]
         if self._success == "attempt" and info["attempt"] is not None:
             events = tuple(dict.fromkeys((*events, info["attempt"])))
-        return self._reward.pay(events, self.open[i]) if events else NO_PAYMENT
+        return self._reward.pay(events, self._open(i)) if events else NO_PAYMENT
 
     def _suggest(self, situations: list[Situation]) -> None:
         """Asks for the goals of the present states."""
         self._situations = situations
         asked = [i for i in range(self.num_envs) if i not in self._idle]
         self.goals: list[tuple[Goal, ...]] = [()] * self.num_envs
-        for i, goals in zip(asked, self._suggester.suggest([situations[i] for i in asked]), strict=True):
-            self.goals[i] = goals
+        ask = self._suggester.recall if self._one_episode else self._suggester.suggest
+        for i, goals in zip(asked, ask([situations[i] for i in asked]), strict=True):
+            self.goals[i] = self._last_goals[i] if goals is None else goals
+        self._last_goals = self.goals
         self._reward.learn(self.goals)
-        self.open = self._open(self.goals, range(self.num_envs))
         for goals, situation in zip(self.goals, situations, strict=True):
             key = goals, situation.possible
             self._uncounted[key] = self._uncounted.get(key, 0) + 1
@@ -224,14 +235,15 @@ class GoalExploration(VecEnvWrapper):
                 self._wordings[goal] += times
         self._uncounted.clear()
 
-    def _suggest_for(self, situations: list[Situation], envs: Sequence[int]) -> list[tuple[Goal, ...]] | None:
-        """Open goals of states that nobody will act in; only a conditioned agent reads them."""
+    def _suggest_for(self, situations: list[Situation]) -> list[tuple[Goal, ...]] | None:
+        """Goals of states that nobody will act in; only a conditioned agent reads them."""
         if "goals" not in self.fields:
             return None
-        return self._open(self._suggester.suggest(situations), envs)
+        return [goals or () for goals in self._suggester.recall(situations)]
 
-    def _open(self, goals: Sequence[tuple[Goal, ...]], envs: Sequence[int]) -> list[tuple[Goal, ...]]:
-        return [self._reward.open_goals(mine, self.achieved[i]) for mine, i in zip(goals, envs, strict=True)]
+    def _open(self, i: int) -> tuple[Goal, ...]:
+        # Looked up when somebody wants to know: most frames have no event, and few agents read their goals.
+        return self._reward.open_goals(self.goals[i], self.achieved[i])
 
     def _finish(self, i: int, info: dict) -> None:
         intrinsic, extrinsic = self._returns[i]
@@ -245,7 +257,7 @@ class GoalExploration(VecEnvWrapper):
         )
         total = float(intrinsic + self._extrinsic * extrinsic)
         info["episode"] = {"r": total, "l": length}
-        self.achieved[i] = ()
+        self.achieved[i] = self._last_goals[i] = ()
         self._done_ids[i] = PADDING
         self._returns[i] = 0
         self._lengths[i] = 0
@@ -257,10 +269,12 @@ class GoalExploration(VecEnvWrapper):
     def _observe(
         self,
         scenes: np.ndarray,
-        envs: Sequence[int] | slice = slice(None),
+        envs: Sequence[int] | None = None,
         goals: list[tuple[Goal, ...]] | None = None,
     ) -> np.ndarray:
-        """Phrase ids for the agent, ``(len(scenes), slots)``."""
+        """Phrase ids for the agent, ``(len(scenes), slots)``; of all worlds and their present goals, unless given."""
+        envs = np.arange(self.num_envs) if envs is None else envs
+        goals = self.goals if goals is None else goals
         observation = np.full((len(scenes), self.observation_space.shape[0]), PADDING)
         if self._sentence:
             for row, scene in zip(observation, scenes, strict=True):
@@ -270,8 +284,9 @@ class GoalExploration(VecEnvWrapper):
             observation[:, self.fields["scene"]] = self._phrase_ids[scenes]
         observation[:, self.fields["done"]] = self._done_ids[envs]
         if "goals" in self.fields:
-            for row, mine in zip(observation, self.open if goals is None else goals, strict=True):
-                self._write("goals", row[self.fields["goals"]], mine)
+            for row, mine, i in zip(observation, goals, envs, strict=True):
+                open_goals = self._reward.open_goals(mine, self.achieved[i])
+                self._write("goals", row[self.fields["goals"]], open_goals)
         return observation.astype(self.observation_space.dtype)
 
     def _write(self, field: str, row: np.ndarray, texts: Sequence[str]) -> None:

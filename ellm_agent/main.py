@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 import time
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from ellm_agent.config import Config
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation import Recording
 from ellm_agent.exploration import shares
+from ellm_agent.llm.choice import settled
 from ellm_agent.runs import Run
 from ellm_agent.training import Trained, environment_arguments, make_suggester, train
 from envs.compiled import is_compiled
@@ -42,6 +44,7 @@ def run_experiment(config: Config, resume: Path | None = None) -> Run:
             raise UserError(f"frames is {config.frames}; the run has {done} already")
         run.change(config)
     else:
+        config = dataclasses.replace(config, goals=settled(config.goals))
         run = Run.create(config)
     console.print(f"goals: {suggester.description}", markup=False)
     console.print(f"agent: {_agent(config)}", markup=False)

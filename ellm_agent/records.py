@@ -31,6 +31,8 @@ class Language:
     Attributes:
         vocabulary: the clauses of its captions; an observation holds ids into it; id 0 is "".
         to_sentence: joins clauses into text.
+        facts: what a caption tells, clause by clause.
+        brief: leaves out of a caption what says little about what is worth doing.
         goals: every goal that can be achieved, in the words that events are told in.
         canonical: one spelling per goal (case, articles, synonyms).
         verbs: of the action language.
@@ -41,6 +43,8 @@ class Language:
 
     vocabulary: tuple[str, ...]
     to_sentence: Callable[[Sequence[str]], str]
+    brief: Callable[[str], str]
+    facts: Callable[[str], frozenset[str]]
     goals: tuple[str, ...]
     canonical: Callable[[str], str]
     verbs: tuple[str, ...]
@@ -72,12 +76,12 @@ class StepLog(NamedTuple):
 
     Attributes:
         goals: all goals suggested for the state before the action.
-        open: those not achieved in the episode before it.
+        achieved: events paid for in the episode before it.
         payment: what it earned.
     """
 
     goals: tuple[str, ...]
-    open: tuple[str, ...]
+    achieved: tuple[str, ...]
     payment: Payment
 
 

@@ -47,7 +47,10 @@ from ellm_agent.goals import (
     NoveltySuggester,
     OracleSuggester,
 )
-from ellm_agent.llm.openai_client import OpenAIModel, endpoint
+from ellm_agent.llm.base import LanguageModel, LanguageModelError
+from ellm_agent.llm.embedded import TEMPERATURE
+from ellm_agent.llm.factory import make_model
+from ellm_agent.llm.recorded import ReplayModel
 from ellm_agent.llm.scripted import ScriptedModel
 from ellm_agent.novelty import NoveltyBonus
 from ellm_agent.phrases import PhraseTable
@@ -123,7 +126,7 @@ def train(run: Run, suggester: GoalSuggester, resume: bool = False) -> Trained:
     metrics = Metrics(config.log_every, sources, episodes, seconds)
     evaluation = Evaluation(run, config.eval_every, held_out, environment_arguments(config))
     saving = Checkpoints(run, config.checkpoint_every, worlds, env, metrics)
-    progress = ProgressLine(config.frames, episodes, config.log_every)
+    progress = ProgressLine(config.frames, episodes, config.log_every, suggester.status)
     beside = [episodes, evaluation, metrics, saving, progress, FrameBudget(config.frames)]
     try:
         agent.learn(
@@ -132,8 +135,13 @@ def train(run: Run, suggester: GoalSuggester, resume: bool = False) -> Trained:
             log_interval=None if isinstance(agent, TextDQN) else 10**9,  # Metrics writes the rows
             reset_num_timesteps=checkpoint is None,
         )
+    except LanguageModelError:
+        if agent.num_timesteps:  # what was learned is not lost with the language model
+            saving.save()
+        raise
     finally:
         progress.close()
+        suggester.close()
     return Trained(agent, worlds, rates, evaluation.recordings, metrics.seconds)
 
 
@@ -148,11 +156,16 @@ def environment_arguments(config: Config) -> dict[str, Any]:
     }
 
 
-def make_suggester(config: Config, language: Language) -> GoalSuggester:
+def make_suggester(config: Config, language: Language, model: LanguageModel | None = None) -> GoalSuggester:
     """Who suggests goals.
 
+    Args:
+        config: of the run.
+        language: of its worlds.
+        model: the language model to ask; None: the configuration's.
+
     Raises:
-        UserError: for an endpoint that is none, or needs a key that is not there.
+        UserError: for an endpoint, key, price or cache that is wrong or missing.
     """
     goals = config.goals
     if goals.goal_mode == "oracle":
@@ -161,18 +174,28 @@ def make_suggester(config: Config, language: Language) -> GoalSuggester:
         return NoveltySuggester(language.goals)
     if goals.goal_mode == "none":
         return NoGoals()
-    url = endpoint(goals.llm_base_url)
-    model = (
-        OpenAIModel(goals.llm_model, url, goals.llm_concurrency, goals.llm_timeout)
-        if url
-        else ScriptedModel()
-    )
+    model = model or make_model(goals)
     pairs = (f"{verb} {noun}" for verb in language.verbs for noun in language.nouns)
     candidates = language.goals
     if goals.closed_candidates == "all":
         candidates = tuple(dict.fromkeys((*language.goals, *map(language.canonical, pairs))))
     verbs = (*language.verbs, *language.alone)
-    return LanguageModelSuggester(model, goals.goal_mode, verbs, candidates)
+    temperature = goals.llm_temperature
+    if temperature is None and model.source == "":
+        temperature = TEMPERATURE
+    return LanguageModelSuggester(
+        model,
+        goals.goal_mode,
+        verbs,
+        candidates,
+        scene=language.brief if goals.llm_scene == "brief" else str,
+        facts=language.facts,
+        every=0 if goals.llm_wait or isinstance(model, ScriptedModel | ReplayModel) else goals.llm_every,
+        in_flight=goals.llm_concurrency,
+        temperature=temperature,
+        structured=goals.llm_structured,
+        stop_on_failure=goals.llm_on_failure == "stop",
+    )
 
 
 def make_exploration(

@@ -7,6 +7,7 @@ into the text that people and language models read.
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -152,6 +153,32 @@ def to_sentence(clauses: Sequence[str]) -> str:
             sentences.append(clause)
         opening = group
     return "".join(f"{sentence}. " for sentence in sentences).rstrip()
+
+
+_TARGETING = re.compile(r"(?:^| )You are targeting [^.]*\.")
+
+
+def brief(caption: str) -> str:
+    """The paper's caption without what the player faces, which changes with every turn.
+
+    >>> brief("You see grass, tree. You are targeting tree. You feel hungry.")
+    'You see grass, tree. You feel hungry.'
+    """
+    return _TARGETING.sub("", caption).lstrip()
+
+
+def facts(caption: str) -> frozenset[str]:
+    """What the paper's caption tells, one clause each: the inverse of ``to_sentence``.
+
+    >>> sorted(facts("You see grass, tree. You feel hungry."))
+    ['You feel hungry', 'You see grass', 'You see tree']
+    """
+    told = []
+    for sentence in caption.rstrip(".").split(". "):
+        opening = next((group for group in _GROUPS if sentence.startswith(group + " ")), "")
+        rest = sentence[len(opening) + 1 :] if opening else sentence
+        told += [f"{opening} {name}".strip() for name in rest.split(", ")]
+    return frozenset(told)
 
 
 # --- transition captions --------------------------------------------------------------------------

@@ -15,7 +15,6 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices
 
 from ellm_agent.records import Situation
 from envs.actions import attempted, faced_noun
-from envs.captions import to_sentence
 from envs.compiled_captions import (
     ITEM_BIT,
     look,
@@ -23,7 +22,7 @@ from envs.compiled_captions import (
     make_goals,
     make_moment,
     make_tables,
-    paper_words,
+    paper_caption,
     play,
     start,
 )
@@ -170,7 +169,7 @@ class CompiledCrafter(VecEnv):
         caption, possible = int(self._moment.caption[i]), int(self._moment.possible[i])
         if (caption, possible) not in self._told:
             self._told[caption, possible] = Situation(
-                caption=to_sentence(paper_words(caption)),
+                caption=paper_caption(caption),
                 possible=tuple(goal for bit, goal in enumerate(_K.goals) if possible >> bit & 1),
             )
         return self._told[caption, possible]

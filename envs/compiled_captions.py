@@ -6,6 +6,7 @@ which are put into words only where somebody reads them (``paper_words``).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from crafter import constants
 from numba import njit
 
 from envs.actions import Action
-from envs.captions import BESIDE, CELLS, FACING, HELD, WHERE, spoken
+from envs.captions import BESIDE, CELLS, FACING, HELD, WHERE, spoken, to_sentence
 from envs.compiled_rules import daylight, start_world, step_world
 from envs.compiled_world import AREA, ARROW, HEALTH, ITEMS, NOOP, PLANT, RIPE
 from envs.crafter_text import MAX_CLAUSES
@@ -334,3 +335,20 @@ def paper_words(bits: int) -> tuple[str, ...]:
     clauses += [f"You have in your inventory {spoken(item)}" for item in told if item not in _K.needs]
     clauses += [f"You feel {_K.feelings[need]}" for need in _K.feelings if need in told]
     return tuple(clauses)
+
+
+_SEEN = (1 << FACED_BIT) - 1
+_FACED = 0b111111 << FACED_BIT
+_HELD = sum(1 << ITEM_BIT + i for i, item in enumerate(ITEMS) if item not in _K.needs)
+_FELT = sum(1 << ITEM_BIT + i for i, item in enumerate(ITEMS) if item in _K.needs)
+
+
+def paper_caption(bits: int) -> str:
+    """``to_sentence`` of ``paper_words``, put together from sentences that are each made once."""
+    sentences = (_paper_sentence(bits & part) for part in (_SEEN, _FACED, _HELD, _FELT))
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+@functools.lru_cache(maxsize=2**16)
+def _paper_sentence(bits: int) -> str:
+    return to_sentence(paper_words(bits))

@@ -115,6 +115,8 @@ class CrafterTextEnv(gym.Env):
         self.language = Language(
             vocabulary=("", *vocabulary()),
             to_sentence=captions.to_sentence,
+            brief=captions.brief,
+            facts=captions.facts,
             goals=tuple(knowledge().goals),
             canonical=canonical,
             verbs=knowledge().verbs,

@@ -27,12 +27,13 @@ from ellm_agent import cli, config_files
 from ellm_agent.comparison import ANY, Cell, keep
 from ellm_agent.config import Config
 from ellm_agent.errors import UserError
-from ellm_agent.llm.openai_client import endpoint
+from ellm_agent.llm.choice import settled
 from ellm_agent.methods import METHODS
 from ellm_agent.runs import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "experiments" / "run_crafter.py"
+NAMED = {"--seed": "--seeds", "--algo": "--algos", "--protocol": "--protocols", "--frames": "--frames"}
 # A run ends with the sweep, however that ends: it looks after its parent, which no signal can prevent.
 ORPHANS = """
 import os, runpy, sys, threading, time
@@ -88,6 +89,10 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
             raise UserError(f"method is {method!r}; choose from {', '.join(METHODS)}")
     if options.jobs < 1:
         raise UserError(f"jobs is {options.jobs}; it must be at least 1")
+    for word in more:
+        if word.partition("=")[0] in NAMED:
+            option = word.partition("=")[0]
+            raise UserError(f"{option} is part of what runs are called; use {NAMED[option]} before the --")
     cells: dict[Cell, Config] = {}
     for seed in options.seeds:
         for protocol in options.protocols:
@@ -98,16 +103,10 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
                     fixed = METHODS[method].get("agent", {}).get("algo")
                     told += [] if fixed else ["--algo", algo]
                     config = cli.parse([*more, *told], "", method).config
-                    if config.agent.algo != (fixed or algo):
-                        raise UserError(
-                            f"--algo {config.agent.algo} does not fit the method {method}; use --algos"
-                        )
                     label = f"{method}-{options.label}" if options.label else method
                     # An endpoint from the environment becomes part of the configuration: whoever goes on with the
                     # sweep in another shell must not mix two models under one name.
-                    url = endpoint(config.goals.llm_base_url)
-                    goals = dataclasses.replace(config.goals, llm_base_url=url)
-                    config = dataclasses.replace(config, goals=goals)
+                    config = dataclasses.replace(config, goals=settled(config.goals))
                     cells[Cell(protocol, ANY if fixed else algo, label, seed)] = config
     return cells
 
@@ -144,7 +143,10 @@ def unfinished(cells: dict[Cell, Config], results: Path) -> dict[Cell, Config]:
             left[cell] = config
             continue
         there = config_files.load(folder / "config.yaml")
-        changed = config_files.differences(there, config, ignore=("out", "threads", "replays"))
+        ignore = ["out", "threads", "replays"]
+        if config.goals.goal_mode not in ("open", "closed"):  # nobody is asked, however that would be done
+            ignore += [name for name in config_files.flatten(config) if name.startswith("goals.llm")]
+        changed = config_files.differences(there, config, ignore)
         if changed:
             raise UserError(f"{folder} holds another run ({'; '.join(changed)}); choose another --name")
     return left

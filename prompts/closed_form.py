@@ -8,10 +8,11 @@ from collections.abc import Mapping
 
 from ellm_agent.llm.base import Prompt
 
-VERSION = "closed-1"
+VERSION = "closed-2"
 THRESHOLD = 0.5  # on P(yes); the paper's
 MAX_TOKENS = 3
 TEMPERATURE = 0.0  # the paper's
+ROUNDING = 0.01  # servers round: a log-probability this little above 0 is one of 0; others above 0 are none
 
 SYSTEM = """\
 You advise a player in a survival game on a two-dimensional map. The player gathers resources, makes \
@@ -25,6 +26,8 @@ QUESTION = 'Should the player "{goal}" now? Yes or No?'
 
 _ASKED = re.compile(r'Should the player "(.*)" now\? Yes or No\?\s*$')
 _WORD = re.compile(r"[a-z]+")
+# A token, in lower case: the word alone, with punctuation and the tokenisers' signs for space and new line.
+_TOKEN = re.compile(r"[\W_ġċ]*(yes|no)[\W_ġċ]*")
 
 
 def prompt(caption: str, goal: str) -> Prompt:
@@ -53,9 +56,9 @@ def probability_of_yes(text: str, logprobs: Mapping[str, float]) -> float:
     """
     mass = {"yes": 0.0, "no": 0.0}
     for token, logprob in logprobs.items():
-        word = token.strip(" \t\n\"'.,▁Ġ").lower()
-        if word in mass and logprob <= 0:
-            mass[word] += math.exp(logprob)
+        match = _TOKEN.fullmatch(token.lower())
+        if match and -math.inf < logprob <= ROUNDING:  # neither infinite nor NaN
+            mass[match.group(1)] += math.exp(min(logprob, 0.0))
     total = mass["yes"] + mass["no"]
     if total > 0:
         return mass["yes"] / total

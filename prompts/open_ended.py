@@ -1,17 +1,22 @@
-"""The open form: what should the player do? Answered in bullets, each of which is a goal."""
+"""The open form: what should the player do? Answered in bullets or in JSON; each bullet or string is a goal."""
 
 from __future__ import annotations
 
+import functools
+import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from ellm_agent.llm.base import Prompt
 
-VERSION = "open-1"
+VERSION = "open-2"
 MAX_TOKENS = 200
 TEMPERATURE = 0.1  # the paper's
 MAX_GOALS = 20  # in one answer; the rest is dropped
 MAX_GOAL_CHARACTERS = 100
+MAX_LINE_CHARACTERS = 1_000  # before cleaning; whatever is longer holds no goal
+MAX_CHARACTERS = 20_000  # of an answer; the rest is not read
+TOO_LONG = f"longer than {MAX_GOAL_CHARACTERS} characters"
 
 SYSTEM = """\
 You advise a player in a survival game on a two-dimensional map. The player gathers resources, makes \
@@ -20,6 +25,12 @@ and iron tools near a crafting table and a furnace. Stone and coal need a wood p
 stone pickaxe, diamond needs an iron pickaxe.
 You are told what the player sees. Answer with what the player could sensibly do now: one short goal \
 on each line, each starting with "- ", a verb and a noun, nothing else. Use only these verbs: {verbs}."""
+
+# Added where JSON is wanted.
+IN_JSON = ' Write the goals as JSON, not as lines: {"goals": ["chop tree", ...]}.'
+SCHEMA = """\
+{"type": "object", "properties": {"goals": {"type": "array", "items": {"type": "string"}}}, \
+"required": ["goals"], "additionalProperties": false}"""
 
 EXAMPLES = """\
 You see grass, tree. You are targeting tree. You feel hungry.
@@ -38,18 +49,52 @@ What should the player do?
 """
 QUESTION = "What should the player do?"
 
-_BULLET = re.compile(r"^\s*(?:[-*•–—]|\(?\d{1,3}[.):]\)?)\s*(.*)$")
+_BULLET = re.compile(r"^\s*(?:[-*•–—]|\(?\d{1,3}[.):]\)?)\s*(.*)$", re.DOTALL)
+_DECODER = json.JSONDecoder()
+_GOALS = re.compile(r'"goals"\s*:\s*(?P<list>\[)', re.IGNORECASE)
+_LIST = re.compile(r'(?P<list>\[)\s*"')
+_ANNOUNCED = re.compile(r'```json|"goals"\s*:\s*$', re.IGNORECASE)
+_QUOTED = re.compile(r'"([^"\n]*)"')
+_REFUSAL = re.compile(
+    r"""\W*(?:
+        (?:i['’]?m|i\ am)\ (?:(?:very|so|really)\ )?(?:sorry|afraid|unable|not\ able|just\ an\ ai|an\ ai)
+        | sorry | my\ apologies | i\ apologi[sz]e | unfortunately
+        | i\ (?:can['’]?t|cannot|can\ not|won['’]?t|will\ not|must\ decline|don['’]?t\ have|do\ not\ have)
+        | as\ an?\ (?:ai|artificial|(?:large\ )?language\ model)
+    )\b""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_VERDICT = re.compile(r"[,.;:]\s*(?:but |so )?(?:yes|no)\b", re.IGNORECASE)  # "I cannot see a cow, so no."
+_TALK = re.compile(
+    r"""(?:sure|certainly|of\ course|absolutely|okay|ok|great|thanks|thank\ you|hello|hi
+        | here\ (?:is|are) | here['’]s | based\ on | given\ (?:the|that|this|your)
+        | you\ (?:see|feel|are\ targeting|have\ in)
+        | i\ hope | i['’]?d\ be | i\ would\ be | (?:please\ )?let\ me\ know
+        | if\ you | feel\ free | good\ luck | have\ fun
+    )\b""",
+    re.VERBOSE,
+)
 
 
-def prompt(caption: str, verbs: Sequence[str]) -> Prompt:
-    """Asks for goals in the situation that a caption describes."""
+def prompt(
+    caption: str, verbs: Sequence[str], schema: bool = False, temperature: float = TEMPERATURE
+) -> Prompt:
+    """Asks for goals in the situation that a caption describes.
+
+    Args:
+        caption: the situation.
+        verbs: those that goals may begin with.
+        schema: whether to ask for JSON after `SCHEMA`.
+        temperature: of the answer.
+    """
     return Prompt(
-        system=SYSTEM.format(verbs=", ".join(verbs)),
+        system=SYSTEM.format(verbs=", ".join(verbs)) + (IN_JSON if schema else ""),
         user=f"{EXAMPLES}\n{caption}\n{QUESTION}\n",
         max_tokens=MAX_TOKENS,
-        temperature=TEMPERATURE,
+        temperature=temperature,
         logprobs=False,
         version=VERSION,
+        schema=SCHEMA if schema else "",
     )
 
 
@@ -59,18 +104,94 @@ def caption_of(user: str) -> str:
 
 
 def parse(text: str) -> tuple[str, ...]:
-    """The goals in an answer: its bulleted or numbered lines, cleaned, each once, in order.
+    """The goals in an answer, cleaned, each once, in order. Never raises.
 
-    Lines without a bullet are talk and are dropped, unless no line has one: then each line is a goal,
-    as some models leave the bullets out. Never raises.
+    They are the strings in a JSON answer (an object with "goals", or a list), or else the bulleted or numbered
+    lines. Lines without a bullet are talk and are dropped, unless no line has one: then each line is a goal, as
+    some models leave the bullets out. A reasoning model's thoughts, refusals and talk are dropped.
     """
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    bullets = [match.group(1) for match in map(_BULLET.match, lines) if match]
-    goals = (_clean(goal) for goal in (bullets or lines))
-    kept = dict.fromkeys(goal for goal in goals if goal and len(goal) <= MAX_GOAL_CHARACTERS)
-    return tuple(kept)[:MAX_GOALS]
+    return explain(text)[0]
 
 
-def _clean(goal: str) -> str:
-    printable = "".join(c if c.isprintable() else " " for c in goal)
-    return " ".join(printable.strip(" \t*_`\"'.,;:!").lower().split())
+def explain(text: str) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
+    """What `parse` gives, and what it drops: lines of the answer, each with the reason in plain words."""
+    goals: dict[str, None] = {}
+    dropped = []
+    for line, reason in _parts(text):
+        goal = ""
+        if not reason:
+            goal, reason = _read(line) if len(line) <= MAX_LINE_CHARACTERS else ("", TOO_LONG)
+        if goal in goals:
+            reason = "said before"
+        elif goal and len(goals) == MAX_GOALS:
+            reason = f"there are {MAX_GOALS} goals already"
+        if reason:
+            dropped.append((line, reason))
+        else:
+            goals[goal] = None
+    return tuple(goals), dropped
+
+
+def refuses(text: str) -> bool:
+    """Whether an answer, in either form, is a refusal and nothing else."""
+    return bool(_REFUSAL.match(text, 0, MAX_CHARACTERS)) and not _VERDICT.search(text) and not parse(text)
+
+
+def _parts(text: str) -> Iterator[tuple[str, str]]:
+    """What an answer consists of: lines or strings, each with "" if it may be a goal, or else why not."""
+    answer = text[:MAX_CHARACTERS]
+    thoughts, ended, rest = answer.rpartition("</think>")
+    if ended:
+        yield thoughts, "thoughts"
+        answer = rest
+    elif answer.lstrip().startswith("<think>"):
+        yield answer, "thoughts, without an end"
+        answer = ""
+    match = _GOALS.search(answer) or _LIST.search(answer)
+    yield from _json_parts(answer, match.start("list")) if match else _line_parts(answer)
+    if len(text) > MAX_CHARACTERS:
+        yield text[MAX_CHARACTERS:], f"the answer is longer than {MAX_CHARACTERS:,} characters"
+
+
+def _json_parts(text: str, start: int) -> Iterator[tuple[str, str]]:
+    try:
+        items, end = _DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError):  # cut off or not quite JSON: what is quoted in it all the same
+        end = text.find("]", start) + 1 or len(text)
+        items = _QUOTED.findall(text, start, end)
+        yield from _outside(_QUOTED.sub("", text[start:end]), "not quite JSON")
+    yield from _outside(text[:start])
+    for item in items:
+        yield (item, "") if isinstance(item, str) else (f"<{type(item).__name__}>", "not a text")
+    yield from _outside(text[end:])
+
+
+def _outside(text: str, reason: str = "outside of the list of goals") -> Iterator[tuple[str, str]]:
+    """What is no part of a list in JSON, if there are words in it other than those that announce the list."""
+    if re.search(r"\w", _ANNOUNCED.sub("", text)):
+        yield text, reason
+
+
+def _line_parts(text: str) -> Iterator[tuple[str, str]]:
+    lines = [line for line in map(str.strip, text.splitlines()) if line]
+    bulleted = [bool(_BULLET.match(line)) for line in lines]
+    without_bullet = "no bullet, unlike other lines" if any(bulleted) else ""
+    for line, has_bullet in zip(lines, bulleted, strict=True):
+        yield line, "" if has_bullet else without_bullet
+
+
+@functools.lru_cache(maxsize=2**14)
+def _read(line: str) -> tuple[str, str]:
+    """The goal in a line and "", or "" and why there is none."""
+    bullet = _BULLET.match(line)
+    printable = "".join(c if c.isprintable() else " " for c in (bullet.group(1) if bullet else line))
+    goal = " ".join(printable.strip(" \t*_`\"'.,;:!").lower().split())
+    if _REFUSAL.match(goal):
+        return "", "a refusal"
+    if not bullet and (_TALK.match(goal) or line.endswith((":", "?"))):
+        return "", "talk"
+    if line.startswith("{"):
+        return "", "JSON without a list of goals"
+    if not any(map(str.isalnum, goal)):
+        return "", "no words"
+    return (goal, "") if len(goal) <= MAX_GOAL_CHARACTERS else ("", TOO_LONG)

@@ -47,6 +47,8 @@ def test_methods_differ_in_a_part_only():
         assert changed <= {
             "goals.goal_mode",
             "goals.success",
+            "goals.llm",
+            "goals.llm_scene",
             "goals.extrinsic_weight",
             "novelty.bonus",
             "novelty.bonus_weight",

@@ -16,6 +16,8 @@ from ellm_agent.rewards import GoalSimilarity
 LANGUAGE = Language(
     vocabulary=("", *(f"count {i}" for i in range(40))),
     to_sentence=". ".join,
+    brief=str,
+    facts=lambda caption: frozenset(caption.split()),
     goals=("chop tree", "drink water"),
     canonical=str.lower,
     verbs=("chop", "drink"),
@@ -96,7 +98,7 @@ def test_goals_are_paid_once_an_episode_and_again_in_the_next(explore):
     assert infos[6]["episode"] == {"r": 2.0, "l": 7}
     assert infos[1]["log"].payment.goals == ("chop tree",)
     assert infos[2]["log"].goals == ("chop tree",)
-    assert infos[2]["log"].open == ()  # achieved, so it is no longer open
+    assert worlds.open_before(infos[2]["log"]) == ()  # achieved, so it is no longer open
 
 
 def test_only_goals_of_the_state_before_the_action_are_paid(explore):

@@ -18,9 +18,20 @@ class GoalSuggester:
 
     description: str
 
-    def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...]]:
-        """Goals for each situation, most important first; possibly none."""
+    def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
+        """Goals for each situation, most important first, possibly none; None where they are not known yet."""
         raise NotImplementedError
+
+    def recall(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
+        """As ``suggest``, for evaluation, which must change nothing in training: nobody is asked ahead."""
+        return self.suggest(situations)
+
+    def status(self) -> str:
+        """A few words for the progress line."""
+        return ""
+
+    def close(self) -> None:
+        """Gives up what is under way."""
 
     def metrics(self) -> dict[str, float]:
         """Counters for the log, by name."""

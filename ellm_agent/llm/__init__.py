@@ -1,1 +1,1 @@
-"""Language models: an OpenAI-compatible endpoint, or the offline script that stands in for one."""
+"""Language models: an OpenAI-compatible endpoint, the model in the box, a cache, and a script for tests."""

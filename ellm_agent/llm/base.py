@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+
+# What can go wrong with one question; each kind is counted by itself.
+FAILURES = (
+    "rate_limited",  # 429, after all retries
+    "server_error",  # 5xx
+    "rejected",  # 4xx: the request or the key is wrong
+    "unreachable",  # no connection
+    "timeout",
+    "malformed",  # not what the protocol says: HTML, cut-off JSON, bytes that are no text
+    "empty",  # an answer without words
+    "refused",  # the model would rather not
+    "never_asked",  # replaying: no answer to this is on record
+    "over_budget",  # asking would cost more than is left
+)
 
 
 @dataclass(frozen=True)
@@ -18,6 +31,7 @@ class Prompt:
         temperature: 0 for the most likely answer.
         logprobs: whether log-probabilities of the first token are wanted.
         version: of the prompt text and its parser.
+        schema: JSON schema that the answer should follow where a server can see to that; "" for free text.
     """
 
     system: str
@@ -26,6 +40,7 @@ class Prompt:
     temperature: float
     logprobs: bool
     version: str
+    schema: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,21 +50,85 @@ class Answer:
     Attributes:
         text: the answer.
         logprobs: natural log-probabilities of the likeliest first tokens; empty if not given.
+        prompt_tokens: tokens read, as the server counts them; 0 if it does not say, or if the answer cost nothing.
+        answer_tokens: tokens written, likewise.
     """
 
     text: str
     logprobs: Mapping[str, float] = field(default_factory=dict)
+    prompt_tokens: int = 0
+    answer_tokens: int = 0
 
 
 class LanguageModelError(Exception):
-    """A request that failed for good, after all retries. The message names no secret."""
+    """A question that was not answered, after all retries. The message names no secret.
+
+    Args:
+        message: one line for people.
+        kind: one of ``FAILURES``.
+        prompt_tokens: that it cost all the same, as far as the server says.
+        answer_tokens: likewise.
+    """
+
+    def __init__(self, message: str, kind: str = "malformed", prompt_tokens: int = 0, answer_tokens: int = 0):
+        assert kind in FAILURES, kind
+        super().__init__(message)
+        self.kind, self.prompt_tokens, self.answer_tokens = kind, prompt_tokens, answer_tokens
 
 
-class LanguageModel(Protocol):
-    """Answers prompts in batches; ``description`` is one line for people."""
+class LanguageModel:
+    """Answers prompts in batches. May be called from several threads at once.
+
+    Attributes:
+        description: one line for people.
+        source: where answers come from, "" for models in the process; with ``name``, part of a cache's key.
+        name: the model's name.
+        immediate: whether it answers by computing, so that nothing is won by asking ahead.
+    """
 
     description: str
+    source = ""
+    name: str
+    immediate = True
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
         """One answer, or the error that took its place, for each prompt."""
-        ...
+        raise NotImplementedError
+
+    def metrics(self) -> dict[str, float]:
+        """Counters for the log, by name."""
+        return {}
+
+    def state(self) -> list:
+        """What a checkpoint keeps of it: JSON values."""
+        return []
+
+    def restore(self, state: Sequence) -> None:
+        """Takes up what ``state`` gave."""
+
+    def close(self) -> None:
+        """Gives up what is under way."""
+
+
+class Wrapped(LanguageModel):
+    """A language model around another, which it passes everything on to."""
+
+    def __init__(self, model: LanguageModel):
+        self.description, self.source, self.name = model.description, model.source, model.name
+        self.immediate = model.immediate
+        self.model = model
+
+    def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
+        return self.model.answer(prompts)
+
+    def metrics(self) -> dict[str, float]:
+        return self.model.metrics()
+
+    def state(self) -> list:
+        return self.model.state()
+
+    def restore(self, state: Sequence) -> None:
+        self.model.restore(state)
+
+    def close(self) -> None:
+        self.model.close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import torch
 from torch import nn
 
@@ -14,7 +12,7 @@ class Bonus(nn.Module):
     States are vectors: the sum of the frozen phrase vectors that the agent reads. All methods take batches.
 
     Attributes:
-        scaled: whether its size means nothing by itself, so that it is divided by a running standard deviation.
+        scaled: whether its size means nothing by itself, so that it is divided by the running deviation of its returns.
     """
 
     scaled = True
@@ -40,10 +38,6 @@ class Bonus(nn.Module):
         raise NotImplementedError
 
 
-def mlp(inputs: int, hidden: int, outputs: int, layers: int = 2) -> nn.Sequential:
-    """Linear layers with ReLU between them."""
-    widths = [inputs, *[hidden] * (layers - 1), outputs]
-    parts: list[nn.Module] = []
-    for one, other in itertools.pairwise(widths):
-        parts += [nn.Linear(one, other), nn.ReLU()]
-    return nn.Sequential(*parts[:-1])
+def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Two linear layers with a ReLU between them."""
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))

@@ -88,11 +88,10 @@ class APT(ICM):
             self.sample_features[:] = self.features(self.sample)
         self.calls += 1
         known = self.sample_features[: int(self.seen.clamp(max=len(self.sample)))]
-        if len(known) < self.neighbours:
-            self._remember(after, features)
-            return torch.zeros(len(after))
-        near = nearest(features, known, self.neighbours)
+        near = nearest(features, known, self.neighbours) if len(known) >= self.neighbours else None
         self._remember(after, features)
+        if near is None:
+            return torch.zeros(len(after))
         self.distances += near.numel()
         self.distance += (near.double() - self.distance).sum() / self.distances
         return torch.log1p(near.mean(dim=1) / self.distance.clamp(min=1e-8).float())
@@ -102,9 +101,8 @@ class APT(ICM):
         size = len(self.sample)
         numbers = self.seen + torch.arange(len(states))
         places = torch.where(numbers < size, numbers, (torch.rand(len(states)) * (numbers + 1)).long())
-        for i in torch.nonzero(
-            places < size
-        ).flatten():  # one after the other: a later state may replace an earlier
+        # One after the other: of two states that are given the same place, the later one stays.
+        for i in torch.nonzero(places < size).flatten():
             self.sample[places[i]] = states[i]
             self.sample_features[places[i]] = features[i].detach()
         self.seen += len(states)

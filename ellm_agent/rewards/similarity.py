@@ -34,7 +34,7 @@ class GoalSimilarity:
         if not -1 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold}; a cosine lies between -1 and 1")
         self._phrases, self._threshold, self._canonical = phrases, threshold, canonical
-        self._learned: set[tuple[Goal, ...]] = set()
+        self._learned: set[Goal] = set()
         self._cosines: dict[tuple[str, Goal], float] = {}
         self._bits: dict[str, int] = {}  # paid event -> its bit
         self._satisfied_by: dict[Goal, int] = {}  # goal -> bits of the events that satisfy it
@@ -50,9 +50,10 @@ class GoalSimilarity:
     def learn(self, suggestions: Iterable[tuple[Goal, ...]]) -> None:
         """Interns goals before they are judged, so that all new ones are encoded in one batch."""
         for goals in suggestions:
-            if goals not in self._learned:
-                self._learned.add(goals)
-                self._phrases.ids(self._canonical(goal) for goal in goals)
+            for goal in goals:
+                if goal not in self._learned:
+                    self._learned.add(goal)
+                    self._phrases.id(self._canonical(goal))
 
     def satisfies(self, event: str, goal: Goal) -> bool:
         """Whether an event fulfils a goal: their cosine exceeds T."""

@@ -1,0 +1,153 @@
+"""OpenAI's protocol: what is sent for a prompt, and what an answer or a failure means. No network here."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ellm_agent.llm.base import Answer, Prompt
+from prompts import open_ended
+
+TOP_LOGPROBS = 5  # the paper's
+LONGEST_ANSWER = 20_000  # characters; what comes after is cut off
+ROUNDING = 0.01  # servers round: a log-probability this little above 0 is one of 0
+
+_WORD = re.compile(r"\w")
+
+
+def request_body(
+    prompt: Prompt,
+    model: str,
+    api: Literal["chat", "completion"] = "chat",
+    extras: Collection[str] | None = None,
+) -> dict[str, Any]:
+    """What is sent for a prompt.
+
+    Args:
+        prompt: the question.
+        model: the model's name on the server.
+        api: see `OpenAIModel`.
+        extras: of "logprobs" and "schema", those to ask for; None: all that the prompt wants.
+    """
+    extras = extras_of(prompt, api) if extras is None else extras
+    body = {"model": model, "max_tokens": prompt.max_tokens, "temperature": prompt.temperature}
+    if api == "completion":
+        body["prompt"] = f"{prompt.system}\n\n{prompt.user}"
+        if "logprobs" in extras:
+            body["logprobs"] = TOP_LOGPROBS
+        if not prompt.logprobs:  # one word is wanted otherwise, and it may come after a blank line
+            body["stop"] = "\n\n"  # then comes, as in the prompt's examples, the next question
+        return body
+    body["messages"] = [
+        {"role": "system", "content": prompt.system},
+        {"role": "user", "content": prompt.user},
+    ]
+    if "logprobs" in extras:
+        body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
+    if "schema" in extras:
+        schema = {"name": "answer", "schema": json.loads(prompt.schema), "strict": True}
+        body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return body
+
+
+def extras_of(prompt: Prompt, api: str) -> frozenset[str]:
+    """What a prompt wants that not every server knows."""
+    schema = prompt.schema and api == "chat"
+    return frozenset(name for name, wanted in (("logprobs", prompt.logprobs), ("schema", schema)) if wanted)
+
+
+def ever_fewer(extras: frozenset[str]) -> Iterator[frozenset[str]]:
+    """All subsets, the largest first."""
+    for left_out in range(len(extras) + 1):
+        for kept in itertools.combinations(sorted(extras), len(extras) - left_out):
+            yield frozenset(kept)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A response, read.
+
+    Attributes:
+        answer: the answer; its tokens are counted by the server, 0 if it does not say.
+        failed: why it is of no use: a kind of ``base.FAILURES`` and words for people; None: it is.
+    """
+
+    answer: Answer
+    failed: tuple[str, str] | None
+
+
+def read_reply(body: bytes, api: str) -> Reply:
+    """The answer in a response.
+
+    Raises:
+        ValueError, TypeError, LookupError, AttributeError: if the body is no completion.
+        RecursionError: if it is nested too deeply.
+    """
+    completion = json.loads(body.decode("utf-8-sig"))
+    choice = completion["choices"][0]
+    message = choice["message"] if api == "chat" else {"content": choice["text"]}
+    refusal = message.get("refusal")
+    text = message.get("content") if refusal else message["content"]
+    if not isinstance(text, str | None):
+        raise TypeError("the answer is no text")
+    text = _encodable((text or "")[:LONGEST_ANSWER])
+    logprobs = _first_token(choice.get("logprobs"))
+    usage = completion.get("usage")
+    answer = Answer(text, logprobs, _tokens(usage, "prompt_tokens"), _tokens(usage, "completion_tokens"))
+    failed = None
+    if refusal or open_ended.refuses(text):
+        failed = "refused", "would rather not answer"
+    elif not (_WORD.search(text) or logprobs):
+        filtered = choice.get("finish_reason") == "content_filter"
+        failed = "refused" if filtered else "empty", "sent an empty answer"
+    return Reply(answer, failed)
+
+
+def failure_of(error: Exception) -> tuple[str, str]:
+    """What went wrong: its kind, and words for people; not the server's or the library's, which may repeat the key."""
+    import httpx2
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
+        status = error.status_code
+        kind = "server_error" if status >= 500 else "rejected" if status >= 400 else "malformed"
+        return "rate_limited" if status == 429 else kind, f"answered with status {status}"
+    if isinstance(error, openai.APITimeoutError):
+        return "timeout", "did not answer in time"
+    cause = error.__cause__
+    nonsense = isinstance(cause, httpx2.DecodingError | httpx2.TooManyRedirects)
+    if isinstance(error, openai.APIConnectionError) and not nonsense:
+        reached = not isinstance(cause, httpx2.ConnectError)
+        return "unreachable", "broke off the connection" if reached else "could not be reached"
+    return "malformed", "sent an answer that is no completion"
+
+
+def _first_token(given: Any) -> dict[str, float]:
+    """Log-probabilities of the likeliest first tokens, as either endpoint words them; {} if there are none."""
+    try:
+        if "content" in given:
+            likeliest = {entry["token"]: entry["logprob"] for entry in given["content"][0]["top_logprobs"]}
+        else:
+            likeliest = dict(given["top_logprobs"][0])
+        return {
+            _encodable(token): min(float(logprob), 0.0)
+            for token, logprob in likeliest.items()
+            if -1e300 < logprob <= ROUNDING  # no infinity, no NaN
+        }
+    except (TypeError, LookupError, ValueError, AttributeError):
+        return {}
+
+
+def _tokens(usage: Any, name: str) -> int:
+    """A count of tokens; 0 if there is none that makes sense."""
+    count = usage.get(name) if isinstance(usage, dict) else None
+    return count if type(count) is int and 0 <= count < 2**31 else 0
+
+
+def _encodable(text: str) -> str:
+    """The text without lone surrogates, which JSON can hold but no file or terminal takes."""
+    return text.encode("utf-8", "replace").decode("utf-8")

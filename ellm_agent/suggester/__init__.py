@@ -1,0 +1,1 @@
+"""The language model in the box, and how it is trained."""

@@ -1,0 +1,368 @@
+"""The client of OpenAI-compatible servers, over real HTTP, with servers that behave well or badly."""
+
+import dataclasses
+import json
+import logging
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+
+import pytest
+
+from ellm_agent.errors import UserError
+from ellm_agent.llm.base import FAILURES, Answer, LanguageModelError
+from ellm_agent.llm.endpoint import check_endpoint
+from ellm_agent.llm.openai_client import OpenAIModel
+from ellm_agent.llm.wire import LONGEST_ANSWER, request_body
+from prompts import closed_form, open_ended
+from tests.llm_server import (
+    Reply,
+    asked,
+    bullets,
+    busy,
+    completion,
+    faults,
+    rejects,
+    reply,
+    says,
+    sends,
+    serve,
+)
+
+CAPTION = "You see grass, tree."
+OPEN = open_ended.prompt(CAPTION, ("chop", "drink"))
+CLOSED = [closed_form.prompt(CAPTION, goal) for goal in ("chop tree", "eat cow")]
+KEY = "sk-very-secret"
+
+
+def ask(url, prompt=OPEN, **options):
+    """A single question to a model of its own."""
+    model = OpenAIModel("m", url, **options)
+    (answer,) = model.answer([prompt])
+    return answer, model
+
+
+# --- what is sent, and how it is read -------------------------------------------------------------------
+
+
+def test_open_requests_are_well_formed(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with serve() as server:
+        model = OpenAIModel("some-model", f"{server.url}/")
+        (answer,) = model.answer([OPEN])
+    assert open_ended.parse(answer.text) == ("chop the tree", "drink water")
+    assert server.paths == ["/v1/chat/completions"]
+    assert server.keys == [f"Bearer {KEY}"]
+    assert server.requests == [
+        {
+            "model": "some-model",
+            "messages": [{"role": "system", "content": OPEN.system}, {"role": "user", "content": OPEN.user}],
+            "max_tokens": open_ended.MAX_TOKENS,
+            "temperature": open_ended.TEMPERATURE,
+        }
+    ]
+    assert server.requests == [request_body(OPEN, "some-model")]
+    assert (model.source, model.name, model.immediate) == (server.url, "some-model", False)
+    assert model.description == f"some-model at {server.url[7:-3]}"
+
+
+@pytest.mark.parametrize("api", ["chat", "completion"])
+def test_closed_requests_ask_for_logprobs_and_read_them(api):
+    with serve() as server:
+        yes, no = OpenAIModel("m", server.url, api=api).answer(CLOSED)
+    assert closed_form.probability_of_yes(yes.text, yes.logprobs) == pytest.approx(0.9)
+    assert closed_form.probability_of_yes(no.text, no.logprobs) == pytest.approx(0.2)
+    wanted = {"logprobs": True, "top_logprobs": 5} if api == "chat" else {"logprobs": 5}
+    assert all(request.items() >= wanted.items() for request in server.requests)
+
+
+def test_completions_go_on_with_the_prompt():
+    with serve() as server:
+        answer, _ = ask(server.url, api="completion")
+        ask(server.url, CLOSED[0], api="completion")
+    assert open_ended.parse(answer.text) == ("chop the tree", "drink water")
+    assert server.paths == ["/v1/completions"] * 2
+    assert server.requests[0] == {
+        "model": "m",
+        "prompt": f"{OPEN.system}\n\n{OPEN.user}",
+        "max_tokens": open_ended.MAX_TOKENS,
+        "temperature": open_ended.TEMPERATURE,
+        "stop": "\n\n",
+    }
+    assert "stop" not in server.requests[1]
+
+
+def test_schemas_become_structured_output():
+    with serve() as server:
+        prompt = open_ended.prompt(CAPTION, ("chop",), schema=True)
+        answer, _ = ask(server.url, prompt)
+        ask(server.url, prompt, api="completion")
+    assert json.loads(answer.text) == {"goals": ["chop the tree", "drink water"]}
+    assert open_ended.parse(answer.text) == ("chop the tree", "drink water")
+    chat, text = server.requests
+    schema = {"name": "answer", "schema": json.loads(open_ended.SCHEMA), "strict": True}
+    assert chat["response_format"] == {"type": "json_schema", "json_schema": schema}
+    assert "response_format" not in text
+
+
+def test_tokens_are_counted_as_the_server_says():
+    with serve() as server:
+        answer, model = ask(server.url)
+        model.answer([OPEN] * 2)
+    assert (answer.prompt_tokens, answer.answer_tokens) == (10, 5)
+    metrics = model.metrics()
+    assert metrics["llm/tokens_read"] == 30
+    assert metrics["llm/tokens_written"] == 15
+    assert metrics["llm/seconds"] > 0
+    assert not any(name.startswith("llm/failed") for name in metrics)
+
+
+@pytest.mark.parametrize("usage", [None, "lots", [], {"prompt_tokens": "7", "completion_tokens": -1}, {}])
+def test_odd_counts_are_none(usage):
+    with serve(sends(Reply(completion("- sleep") | {"usage": usage}))) as server:
+        answer, _ = ask(server.url)
+    assert answer == Answer("- sleep")
+
+
+def test_long_answers_are_cut():
+    with serve(says("- sleep\n" * 2**17)) as server:
+        started = time.monotonic()
+        answer, _ = ask(server.url)
+    assert len(answer.text) == LONGEST_ANSWER
+    assert time.monotonic() - started < 3
+
+
+# --- servers that know less -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize(
+    ("unknown", "api"), [("logprobs", "chat"), ("logprobs", "completion"), ("response_format", "chat")]
+)
+def test_servers_are_asked_without_what_they_reject(unknown, api, status):
+    prompt = open_ended.prompt(CAPTION, ("chop",), schema=True) if unknown == "response_format" else CLOSED[0]
+    with serve(rejects(unknown, status=status)) as server:
+        model = OpenAIModel("m", server.url, api=api)
+        answers = [model.answer([prompt])[0] for _ in range(2)]
+    assert [unknown in request for request in server.requests] == [True, False, False]
+    if unknown == "logprobs":
+        assert [closed_form.probability_of_yes(a.text, a.logprobs) for a in answers] == [1.0, 1.0]
+    else:
+        assert open_ended.parse(answers[0].text) == ("chop the tree", "drink water")
+
+
+def test_only_what_is_rejected_is_left_out():
+    both = dataclasses.replace(open_ended.prompt(CAPTION, ("chop",), schema=True), logprobs=True)
+    with serve(rejects("response_format")) as server:
+        model = OpenAIModel("m", server.url)
+        for _ in range(2):
+            assert isinstance(model.answer([both])[0], Answer)
+    sent = [("logprobs" in request, "response_format" in request) for request in server.requests]
+    assert sent == [(True, True), (True, False), (True, False)]
+
+
+def test_what_is_rejected_for_another_reason_is_asked_for_again():
+    with serve(sends(Reply({"error": {"message": "too long"}}, 400))) as server:
+        model = OpenAIModel("m", server.url)
+        failed = [model.answer(CLOSED[:1])[0] for _ in range(2)]
+    assert [error.kind for error in failed] == ["rejected"] * 2
+    assert ["logprobs" in request for request in server.requests] == [True, False] * 2
+
+
+# --- servers that misbehave -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", faults())
+def test_each_fault_is_answered_or_named(fault, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    behaviour, kind = faults()[fault]
+    network = fault.startswith(("hangs", "a byte", "closes", "redirects", "not gzip"))
+    with serve(behaviour) as server:
+        # The package waits longer after faults of the network than a test may: those are not tried again here.
+        prompt = CLOSED[0] if "log-prob" in fault else OPEN
+        answer, model = ask(server.url, prompt, timeout=0.3 if network else 20, retries=0 if network else 3)
+    if kind is None:
+        assert isinstance(answer, Answer)
+        answer.text.encode()
+        open_ended.parse(answer.text)
+        assert 0 <= closed_form.probability_of_yes(answer.text, answer.logprobs) <= 1
+        return
+    assert isinstance(answer, LanguageModelError)
+    assert answer.kind == kind
+    assert str(answer).startswith(f"the language model m at {server.url[7:-3]} ")
+    assert "\n" not in str(answer)
+    assert model.metrics()[f"llm/failed_{kind}"] == 1
+
+
+def test_every_kind_of_failure_is_met():
+    met = {kind for _, kind in faults().values()} - {None}
+    assert met == {*FAILURES} - {"never_asked", "over_budget"}
+
+
+def test_dead_servers_are_unreachable():
+    with serve() as server:
+        pass
+    error, model = ask(server.url, retries=0)
+    assert error.kind == "unreachable"
+    assert "could not be reached" in str(error)
+    assert model.metrics()["llm/failed_unreachable"] == 1
+
+
+def test_garbage_instead_of_http_is_told():
+    def babble():
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(2**16)
+            connection.sendall(b"\x00\xff hello\r\n\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=babble)
+        thread.start()
+        error, _ = ask(f"http://127.0.0.1:{listening.getsockname()[1]}/v1", retries=0)
+        thread.join()
+    assert isinstance(error, LanguageModelError)
+
+
+def test_busy_servers_are_given_the_time_they_ask_for():
+    with serve(busy(1, retry_after="0.7")) as server:
+        answer, model = ask(server.url)
+    assert open_ended.parse(answer.text) == ("chop the tree", "drink water")
+    first, second = server.times
+    assert 0.7 <= second - first < 3
+    assert model.metrics()["llm/seconds"] >= 0.7
+
+
+def test_tries_end():
+    with serve(busy(100)) as server:
+        error, _ = ask(server.url, retries=2)
+    assert error.kind == "rate_limited"
+    assert len(server.requests) == 3
+
+
+def test_failures_stand_where_their_questions_stood():
+    def answer(body):
+        number = int(asked(body).split()[-1])
+        time.sleep(0.05 * (number % 3))
+        return Reply(b"?") if number % 4 == 0 else (200, reply(body, f"- goal {number}"))
+
+    prompts = [dataclasses.replace(OPEN, user=f"number {i}") for i in range(12)]
+    with serve(answer) as server:
+        answers = OpenAIModel("m", server.url, concurrency=5).answer(prompts)
+    told = [a.text if isinstance(a, Answer) else a.kind for a in answers]
+    assert told == ["malformed" if i % 4 == 0 else f"- goal {i}" for i in range(12)]
+
+
+# --- threads --------------------------------------------------------------------------------------------
+
+
+def test_requests_are_in_flight_at_once():
+    together = threading.Barrier(3, timeout=10)
+
+    def answer(body):
+        together.wait()
+        return bullets(body)
+
+    with serve(answer) as server:
+        answers = OpenAIModel("m", server.url, concurrency=3).answer([OPEN] * 6)
+    assert all(isinstance(answer, Answer) for answer in answers)
+    assert server.at_once == 3
+
+
+def test_threads_share_the_limit():
+    def answer(body):
+        time.sleep(0.1)
+        return bullets(body)
+
+    with serve(answer) as server:
+        model = OpenAIModel("m", server.url, concurrency=2)
+        threads = [threading.Thread(target=model.answer, args=([OPEN] * 2,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+    assert len(server.requests) == 6
+    assert server.at_once == 2
+    assert model.answer([]) == []
+
+
+def test_closing_gives_up_what_is_in_flight():
+    arrived, told = threading.Event(), []
+
+    def answer(body):
+        arrived.set()
+        return Reply(delay=60)
+
+    with serve(answer) as server:
+        model = OpenAIModel("m", server.url, concurrency=1)
+        thread = threading.Thread(target=lambda: told.extend(model.answer([OPEN] * 3)))
+        thread.start()
+        assert arrived.wait(10)
+        model.close()
+        thread.join(5)
+        assert [error.kind for error in told] == ["unreachable"] * 3
+        model.close()
+        assert model.answer([OPEN])[0].kind == "unreachable"
+    assert len(server.requests) == 1
+
+
+def test_requests_in_flight_do_not_keep_the_process_from_ending():
+    code = (
+        "import sys\n"
+        "from ellm_agent.llm.openai_client import OpenAIModel\n"
+        "from prompts import open_ended\n"
+        "OpenAIModel('m', sys.argv[1]).answer([open_ended.prompt('You see grass.', ())] * 20)\n"
+    )
+    arrived = threading.Event()
+
+    def answer(body):
+        arrived.set()
+        return Reply(delay=60)
+
+    with serve(answer) as server:
+        child = subprocess.Popen([sys.executable, "-c", code, server.url], stderr=subprocess.PIPE, text=True)
+        assert arrived.wait(30)
+        child.send_signal(signal.SIGINT)  # Ctrl-C
+        _, told = child.communicate(timeout=5)
+    assert child.returncode == -signal.SIGINT
+    assert told.rstrip().endswith("KeyboardInterrupt")
+
+
+# --- the key --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 404, 500, 0])
+def test_the_key_is_told_nowhere(monkeypatch, caplog, status):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    caplog.set_level(logging.DEBUG)
+    told = {"error": {"message": f"Incorrect API key provided: {KEY}"}}
+    headers = {"X-Echo": f"Bearer {KEY}", "Retry-After": "0.01"}
+    with serve(sends(Reply(told, status, headers, cut=None if status else -1))) as server:
+        model = OpenAIModel("m", server.url, retries=1 if status else 0)
+        (error,) = model.answer([OPEN])
+    assert server.keys[0] == f"Bearer {KEY}"
+    with pytest.raises(LanguageModelError) as caught:
+        raise error
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None
+    lines = "".join(traceback.format_exception(caught.value))
+    for text in (lines, str(error), repr(error), repr(model), model.description, caplog.text):
+        assert KEY not in text
+    if status:
+        assert ("no completion" if status == 200 else f"status {status}") in str(error)
+
+
+@pytest.mark.parametrize("key", ["sk-sécret", "sk-\nsecret"])
+def test_keys_that_cannot_be_sent_are_told_so(monkeypatch, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with pytest.raises(UserError, match="OPENAI_API_KEY holds characters") as caught:
+        check_endpoint("https://api.openai.com/v1")
+    assert "cret" not in str(caught.value)
+
+
+def test_space_around_a_key_is_no_part_of_it(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\r\n")
+    assert check_endpoint("https://api.openai.com/v1") == KEY
