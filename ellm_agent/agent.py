@@ -14,7 +14,7 @@ from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
 from torch.nn import functional as F
 
-from ellm_agent.bags import sum_of_rows
+from ellm_agent.bags import by_blocks, sum_of_rows
 from ellm_agent.phrases import DIMENSIONS, PhraseFeatures
 
 LEARNED_STD = 0.03  # of learned vectors at the start: what a random projection gives unit vectors
@@ -80,12 +80,15 @@ class TextEncoder(BaseFeaturesExtractor):
             self._folded, self._folded_for = vectors.new_zeros(0, len(bias)), bias.clone()
         known = len(self._folded)
         if known < len(vectors):
-            new = F.linear(vectors[known:], self.project.weight)
+            new = by_blocks(self._project_rows, vectors, known)
             if self.offsets is not None:
                 own = self.offsets[known : len(vectors)]
                 new[: len(own)] += own
             self._folded = torch.cat([self._folded, new])
         return self._folded
+
+    def _project_rows(self, vectors: torch.Tensor) -> torch.Tensor:
+        return F.linear(vectors, self.project.weight)
 
 
 class DuelingQNetwork(QNetwork):

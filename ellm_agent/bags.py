@@ -6,6 +6,8 @@ prepares (lists without padding, and sorted ids for the gradient) takes several 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numba import njit
@@ -67,3 +69,20 @@ def sum_of_rows(table: torch.Tensor, ids: torch.Tensor, twice: bool = False) -> 
         rows = torch.arange(len(ids)).repeat_interleave(present.sum(dim=1))
         return table.new_zeros(len(ids), table.shape[1]).index_add(0, rows, table[ids[present].long()])
     return _SumOfRows.apply(table, ids.to(torch.int32).contiguous())
+
+
+def by_blocks(
+    function: Callable[[torch.Tensor], torch.Tensor], rows: torch.Tensor, known: int, block: int = 64
+) -> torch.Tensor:
+    """``function(rows[known:])`` for a function of single rows, in blocks that always have the same place and shape.
+
+    A matrix product rounds a row differently in another block. Computed in this way, a row's last bits do not depend on
+    how many came at once: a run that goes on from a checkpoint, which has all of them at once, must not differ.
+    """
+    first = known - known % block
+    parts = []
+    for start in range(first, len(rows), block):
+        part = rows[start : start + block]
+        padded = torch.cat([part, part.new_zeros(block - len(part), *part.shape[1:])])
+        parts.append(function(padded)[: len(part)])
+    return torch.cat(parts)[known - first :]

@@ -16,11 +16,13 @@ from stable_baselines3.common.logger import KVWriter
 from stable_baselines3.common.vec_env import VecEnv
 
 from ellm_agent import checkpoints
+from ellm_agent.errors import Stopped
 from ellm_agent.evaluation import Recording, SuccessRates, record_episodes, summarise
 from ellm_agent.exploration import GoalExploration
 from ellm_agent.novelty import NoveltyBonus
 from ellm_agent.records import Episode
 from ellm_agent.runs import Run
+from ellm_agent.stopping import StopRequest
 
 RECENT = 100  # training episodes in a moving average
 
@@ -40,10 +42,10 @@ class MetricsWriter(KVWriter):
 
 
 class Every:
-    """True once in each ``interval`` frames."""
+    """True once in each ``interval`` frames, at the same ones wherever a run was resumed."""
 
     def __init__(self, interval: int, start: int = 0):
-        self._interval, self._next = interval, start + interval
+        self._interval, self._next = interval, start - start % interval + interval
 
     def due(self, frames: int) -> bool:
         if frames < self._next:
@@ -194,7 +196,9 @@ class Evaluation(BaseCallback):
 
 
 class Checkpoints(BaseCallback):
-    """Saves a checkpoint every so many frames, and at the end.
+    """Saves a checkpoint every so many frames, at the end, and when the run must end early.
+
+    That waits until no collection of experience is half done: at most a rollout.
 
     Args:
         run: the run.
@@ -202,33 +206,57 @@ class Checkpoints(BaseCallback):
         exploration: the training worlds.
         env: what is wrapped around them; its bonus is kept, too.
         metrics: knows how long the run has taken.
+        stop: tells whether a signal wants the run to stop.
+
+    Raises:
+        Stopped: from training, after a signal.
+        LanguageModelError: from training, when no goals can be had any more.
     """
 
-    def __init__(self, run: Run, interval: int, exploration: GoalExploration, env: VecEnv, metrics: Metrics):
+    def __init__(
+        self,
+        run: Run,
+        interval: int,
+        exploration: GoalExploration,
+        env: VecEnv,
+        metrics: Metrics,
+        stop: StopRequest,
+    ):
         super().__init__()
-        self._run, self._interval = run, interval
+        self._run, self._interval, self._stop = run, interval, stop
         self._exploration, self._metrics = exploration, metrics
         self._bonus = env if isinstance(env, NoveltyBonus) else None
+        self._due = False
 
     def _on_training_start(self) -> None:
         self._every = Every(self._interval, self.num_timesteps)
         self._saved = self.num_timesteps
 
     def _on_step(self) -> bool:
-        if self._every.due(self.num_timesteps):
-            self.save()
+        self._due = self._every.due(self.num_timesteps) or self._due
         return True
 
-    def _on_training_end(self) -> None:
-        if self._saved != self.num_timesteps:
-            self.save()
+    def _on_rollout_start(self) -> None:
+        stopped, failure = self._stop.number, self._exploration.failure
+        if self._due or stopped or failure:
+            self._save()
+        if failure:
+            raise failure
+        if stopped:
+            raise Stopped(stopped)
 
-    def save(self) -> None:
-        """Saves a checkpoint now."""
-        self._saved = self.num_timesteps
-        counters = {"seconds": self._metrics.seconds, "exploration": self._exploration.state()}
-        phrases = self._exploration.phrases
-        checkpoints.save(self._run.checkpoints, self.model, phrases, counters, self._bonus)
+    def _on_training_end(self) -> None:
+        self._save()
+        if self._exploration.failure:
+            raise self._exploration.failure
+
+    def _save(self) -> None:
+        self._due = False
+        if self._saved != self.num_timesteps:
+            counters = {"seconds": self._metrics.seconds}
+            worlds, phrases = self._exploration, self._exploration.phrases
+            checkpoints.save(self._run.checkpoints, self.model, worlds, phrases, counters, self._bonus)
+            self._saved = self.num_timesteps
 
 
 class FrameBudget(BaseCallback):

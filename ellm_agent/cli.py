@@ -7,7 +7,7 @@ import difflib
 import io
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -16,7 +16,8 @@ import tyro
 
 from ellm_agent import config_files, methods
 from ellm_agent.config import PRESETS, Config
-from ellm_agent.errors import UserError
+from ellm_agent.errors import Stopped, UserError
+from ellm_agent.text import one_line
 
 T = TypeVar("T")
 _MAY_CHANGE = ("out", "frames", "threads")  # in a resumed run
@@ -86,7 +87,7 @@ def parse(arguments: Sequence[str], description: str, method: str | None = None)
 def experiment(description: str, method: str | None = None) -> None:
     """A script: parses the command line, runs, and turns a user's errors into one line.
 
-    Exit status 2 for bad input, 130 after Ctrl-C.
+    Exit status 2 for bad input, 130 after Ctrl-C, 143 after SIGTERM.
     """
     with one_line_errors("stopped; --resume goes on from the last checkpoint"):
         request = parse(sys.argv[1:], description, method)
@@ -113,14 +114,18 @@ def one_line_errors(stopped: str = "stopped") -> Iterator[None]:
     try:
         yield
     except (UserError, LanguageModelError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(one_line(f"error: {error}"), file=sys.stderr)
         sys.exit(2)
     except OSError as error:
-        print(f"error: {error.strerror or error}: {error.filename or 'unknown file'}", file=sys.stderr)
+        told = f"{error.strerror or error}: {error.filename or 'unknown file'}"
+        print(one_line(f"error: {told}"), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(stopped, file=sys.stderr)
         sys.exit(130)
+    except Stopped as stop:
+        print(stopped, file=sys.stderr)
+        sys.exit(128 + stop.number)
 
 
 def _options(arguments: Sequence[str], defaults: Config, description: str) -> tuple[Config, bool]:
@@ -129,26 +134,54 @@ def _options(arguments: Sequence[str], defaults: Config, description: str) -> tu
         run: Annotated[Config, tyro.conf.arg(name="")] = defaults
         sources: Annotated[Sources, tyro.conf.arg(name="")] = Sources()
 
-    options, unknown = parse_options(Options, arguments, description)
-    if unknown:
-        names = [config_files.option(name) for name in config_files.flatten(defaults)]
-        raise unknown_option(unknown, [*names, "config", "resume", "estimate-cost", "help"])
+    names = [config_files.option(name) for name in config_files.flatten(defaults)]
+    known = [*names, "config", "resume", "estimate-cost"]
+    options = parse_options(Options, arguments, description, known)
     return options.run, options.sources.estimate_cost
 
 
-def parse_options(kind: type[T], arguments: Sequence[str], description: str) -> tuple[T, list[str]]:
-    """tyro's reading of a command line, with its boxed error as one line.
+def script(main: Callable[[T], None], kind: type[T], description: str) -> None:
+    """A small script: parses the command line, runs, and turns a user's errors into one line.
 
-    Returns:
-        An instance of ``kind``, and the arguments that it does not know.
+    Args:
+        main: what it does with its options.
+        kind: see `parse_options`.
+        description: likewise.
+    """
+    with one_line_errors():
+        main(parse_options(kind, sys.argv[1:], description))
+
+
+def at_least(least: int, **values: int) -> None:
+    """Checks the values of options.
 
     Raises:
-        UserError: for a value that does not fit.
+        UserError: naming the first that is too small.
     """
-    told = io.StringIO()
+    for name, value in values.items():
+        if value < least:
+            raise UserError(f"{name.replace('_', '-')} is {value}; it must be at least {least}")
+
+
+def parse_options(
+    kind: type[T], arguments: Sequence[str], description: str, known: Sequence[str] | None = None
+) -> T:
+    """tyro's reading of a command line, with its boxed error as one line.
+
+    Args:
+        kind: a dataclass of the options, or a union of them, one for each subcommand.
+        arguments: the words after the script's name.
+        description: what ``--help`` begins with.
+        known: names of the options that exist; None: those of the dataclass.
+
+    Raises:
+        UserError: for a value that does not fit, or an option that does not exist.
+        SystemExit: after ``--help``, with status 0.
+    """
+    told, words = io.StringIO(), list(arguments)
     try:
         with contextlib.redirect_stderr(told):
-            return tyro.cli(kind, args=list(arguments), description=description, return_unknown_args=True)
+            options, unknown = tyro.cli(kind, args=words, description=description, return_unknown_args=True)
     except SystemExit as end:
         if end.code in (0, None):
             raise
@@ -156,6 +189,10 @@ def parse_options(kind: type[T], arguments: Sequence[str], description: str) -> 
         text = re.split(r" Argument helptext| For full helptext", text)[0]
         text = re.sub(r"^(Invalid choice|Missing argument|Parsing error|Value error) ", "", text)
         raise UserError(text) from None
+    if unknown:
+        names = map(config_files.option, config_files.flatten(options)) if known is None else known
+        raise unknown_option(unknown, [*names, "help"])
+    return options
 
 
 def unknown_option(unknown: Sequence[str], known: Sequence[str]) -> UserError:
@@ -166,6 +203,8 @@ def unknown_option(unknown: Sequence[str], known: Sequence[str]) -> UserError:
     name = first.lstrip("-").partition("=")[0]
     near = difflib.get_close_matches(name.replace("_", "-"), known, n=1)
     hint = f"did you mean --{near[0]}?" if near else "see --help"
+    if near == [name]:
+        hint = "it stands after a subcommand, see --help"
     return UserError(f"unknown option --{name}; {hint}")
 
 

@@ -27,7 +27,7 @@ from ellm_agent import config_files
 from ellm_agent.callbacks import RECENT
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation import crafter_score
-from ellm_agent.runs import Run
+from ellm_agent.runs import Run, write_whole
 from envs.knowledge import knowledge
 
 ANY = "any"  # the algorithm of methods that have none
@@ -55,7 +55,7 @@ def keep(run: Run, target: Path) -> None:
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    config_files.save(dataclasses.replace(run.config, out=None), partial / "config.yaml")
+    write_whole(partial / "config.yaml", config_files.to_yaml(dataclasses.replace(run.config, out=None)))
     shutil.copy(run.folder / "summary.json", partial / "summary.json")
     for log in ("episodes", "metrics"):
         path = run.folder / f"{log}.jsonl"  # which a run without a finished episode does not have

@@ -63,7 +63,8 @@ class GoalConfig:
     """OpenAI-compatible endpoint, such as http://localhost:8000/v1. None: OPENAI_BASE_URL, or OpenAI if
     OPENAI_API_KEY is set. The key is read from OPENAI_API_KEY only."""
     llm_model: str | None = None
-    """The model's name at the endpoint. None: gpt-4o-mini; in a replay, the one on record."""
+    """The model's name at the endpoint. None: gpt-4o-mini at OpenAI (other servers need a name); in a replay,
+    the one on record."""
     llm_api: Literal["chat", "completion"] = "chat"
     """Which of the endpoint's protocols."""
     llm_scene: Literal["brief", "whole"] = "brief"
@@ -71,7 +72,7 @@ class GoalConfig:
     (paper): all."""
     llm_every: int = 256
     """Frames for each scene asked about, those met most often first, while training goes on. A scene without
-    an answer has the goals of the closest that has one."""
+    an answer has the goals of the closest that has one. Means nothing with llm-wait."""
     llm_wait: bool = False
     """Whether each new scene is asked about at once and training waits (paper)."""
     llm_temperature: float | None = None
@@ -84,8 +85,8 @@ class GoalConfig:
     llm_timeout: float = 60.0
     """Seconds for one try of a request."""
     llm_on_failure: Literal["continue", "stop"] = "continue"
-    """When a question fails after all retries. continue: it is counted, and asked again later; stop: the run
-    saves a checkpoint and ends."""
+    """When a question fails after all retries, or its answer is empty or a refusal. continue: it is counted, and
+    asked again later (but for the last two); stop: the run saves a checkpoint and ends."""
     llm_budget_usd: float | None = None
     """US dollars after which nothing is asked any more; the run goes on with what is known."""
     llm_budget_tokens: int | None = None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import typing
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
 
-from ellm_agent.config import PRESETS, Config
+from ellm_agent.config import PRESETS, Config, GoalConfig
 from ellm_agent.errors import UserError
 from ellm_agent.llm.endpoint import check_url
 
@@ -73,6 +75,8 @@ def check(config: Config) -> Config:
     for name, value in values.items():
         if isinstance(value, float) and not math.isfinite(value) and name != "goals.threshold":
             raise UserError(f"{option(name)} is {value}; it must be a finite number")
+        if isinstance(value, str | Path) and not _is_clean(str(value)):
+            raise UserError(f"{option(name)} is {str(value)!r}; it must be plain text")
     threshold = values["goals.threshold"]
     if not -1 <= threshold <= 1:
         raise UserError(f"threshold is {threshold}; a cosine lies between -1 and 1")
@@ -91,9 +95,19 @@ def check(config: Config) -> Config:
         )
     if config.goals.llm_base_url is not None:
         check_url(config.goals.llm_base_url)
+    if config.goals.llm_wait and config.goals.llm_every != GoalConfig.llm_every:
+        raise UserError(
+            f"llm-every is {config.goals.llm_every}, but llm-wait asks about every scene at once; "
+            "leave it out, or give --no-llm-wait"
+        )
     if values["dqn.munchausen_clip"] > 0:
         raise UserError(f"dqn.munchausen-clip is {values['dqn.munchausen_clip']}; it must be 0 or less")
     return config
+
+
+def _is_clean(text: str) -> bool:
+    """Whether a text can be written to a file and read again: no control characters, no half characters."""
+    return all(unicodedata.category(character) not in ("Cc", "Cs") for character in text)
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
@@ -118,15 +132,15 @@ def differences(one: Config, other: Config, ignore: Sequence[str] = ()) -> list[
     ]
 
 
-def save(config: Config, path: Path) -> None:
-    """Writes YAML."""
+def to_yaml(config: Config) -> str:
+    """The whole configuration as text, for ``load``."""
     data = dataclasses.asdict(config)
     data["out"] = str(config.out) if config.out else None
-    path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    return yaml.safe_dump(data, sort_keys=False)
 
 
 def load(path: Path, preset: str | None = None) -> Config:
-    """Reads what ``save`` wrote, or a part of it (the rest is the preset's).
+    """Reads what ``to_yaml`` gave, or a part of it (the rest is the preset's).
 
     Args:
         path: of the YAML file.
@@ -141,7 +155,7 @@ def load(path: Path, preset: str | None = None) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not UTF-8 text"
         raise UserError(f"cannot read the configuration {path}: {reason}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
         raise UserError(f"the configuration {path} is not valid YAML") from error
     if not isinstance(data, Mapping):
         raise UserError(f"the configuration {path} must be a mapping of option names to values")
@@ -158,8 +172,9 @@ def _fill(default: Any, data: Mapping, where: str, prefix: str) -> Any:
     changes = {}
     for key, value in data.items():
         if key not in types:
-            known = ", ".join(types)
-            raise UserError(f"unknown key {prefix}{key} in {where}; known are {known}")
+            near = difflib.get_close_matches(str(key), types, n=1)
+            hint = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(types)}"
+            raise UserError(f"unknown key {prefix}{key} in {where}; {hint}")
         if dataclasses.is_dataclass(types[key]):
             if not isinstance(value, Mapping):
                 raise UserError(f"{prefix}{key} in {where} must be a mapping")
@@ -183,7 +198,7 @@ def _converted(value: Any, wanted: Any, what: str) -> Any:
     if wanted is Path and isinstance(value, str):
         return Path(value)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        return float(value) if abs(value) < 1e300 else math.inf  # which is then refused
     if type(value) is wanted:
         return value
     raise UserError(f"{what} is {value!r}; it must be of type {wanted.__name__}")

@@ -100,7 +100,7 @@ class Recording:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             return cls(**{**data, "unlocked": tuple(data["unlocked"])})
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise UserError(f"{path} is not a recorded episode") from error
 
 

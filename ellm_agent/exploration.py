@@ -18,6 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from ellm_agent.goals.base import Goal, GoalSuggester
 from ellm_agent.goals.quality import BINS, QualityBins
+from ellm_agent.llm.base import LanguageModelError
 from ellm_agent.phrases import PADDING, PhraseFeatures, PhraseTable
 from ellm_agent.records import NO_PAYMENT, Episode, Language, Payment, Situation, StepLog
 from ellm_agent.rewards import GoalSimilarity
@@ -59,6 +60,8 @@ class GoalExploration(VecEnvWrapper):
             a language model has not yet answered.
         achieved: per environment, events paid for (or all events, if witnessed) in this episode.
         rewarded: counts of rewarded goals by quality bin, so far.
+        failure: why the suggester can no longer be asked, if that came up in the middle of a step; from then on it is
+            not. Whoever trains ends the run when it can.
     """
 
     def __init__(
@@ -100,22 +103,30 @@ class GoalExploration(VecEnvWrapper):
         self._uncounted: dict[tuple, int] = {}  # (goals, possible goals) -> how often, not yet counted
         self.rewarded: Counter[str] = Counter()
         self._told = {"suggested": Counter(), "rewarded": Counter()}
+        self.failure: LanguageModelError | None = None
+        self._stepping = False
 
     # --- VecEnv -----------------------------------------------------------------------------------
 
     def reset(self) -> np.ndarray:
         scenes = self.venv.reset()
+        self._begin()
+        self._suggest([info["situation"] for info in self.venv.reset_infos])
+        return self._observe(scenes)
+
+    def _begin(self) -> None:
+        """Forgets what belongs to episodes."""
         self.achieved: list[tuple[str, ...]] = [()] * self.num_envs
         self._done_ids = np.full((self.num_envs, self._width("done")), PADDING)
         self._returns = np.zeros((self.num_envs, 2))  # intrinsic, extrinsic
         self._lengths = np.zeros(self.num_envs, int)
         self._idle.clear()
         self._last_goals: list[tuple[Goal, ...]] = [()] * self.num_envs
-        self._suggest([info["situation"] for info in self.venv.reset_infos])
-        return self._observe(scenes)
+        self._stepping = False
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]:
         scenes, extrinsic, dones, infos = self.venv.step_wait()
+        self._stepping = True
         intrinsic = np.array([self._pay(i, info).reward for i, info in enumerate(infos)], np.float32)
         self._returns += np.stack([intrinsic, extrinsic], axis=1)
         self._lengths += 1
@@ -124,7 +135,7 @@ class GoalExploration(VecEnvWrapper):
         if len(ended):  # the environments have already started over; the agent may see how it ended
             last = np.stack([infos[i]["terminal_observation"] for i in ended])
             situations = [infos[i]["situation"] for i in ended]
-            last = self._observe(last, ended, self._suggest_for(situations))
+            last = self._observe(last, ended, self._suggest_for(ended, situations))
             for row, i in enumerate(ended):
                 infos[i]["terminal_observation"] = last[row]
                 self._finish(i, infos[i])
@@ -175,21 +186,44 @@ class GoalExploration(VecEnvWrapper):
         return metrics
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps: counts, and what the suggester has learned. JSON values."""
+        """What a checkpoint keeps: counts, episodes under way, and what the suggester has learned. JSON values."""
         return {
             "suggested": dict(self.suggested),
             "rewarded": dict(self.rewarded),
             "wordings": dict(self.wordings),
+            "told": {name: dict(counts) for name, counts in self._told.items()},
             "suggester": self._suggester.state(),
+            "episodes": self.venv.env_method("episode"),
+            "goals": self.goals,
+            "achieved": self.achieved,
+            "returns": self._returns.tolist(),
+            "lengths": self._lengths.tolist(),
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes up what ``state`` gave."""
+    def restore(self, state: Mapping[str, Any]) -> np.ndarray:
+        """Takes up what ``state`` gave; the episodes go on. Returns what ``reset`` does.
+
+        Raises:
+            KeyError, TypeError, ValueError: if it is not the state of such worlds.
+        """
         self._suggested, self.rewarded = Counter(state["suggested"]), Counter(state["rewarded"])
         self._wordings = Counter(state["wordings"])
         self._uncounted.clear()
-        self._told = {"suggested": Counter(self.suggested), "rewarded": Counter(self.rewarded)}
+        self._told = {name: Counter(state["told"][name]) for name in self._told}
         self._suggester.restore(state["suggester"])
+        self._begin()
+        taken = [
+            self.venv.env_method("take_up", episode, indices=i)[0]
+            for i, episode in zip(range(self.num_envs), state["episodes"], strict=True)
+        ]
+        self._situations = [info["situation"] for _, info in taken]
+        self.goals = [tuple(goals) for _, goals in zip(taken, state["goals"], strict=True)]
+        self._last_goals = self.goals
+        self.achieved = [tuple(events) for _, events in zip(taken, state["achieved"], strict=True)]
+        for ids, events in zip(self._done_ids, self.achieved, strict=True):
+            self._write("done", ids, events)
+        self._returns[:], self._lengths[:] = state["returns"], state["lengths"]
+        return self._observe(np.stack([scene for scene, _ in taken]))
 
     # --- the parts of a step ------------------------------------------------------------------------
 
@@ -219,9 +253,8 @@ class GoalExploration(VecEnvWrapper):
         self._situations = situations
         asked = [i for i in range(self.num_envs) if i not in self._idle]
         self.goals: list[tuple[Goal, ...]] = [()] * self.num_envs
-        ask = self._suggester.recall if self._one_episode else self._suggester.suggest
-        for i, goals in zip(asked, ask([situations[i] for i in asked]), strict=True):
-            self.goals[i] = self._last_goals[i] if goals is None else goals
+        for i, goals in zip(asked, self._ask(asked, [situations[i] for i in asked]), strict=True):
+            self.goals[i] = goals
         self._last_goals = self.goals
         self._reward.learn(self.goals)
         for goals, situation in zip(self.goals, situations, strict=True):
@@ -235,11 +268,24 @@ class GoalExploration(VecEnvWrapper):
                 self._wordings[goal] += times
         self._uncounted.clear()
 
-    def _suggest_for(self, situations: list[Situation]) -> list[tuple[Goal, ...]] | None:
-        """Goals of states that nobody will act in; only a conditioned agent reads them."""
-        if "goals" not in self.fields:
-            return None
-        return [goals or () for goals in self._suggester.recall(situations)]
+    def _suggest_for(
+        self, ended: Sequence[int], situations: list[Situation]
+    ) -> list[tuple[Goal, ...]] | None:
+        """Goals of worlds' last states, in which nobody will act; only a conditioned agent reads them."""
+        return self._ask(ended, situations) if "goals" in self.fields else None
+
+    def _ask(self, worlds: Sequence[int], situations: list[Situation]) -> list[tuple[Goal, ...]]:
+        """Goals of worlds' situations; the last ones known in the episode where there is no answer yet."""
+        recall = self._one_episode or self.failure is not None
+        try:
+            suggested = (self._suggester.recall if recall else self._suggester.suggest)(situations)
+        except LanguageModelError as error:
+            if not self._stepping:
+                raise
+            # The worlds have moved: what happened in this step must still reach the agent and the logs.
+            self.failure, suggested = error, self._suggester.recall(situations)
+        told = zip(worlds, suggested, strict=True)
+        return [self._last_goals[i] if goals is None else goals for i, goals in told]
 
     def _open(self, i: int) -> tuple[Goal, ...]:
         # Looked up when somebody wants to know: most frames have no event, and few agents read their goals.

@@ -31,13 +31,15 @@ def run_experiment(config: Config, resume: Path | None = None) -> Run:
 
     Raises:
         UserError: for anything that a user can mend.
-        LanguageModelError: if a language model cannot be reached from the start.
+        LanguageModelError, Stopped: as `train`.
     """
     console = Console(soft_wrap=True, highlight=False)
     language = CrafterTextEnv(**environment_arguments(config)).language
     suggester = make_suggester(config, language)
+    checkpoint = None
     if resume:
         run = Run.open(resume)
+        run.claim()
         checkpoint = checkpoints.latest(run.checkpoints)
         if checkpoint and checkpoints.frames_of(checkpoint) > config.frames:
             done = checkpoints.frames_of(checkpoint)
@@ -53,7 +55,7 @@ def run_experiment(config: Config, resume: Path | None = None) -> Run:
         console.print("compiling the game's rules, once; this takes about half a minute")
     sys.stdout.flush()
 
-    trained = train(run, suggester, resume=resume is not None)
+    trained = train(run, suggester, checkpoint)
     started = time.monotonic()
     _draw_replays(run, trained.recordings)
     summary = report.write_summary(run, language.achievements, _extra(trained, suggester.description))

@@ -110,20 +110,36 @@ class NoveltyBonus(VecEnvWrapper):
             "optimizer": self.optimizer.state_dict(),
             "returns": torch.as_tensor(self._returns),
             "steps": self._steps,
+            "collected": [list(parts) for parts in self._collected],
+            "visited": [self._as_rows(seen) for seen in self._visited],
+            "totals": [*self._totals.tolist(), self._losses],  # since metrics were last told
             **{
                 name: [torch.as_tensor(part) for part in (of.mean, of.var, of.count)]
                 for name, of in (("states", self.states), ("scale", self.scale))
             },
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes up what ``state`` gave."""
+    def restore(self, state: Mapping[str, Any], observation: np.ndarray) -> None:
+        """Takes up what ``state`` gave.
+
+        Args:
+            state: of another of the kind.
+            observation: that the worlds under it gave when they were restored.
+        """
+        self._last = observation
         self.bonus.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self._returns, self._steps = state["returns"].numpy(), state["steps"]
+        self._collected = [tuple(parts) for parts in state["collected"]]
+        self._visited = [{row.tobytes() for row in rows.numpy()} for rows in state["visited"]]
+        *self._totals[:], self._losses = state["totals"]
         for name, of in (("states", self.states), ("scale", self.scale)):
             mean, var, count = state[name]
             of.mean, of.var, of.count = mean.numpy(), var.numpy(), count.item()
+
+    def _as_rows(self, seen: set[bytes]) -> torch.Tensor:
+        slots, dtype = self.observation_space.shape[0], self.observation_space.dtype
+        return torch.from_numpy(np.frombuffer(b"".join(sorted(seen)), dtype).reshape(-1, slots).copy())
 
     def _score(self, before: np.ndarray, actions: np.ndarray, after: np.ndarray) -> np.ndarray:
         keys = [row.tobytes() for row in after]

@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from ellm_agent.bags import PADDING  # id of the empty phrase, whose vector is zero
+from ellm_agent.bags import PADDING, by_blocks  # PADDING: id of the empty phrase, whose vector is zero
 
 DIMENSIONS = 384  # of all-MiniLM-L6-v2
 WORTH_KEEPING = 256  # texts encoded at once from which on their vectors are kept on disk
@@ -35,7 +35,9 @@ def _sentence_bert():
     from sentence_transformers import SentenceTransformer
 
     transformers.utils.logging.disable_progress_bar()
-    return SentenceTransformer(str(get_model_path()), device="cpu")
+    # Loading draws random numbers; when it happens must not matter to a run.
+    with torch.random.fork_rng(devices=[]):
+        return SentenceTransformer(str(get_model_path()), device="cpu")
 
 
 def sentence_bert(texts: Sequence[str]) -> np.ndarray:
@@ -138,8 +140,8 @@ class PhraseTable:
         return float(vectors[i] @ vectors[j])
 
     def save(self, folder: Path) -> None:
-        """Writes ``phrases.json`` and ``phrases.safetensors``."""
-        save_file({"vectors": self.vectors}, folder / "phrases.safetensors")
+        """Writes ``phrases.json`` and ``phrases.safetensors``: all texts, and the vectors that there are so far."""
+        save_file({"vectors": np.ascontiguousarray(self._vectors.rows)}, folder / "phrases.safetensors")
         (folder / "phrases.json").write_text(json.dumps(self._texts), encoding="utf-8")
 
     @classmethod
@@ -152,8 +154,11 @@ class PhraseTable:
         table = cls(encode)
         texts = json.loads((folder / "phrases.json").read_text(encoding="utf-8"))
         vectors = load_file(folder / "phrases.safetensors")["vectors"]
-        if len(texts) != len(vectors) or texts[:1] != [""]:
-            raise ValueError(f"{folder}: {len(texts)} phrases but {len(vectors)} vectors")
+        texts_only = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
+        if not texts_only or texts[:1] != [""] or len(set(texts)) != len(texts):
+            raise ValueError(f"{folder} holds no list of distinct phrases")
+        if vectors.dtype != np.float32 or vectors.shape != (min(len(vectors), len(texts)), DIMENSIONS):
+            raise ValueError(f"{folder}: {len(texts)} phrases do not go with vectors {vectors.shape}")
         table.ids(texts)
         table._vectors = Growing()
         table._vectors.extend(vectors)
@@ -199,9 +204,9 @@ class PhraseFeatures:
     def __init__(self, phrases: PhraseTable, vocabulary: Sequence[int], whiten: bool):
         self.phrases = phrases
         closed = phrases.vectors[list(vocabulary)]
-        mean, matrix = np.zeros(DIMENSIONS, np.float32), np.eye(DIMENSIONS, dtype=np.float32)
-        self._transform = whitening(closed) if whiten else (mean, matrix)
-        self._longest = np.linalg.norm(self._transformed(closed), axis=1).max()
+        transform = np.zeros(DIMENSIONS, np.float32), np.eye(DIMENSIONS, dtype=np.float32)
+        self._transform = [torch.from_numpy(part) for part in (whitening(closed) if whiten else transform)]
+        self._longest = float(self._transformed(torch.from_numpy(closed)).norm(dim=1).max())
         self._rows = Growing()
         self._rows.extend(np.zeros((1, DIMENSIONS), np.float32))  # padding stays zero
         self._tensor = torch.from_numpy(self._rows.rows)
@@ -211,12 +216,12 @@ class PhraseFeatures:
         """``(len(phrases), 384)`` float32; row 0 (padding) is zero."""
         known = len(self._tensor)
         if known < len(self.phrases):
-            new = self._transformed(self.phrases.vectors[known:])
+            new = by_blocks(self._transformed, torch.from_numpy(self.phrases.vectors), known).numpy()
             lengths = np.linalg.norm(new, axis=1, keepdims=True)
             self._rows.extend(new * np.minimum(1, self._longest / np.maximum(lengths, 1e-9)))
             self._tensor = torch.from_numpy(self._rows.rows)  # shares the memory
         return self._tensor
 
-    def _transformed(self, vectors: np.ndarray) -> np.ndarray:
+    def _transformed(self, vectors: torch.Tensor) -> torch.Tensor:
         mean, matrix = self._transform
         return (vectors - mean) @ matrix

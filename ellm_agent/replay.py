@@ -125,6 +125,17 @@ class _Compact:
         self.next_observations = NextRows(self.observations)
         self.actions = self.actions.astype(np.min_scalar_type(int(self.action_space.n) - 1))
         self.dones, self.timeouts = self.dones.astype(np.uint8), self.timeouts.astype(np.uint8)
+        # Written to once, all pages are there: a run that has started does not run out of memory days later.
+        for array in (
+            self.observations.scenes,
+            self.observations.others,
+            self.next_observations.at_end,
+            self.actions,
+            self.rewards,
+            self.dones,
+            self.timeouts,
+        ):
+            array.fill(0)
 
     @property
     def nbytes(self) -> int:

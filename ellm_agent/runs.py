@@ -4,7 +4,8 @@ config.yaml        the configuration, complete
 episodes.jsonl     one row per finished training episode
 metrics.jsonl      one row per logging interval (docs/metrics.md)
 evaluations.jsonl  one row per evaluation on held-out worlds
-checkpoints/       the last checkpoint
+checkpoints/       the last two checkpoints
+lock               held by the process that writes the run
 replays/           recorded evaluation episodes, and their GIFs
 summary.json       what the end of the run printed
 curves.png, report.html, tensorboard/
@@ -12,18 +13,22 @@ curves.png, report.html, tensorboard/
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ellm_agent import config_files
 from ellm_agent.config import Config
 from ellm_agent.errors import UserError
 
 RUNS = Path("runs")
+PATIENCE = 1.0  # seconds that another process may take to let go of a run: one that was killed just now
 LOGS = ("episodes", "metrics", "evaluations")
 
 
@@ -37,6 +42,7 @@ class Run:
 
     def __init__(self, folder: Path, config: Config):
         self.folder, self.config = folder, config
+        self._lock: IO[str] | None = None
 
     @classmethod
     def create(cls, config: Config) -> Run:
@@ -46,15 +52,16 @@ class Run:
             UserError: if the folder holds a run already, or cannot be written.
         """
         folder = config.out or RUNS / f"{config.name()}-{datetime.now():%Y%m%d-%H%M%S}"
-        try:
+        run = cls(folder, config)
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            run.claim()
             if (folder / "config.yaml").exists():
                 raise UserError(f"{folder} holds a run already; choose another --out, or --resume {folder}")
-            for part in ("checkpoints", "replays"):
-                (folder / part).mkdir(parents=True, exist_ok=True)
-            config_files.save(config, folder / "config.yaml")
-        except OSError as error:
-            raise UserError(f"cannot write the run folder {folder}: {error.strerror}") from error
-        return cls(folder, config)
+            for part in (run.checkpoints, run.replays):
+                part.mkdir(exist_ok=True)
+            write_whole(folder / "config.yaml", config_files.to_yaml(config))
+        return run
 
     @classmethod
     def open(cls, folder: Path) -> Run:
@@ -69,10 +76,25 @@ class Run:
             raise UserError(f"{folder} is not a run folder: it holds no config.yaml")
         return cls(folder, config_files.load(folder / "config.yaml"))
 
+    def claim(self) -> None:
+        """Keeps other processes from writing this run, for as long as this one lives.
+
+        Raises:
+            UserError: if another process does so already, or the folder cannot be written.
+        """
+        with _writing(self.folder):
+            self._lock = (self.folder / "lock").open("w")
+            deadline = time.monotonic() + PATIENCE
+            while not _lock(self._lock):
+                if time.monotonic() > deadline:
+                    raise UserError(f"another process is writing the run in {self.folder}")
+                time.sleep(0.05)
+
     def change(self, config: Config) -> None:
         """Goes on with another configuration (more frames)."""
         self.config = config
-        config_files.save(config, self.folder / "config.yaml")
+        with _writing(self.folder):
+            write_whole(self.folder / "config.yaml", config_files.to_yaml(config))
 
     @property
     def checkpoints(self) -> Path:
@@ -88,26 +110,51 @@ class Run:
             file.write(json.dumps(row) + "\n")
 
     def read(self, log: str) -> list[dict[str, Any]]:
-        """All rows of a log; a last row that was cut off is left out."""
+        """All rows of a log, up to one that was cut off or is none."""
         path = self.folder / f"{log}.jsonl"
         rows = []
-        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        for line in path.read_bytes().splitlines() if path.exists() else ():
             try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
                 break
+            if not isinstance(row, dict) or not isinstance(row.get("frames"), int):
+                break
+            rows.append(row)
         return rows
 
     def forget_after(self, frames: int) -> None:
         """Drops the rows that lie after a checkpoint: resuming writes them again."""
         for log in LOGS:
+            if not (self.folder / f"{log}.jsonl").exists():
+                continue
             rows = [row for row in self.read(log) if row["frames"] <= frames]
             text = "".join(json.dumps(row) + "\n" for row in rows)
             write_whole(self.folder / f"{log}.jsonl", text)
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a file so that it is either the old or the new one, never a part."""
+    """Writes a file so that it is either the old or the new one, never a part, also after a power failure."""
     temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(text, encoding="utf-8")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def _lock(file: IO[str]) -> bool:
+    """Whether a file could be locked for this process; the lock ends with the process, however that ends."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write the run folder {folder}: {error.strerror}") from error

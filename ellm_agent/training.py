@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ from ellm_agent.goals import (
     NoveltySuggester,
     OracleSuggester,
 )
-from ellm_agent.llm.base import LanguageModel, LanguageModelError
+from ellm_agent.llm.base import LanguageModel
 from ellm_agent.llm.embedded import TEMPERATURE
 from ellm_agent.llm.factory import make_model
 from ellm_agent.llm.recorded import ReplayModel
@@ -58,6 +59,7 @@ from ellm_agent.records import Language
 from ellm_agent.replay import CompactNStepReplay, CompactReplay
 from ellm_agent.rewards import BONUSES, GoalSimilarity
 from ellm_agent.runs import Run
+from ellm_agent.stopping import StopRequest
 from envs.compiled import CompiledCrafter
 from envs.crafter_text import CrafterTextEnv
 
@@ -83,62 +85,54 @@ class Trained:
     seconds: float
 
 
-def train(run: Run, suggester: GoalSuggester, resume: bool = False) -> Trained:
+def train(run: Run, suggester: GoalSuggester, checkpoint: Path | None = None) -> Trained:
     """Trains an agent as a run's configuration says, writing the run's logs.
 
     Args:
         run: the run; its configuration says everything else.
         suggester: from ``make_suggester``.
-        resume: whether to go on from the run's last checkpoint (from the start if there is none).
+        checkpoint: to go on from; rows that were written after it are dropped, to be written again.
 
     Raises:
         UserError: if the checkpoint to go on from cannot be read.
-        LanguageModelError: if a language model cannot be reached from the start.
+        LanguageModelError: if a language model cannot be reached from the start, or failed and failures are to stop
+            the run; what was learned before is saved.
+        Stopped: after a signal; what was learned is saved.
     """
     config = run.config
     torch.set_num_threads(config.threads)
     torch.distributions.Distribution.set_default_validate_args(False)  # SB3 makes one for each frame
-    checkpoint = checkpoints.latest(run.checkpoints) if resume else None
     phrases = checkpoints.load_phrases(checkpoint) if checkpoint else PhraseTable()
 
     worlds = make_exploration(config, suggester, phrases, config.environment.n_envs)
     held_out = make_exploration(config, suggester, phrases, config.eval_episodes, one_episode=True)
     env = with_bonus(config, worlds)
+    bonus = env if isinstance(env, NoveltyBonus) else None
     agent = make_agent(config, worlds, env)
-    rates = SuccessRates(worlds.language.achievements)
-    seconds = 0.0
-    if checkpoint:
-        state = checkpoints.load(checkpoint, agent)
-        seconds = state["seconds"]
-        worlds.restore(state["exploration"])
-        if isinstance(env, NoveltyBonus):
-            checkpoints.load_bonus(checkpoint, env)
-        agent.set_random_seed(_generator_seed(config.seed, agent.num_timesteps))
-    if resume:
-        run.forget_after(agent.num_timesteps)
-
     outputs = [MetricsWriter(run)]
     if config.tensorboard:
         outputs.append(TensorBoardOutputFormat(str(run.folder / "tensorboard")))
     agent.set_logger(Logger(str(run.folder), outputs))
+    seconds = 0.0
+    if checkpoint:
+        seconds = checkpoints.load(checkpoint, agent, worlds, bonus)["seconds"]
+    run.forget_after(agent.num_timesteps)
+
+    rates = SuccessRates(worlds.language.achievements)
     episodes = EpisodeLog(run, rates)
-    sources = [worlds, env] if isinstance(env, NoveltyBonus) else [worlds]
-    metrics = Metrics(config.log_every, sources, episodes, seconds)
+    metrics = Metrics(config.log_every, [worlds, bonus] if bonus else [worlds], episodes, seconds)
     evaluation = Evaluation(run, config.eval_every, held_out, environment_arguments(config))
-    saving = Checkpoints(run, config.checkpoint_every, worlds, env, metrics)
     progress = ProgressLine(config.frames, episodes, config.log_every, suggester.status)
-    beside = [episodes, evaluation, metrics, saving, progress, FrameBudget(config.frames)]
     try:
-        agent.learn(
-            config.frames - agent.num_timesteps,
-            callback=CallbackList(beside),
-            log_interval=None if isinstance(agent, TextDQN) else 10**9,  # Metrics writes the rows
-            reset_num_timesteps=checkpoint is None,
-        )
-    except LanguageModelError:
-        if agent.num_timesteps:  # what was learned is not lost with the language model
-            saving.save()
-        raise
+        with StopRequest() as stop:
+            saving = Checkpoints(run, config.checkpoint_every, worlds, env, metrics, stop)
+            beside = [episodes, evaluation, metrics, saving, progress, FrameBudget(config.frames)]
+            agent.learn(
+                config.frames - agent.num_timesteps,
+                callback=CallbackList(beside),
+                log_interval=None if isinstance(agent, TextDQN) else 10**9,  # Metrics writes the rows
+                reset_num_timesteps=checkpoint is None,
+            )
     finally:
         progress.close()
         suggester.close()
@@ -337,7 +331,7 @@ def _make_dqn(config: Config, worlds: GoalExploration, env: VecEnv, common: dict
     )
 
 
-def _generator_seed(seed: int, frames: int = 0) -> int:
+def _generator_seed(seed: int) -> int:
     """A seed far from that of any other run: SB3 gives environment i the algorithm's seed plus i, so
     that runs with seeds 0 and 1 would play nearly the same worlds."""
-    return int(np.random.SeedSequence([seed, frames]).generate_state(1)[0] % 2**31)
+    return int(np.random.SeedSequence([seed, 0]).generate_state(1)[0] % 2**31)

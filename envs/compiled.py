@@ -6,6 +6,8 @@ looked up only where somebody reads it, and each distinct situation is put into 
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from envs.compiled_captions import (
     start,
 )
 from envs.compiled_world import AREA, ITEMS, WORLD
-from envs.crafter_text import WORLD_SEEDS, CrafterTextEnv
+from envs.crafter_text import WORLD_SEEDS, CrafterTextEnv, episode_of, read_episode
 from envs.knowledge import knowledge
 from envs.worldgen import generate_map
 
@@ -54,6 +56,7 @@ class CompiledCrafter(VecEnv):
         model = CrafterTextEnv(**arguments)
         self.language, self.rules, self.episode_length = model.language, model.rules, model.episode_length
         self.render_mode = None
+        self._arguments = arguments
         self._space = model.actions
         self._actions = make_actions(model.actions)
         self._tables = make_tables(arguments.get("caption", "spatial"), self.language.vocabulary)
@@ -64,6 +67,7 @@ class CompiledCrafter(VecEnv):
         self._random = [seeding.np_random()[0] for _ in range(n_envs)]
         self._world_seeds = [0] * n_envs
         self._frames = np.zeros(n_envs, int)
+        self._played = np.zeros((n_envs, 512), np.min_scalar_type(model.action_space.n - 1))  # grows
         self._told: dict[tuple[int, int], Situation] = {}
         self._events: dict[int, tuple[str, ...]] = {0: ()}
         self._attempts: dict[tuple[int, ...], str | None] = {}
@@ -96,6 +100,9 @@ class CompiledCrafter(VecEnv):
             _K.feels_below,
             self._moment,
         )
+        if self._frames.max() == self._played.shape[1]:
+            self._played = np.pad(self._played, ((0, 0), (0, self._played.shape[1])))
+        self._played[np.arange(self.num_envs), self._frames] = self._chosen
         self._frames += 1
         dead = self._moment.dead.copy()
         truncated = (self._frames >= self.episode_length) & ~dead
@@ -120,10 +127,40 @@ class CompiledCrafter(VecEnv):
     def env_method(
         self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any
     ) -> list[Any]:
-        raise AttributeError(f"compiled worlds have no method {method_name}; use CrafterTextEnv")
+        if method_name not in ("episode", "take_up"):
+            raise AttributeError(f"compiled worlds have no method {method_name}; use CrafterTextEnv")
+        method = getattr(self, f"_{method_name}")
+        return [method(i, *args, **kwargs) for i in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
         return [False for _ in self._get_indices(indices)]
+
+    def _episode(self, i: int) -> dict[str, Any]:
+        """As ``CrafterTextEnv.episode``."""
+        return episode_of(self._random[i], self._world_seeds[i], self._played[i, : self._frames[i]])
+
+    def _take_up(self, i: int, episode: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+        """As ``CrafterTextEnv.take_up``."""
+        world_seed, actions = read_episode(episode, self.action_space.n)
+        alone = self._understudy
+        alone._start(0, world_seed)
+        for action in actions:
+            alone.step(np.array([action]))
+        if alone._frames[0] != len(actions):
+            raise ValueError("the episode ended before its last action")
+        self._random[i].bit_generator.state = episode["random"]
+        self._worlds[i], self._world_seeds[i] = alone._worlds[0], world_seed
+        width = max(alone._played.shape[1] - self._played.shape[1], 0)
+        self._played = np.pad(self._played, ((0, 0), (0, width)))
+        self._played[i, : len(actions)], self._frames[i] = actions, len(actions)
+        self._look(i)
+        info = {"situation": self._situation(i), "world_seed": world_seed}
+        return self._moment.observation[i].copy(), info
+
+    @functools.cached_property
+    def _understudy(self) -> CompiledCrafter:
+        """One world, to play episodes again in."""
+        return CompiledCrafter(1, **self._arguments)
 
     def _start(self, i: int, world_seed: int | None = None) -> None:
         """A new episode in world ``i``; its seed is drawn unless given."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import crafter
@@ -138,11 +139,13 @@ class CrafterTextEnv(gym.Env):
         world_seed = (options or {}).get("world_seed")
         if world_seed is None:
             world_seed = self.np_random.integers(WORLD_SEEDS)
-        self._world_seed = int(world_seed)
-        self._frames = 0
-        self._game.start(self._world_seed)
-        self._state = self._game.state()
+        self._start(int(world_seed))
         return self._observation(), self._info()
+
+    def _start(self, world_seed: int) -> None:
+        self._world_seed, self._played = world_seed, []
+        self._game.start(world_seed)
+        self._state = self._game.state()
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Plays one frame."""
@@ -151,15 +154,34 @@ class CrafterTextEnv(gym.Env):
         before, chosen = self._state, self.actions[action]
         faced = faced_noun(before.faced)
         reward, terminated = self._game.step(carried_out(chosen, faced))
-        self._frames += 1
+        self._played.append(int(action))
         self._state = self._game.state()
-        truncated = self._frames >= self.episode_length and not terminated
+        truncated = len(self._played) >= self.episode_length and not terminated
         info = self._info()
         info["events"] = captions.describe_transition(before, self._state)
         info["attempt"] = attempted(chosen, faced, before.held, info["events"])
         if terminated or truncated:
             info["unlocked"] = self.unlocked
         return self._observation(), reward, terminated, truncated, info
+
+    def episode(self) -> dict[str, Any]:
+        """What the present episode can be made of again by ``take_up``, in a process to come. JSON values."""
+        return episode_of(self.np_random, self._world_seed, self._played)
+
+    def take_up(self, episode: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+        """Goes on with an episode: plays it again up to its present state. Returns what ``reset`` does.
+
+        Raises:
+            KeyError, TypeError, ValueError: if it is no episode under way in such an environment.
+        """
+        world_seed, actions = read_episode(episode, self.action_space.n)
+        self.np_random.bit_generator.state = episode["random"]
+        self._start(world_seed)
+        for action in actions:
+            _, _, terminated, truncated, _ = self.step(action)
+            if terminated or truncated:
+                raise ValueError("the episode ended before its last action")
+        return self._observation(), self._info()
 
     def render(self) -> np.ndarray | None:
         """The package's picture, ``(size, size, 3)`` uint8, or None without a render mode."""
@@ -195,6 +217,30 @@ class CrafterTextEnv(gym.Env):
             ),
             "world_seed": self._world_seed,
         }
+
+
+def episode_of(random: np.random.Generator, world_seed: int, actions: Sequence[int]) -> dict[str, Any]:
+    """An episode under way: all that determines it and those after it."""
+    return {
+        "random": random.bit_generator.state,
+        "world_seed": world_seed,
+        "actions": [int(action) for action in actions],
+    }
+
+
+def read_episode(episode: Mapping[str, Any], n_actions: int) -> tuple[int, list[int]]:
+    """World seed and actions of what ``episode_of`` made.
+
+    Raises:
+        KeyError, TypeError, ValueError: if it is something else.
+    """
+    world_seed, actions = episode["world_seed"], episode["actions"]
+    if type(world_seed) is not int or not 0 <= world_seed < 2**32:
+        raise ValueError(f"{world_seed!r} is no world seed")
+    for action in actions:
+        if type(action) is not int or not 0 <= action < n_actions:
+            raise ValueError(f"{action!r} is none of {n_actions} actions")
+    return world_seed, list(actions)
 
 
 def _choose(what: str, name: str, table):

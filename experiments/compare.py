@@ -1,7 +1,7 @@
 """Runs methods x seeds x protocols, several at once, and keeps their raw results under ``results/<name>/``.
 
-What is finished is not run again, so a sweep that was stopped goes on; a cell that was under way begins anew, and since
-a seed is a run, its files are those of a sweep that was never stopped, but for what tells the time (a real language
+What is finished is not run again, so a sweep that was stopped goes on; a cell that was under way goes on from its last
+checkpoint, so that its files are those of a sweep that was never stopped, but for what tells the time (a real language
 model may answer otherwise). ``experiments/report.py`` makes tables and figures of the results. Behind ``--`` stand further options of ``run_crafter.py``, for every run.
 """
 
@@ -29,7 +29,7 @@ from ellm_agent.config import Config
 from ellm_agent.errors import UserError
 from ellm_agent.llm.choice import settled
 from ellm_agent.methods import METHODS
-from ellm_agent.runs import Run
+from ellm_agent.runs import Run, write_whole
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "experiments" / "run_crafter.py"
@@ -87,8 +87,7 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
     for method in options.methods:
         if method not in METHODS:
             raise UserError(f"method is {method!r}; choose from {', '.join(METHODS)}")
-    if options.jobs < 1:
-        raise UserError(f"jobs is {options.jobs}; it must be at least 1")
+    cli.at_least(1, jobs=options.jobs)
     for word in more:
         if word.partition("=")[0] in NAMED:
             option = word.partition("=")[0]
@@ -158,21 +157,17 @@ class Running:
     def __init__(self, cell: Cell, config: Config, work: Path):
         self.cell, self.config = cell, config
         self.folder = work / "-".join(map(str, dataclasses.astuple(cell)))
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.folder.mkdir(parents=True)
-        config_files.save(config, self.folder / "wanted.yaml")
-        with (self.folder / "output.txt").open("wb") as output:
+        wanted, text = self.folder / "wanted.yaml", config_files.to_yaml(config)
+        if wanted.exists() and wanted.read_text() == text and (self.run_folder / "config.yaml").exists():
+            arguments = ["--resume", self.run_folder]
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            write_whole(wanted, text)
+            arguments = ["--config", wanted, "--out", self.run_folder]
+        with (self.folder / "output.txt").open("ab") as output:
             self.process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-c",
-                    ORPHANS,
-                    SCRIPT,
-                    "--config",
-                    self.folder / "wanted.yaml",
-                    "--out",
-                    self.run_folder,
-                ],
+                [sys.executable, "-c", ORPHANS, SCRIPT, *arguments],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -298,7 +293,4 @@ if __name__ == "__main__":
     with cli.one_line_errors():
         words = sys.argv[1:]
         cut = words.index("--") if "--" in words else len(words)
-        chosen, unknown = cli.parse_options(Options, words[:cut], __doc__)
-        if unknown:
-            raise cli.unknown_option(unknown, [field.name for field in dataclasses.fields(Options)])
-        main(chosen, words[cut + 1 :])
+        main(cli.parse_options(Options, words[:cut], __doc__), words[cut + 1 :])

@@ -12,6 +12,7 @@ from ellm_agent import cli, config_files
 from ellm_agent.config import Config, GoalConfig
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModelError, Prompt
+from ellm_agent.text import printable
 from prompts import closed_form, open_ended
 
 LONGEST_LINE = 200  # characters shown of a line that was dropped
@@ -45,7 +46,7 @@ def main(options: Options) -> None:
     try:
         prompt = make_prompt(options, in_process=model.source == "")
         _show("model", model.description)
-        for title, text in as_sent(prompt, goals).items():
+        for title, text in as_sent(prompt, goals.llm_api).items():
             _show(title, text)
         (answer,) = model.answer([prompt])
     finally:
@@ -75,13 +76,12 @@ def make_prompt(options: Options, in_process: bool) -> Prompt:
     return open_ended.prompt(scene, verbs, schema=goals.llm_structured, temperature=temperature)
 
 
-def as_sent(prompt: Prompt, goals: GoalConfig) -> dict[str, str]:
+def as_sent(prompt: Prompt, api: str) -> dict[str, str]:
     """The texts of a request, by name."""
-    from ellm_agent.llm.endpoint import DEFAULT_MODEL
     from ellm_agent.llm.wire import request_body
 
-    body = request_body(prompt, goals.llm_model or DEFAULT_MODEL, goals.llm_api)
-    if goals.llm_api == "completion":
+    body = request_body(prompt, "", api)
+    if api == "completion":
         return {"prompt": body["prompt"]}
     texts = {message["role"]: message["content"] for message in body["messages"]}
     return texts | ({"schema": prompt.schema} if prompt.schema else {})
@@ -102,19 +102,9 @@ def _show_probability(answer: Answer) -> None:
 
 
 def _show(title: str, text: str) -> None:
-    print(f"--- {title}\n{visible(text).rstrip()}\n")
-
-
-def visible(text: str) -> str:
-    """The text with escapes for what a terminal would obey instead of show."""
-    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+    print(f"--- {title}\n{printable(text).rstrip()}\n")
 
 
 if __name__ == "__main__":
-    with cli.one_line_errors():
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know few characters
-        chosen, unknown = cli.parse_options(Options, sys.argv[1:], __doc__)
-        if unknown:
-            names = map(config_files.option, config_files.flatten(chosen))
-            raise cli.unknown_option(unknown, [*names, "help"])
-        main(chosen)
+    sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know few characters
+    cli.script(main, Options, __doc__)

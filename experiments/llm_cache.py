@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +12,10 @@ from typing import Annotated
 
 import tyro
 
-from ellm_agent.cli import one_line_errors, parse_options, unknown_option
+from ellm_agent import cli
 from ellm_agent.errors import UserError
 from ellm_agent.llm.cache import AnswerCache, Row, default_path
+from ellm_agent.text import one_line
 
 JSON_COLUMNS = ("parameters", "logprobs")
 
@@ -39,8 +39,8 @@ class Stats(File):
         size = self.cache.stat().st_size
         print(f"{self.cache}: {sum(group.rows for group in groups):,} answers, {size / 1e6:.1f} MB")
         for source, model, version, rows, read, written in groups:
-            print(f"{model} at {source or 'no URL'}, {version}: {rows:,} answers", end=", ")
-            print(f"{read:,} prompt tokens, {written:,} answer tokens")
+            told = f"{model} at {source or 'no URL'}, {version}: {rows:,} answers"
+            print(one_line(f"{told}, {read:,} prompt tokens, {written:,} answer tokens"))
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,4 @@ class Verify(File):
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        chosen, unknown = parse_options(Stats | Export | Import | Verify, sys.argv[1:], __doc__)
-        if unknown:
-            raise unknown_option(unknown, ["cache", "help"])
-        chosen.run()
+    cli.script(lambda chosen: chosen.run(), Stats | Export | Import | Verify, __doc__)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from ellm_agent.cli import one_line_errors, parse_options, unknown_option
+from ellm_agent import cli
 from ellm_agent.errors import UserError
 
 
@@ -33,9 +32,7 @@ def replay(options: Options) -> None:
     from ellm_agent.rendering import write_gif, write_mp4
     from ellm_agent.runs import Run
 
-    for name in ("episodes", "max_frames"):
-        if getattr(options, name) < 1:
-            raise UserError(f"{name.replace('_', '-')} is {getattr(options, name)}; it must be at least 1")
+    cli.at_least(1, episodes=options.episodes, max_frames=options.max_frames)
     run = Run.open(options.run)
     recorded = sorted(run.replays.glob("*.json"))
     if not recorded:
@@ -56,8 +53,4 @@ def replay(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    with one_line_errors():
-        chosen, unknown = parse_options(Options, sys.argv[1:], __doc__)
-        if unknown:
-            raise unknown_option(unknown, ["episodes", "mp4", "max-frames", "out", "help"])
-        replay(chosen)
+    cli.script(replay, Options, __doc__)

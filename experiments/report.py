@@ -37,8 +37,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    with cli.one_line_errors():
-        chosen, unknown = cli.parse_options(Options, sys.argv[1:], __doc__)
-        if unknown:
-            raise cli.unknown_option(unknown, ["help"])
-        main(chosen)
+    cli.script(main, Options, __doc__)

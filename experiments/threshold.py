@@ -6,12 +6,14 @@ Reads ``threshold_pairs.yaml``; writes ``docs/threshold.png`` and ``results/thre
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import yaml
 
+from ellm_agent import cli
 from ellm_agent.phrases import PhraseTable
 from ellm_agent.rewards import GoalSimilarity
 from envs.knowledge import canonical
@@ -20,6 +22,11 @@ ROOT = Path(__file__).resolve().parent.parent
 THRESHOLDS = np.round(np.arange(0.30, 1.00, 0.01), 2)
 BETA = 0.5  # precision counts twice as much: a wrong reward misleads, a missed one only slows down
 RULE = "largest F-0.5 on free text, among the T at which goals in the game's own words are never confused"
+
+
+@dataclass(frozen=True)
+class Options:
+    pass
 
 
 def labelled_pairs(words: dict) -> dict[str, list[tuple[str, str, bool]]]:
@@ -57,7 +64,7 @@ def f_score(row: dict) -> float:
     return (1 + BETA**2) * precision * recall / (BETA**2 * precision + recall)
 
 
-def main() -> None:
+def main(_: Options) -> None:
     """Measures, chooses, draws, writes."""
     words = yaml.safe_load((ROOT / "experiments" / "threshold_pairs.yaml").read_text(encoding="utf-8"))
     reward = GoalSimilarity(PhraseTable(), 0.0, canonical)
@@ -103,4 +110,4 @@ def draw(curves: dict[str, list[dict]], chosen: float) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    cli.script(main, Options, __doc__)

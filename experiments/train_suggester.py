@@ -68,21 +68,31 @@ class Options:
 
 
 def main(options: Options) -> None:
+    """Does it.
+
+    Raises:
+        UserError: for options that make no sense, or a folder without a sound model.
+    """
+    do = options.do
+    counts = {name: value for name, value in vars(do).items() if type(value) is int}
+    cli.at_least(0, seed=counts.pop("seed", 0))
+    cli.at_least(1, **counts)
     import torch  # imported late: --help must not wait for it
 
     from ellm_agent.llm.embedded import EmbeddedModel
     from ellm_agent.suggester import measure, sft
 
-    do = options.do
     if isinstance(do, Show):
         for question, answer in sft.make_examples(sft.Recipe(scenes=do.examples, seed=do.seed)):
             print(question + answer, end="\n\n")
         return
     torch.set_num_threads(do.threads)
     if isinstance(do, Sft):
+        do.out.mkdir(parents=True, exist_ok=True)  # better told now than after ten minutes
         sft.train(sft.Recipe(scenes=do.scenes, passes=do.passes, seed=do.seed), do.out)
         print(f"written to {do.out}")
         return
+    do.out.parent.mkdir(parents=True, exist_ok=True)
     figures = measure.measure(EmbeddedModel(do.model), do.scenes)
     do.out.write_text(json.dumps({name: round(x, 4) for name, x in figures.items()}, indent=1) + "\n")
     for name, value in figures.items():
@@ -91,5 +101,4 @@ def main(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    with cli.one_line_errors():
-        main(tyro.cli(Options, description=__doc__))
+    cli.script(main, Options, __doc__)

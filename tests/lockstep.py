@@ -158,7 +158,7 @@ def lockstep(protocol, policy, seed, frames):
         if policy in ("immortal", "sleepy", "camper"):
             endow(theirs._game, w, {"health": 9, **({"energy": 3} if frame % 150 == 0 else {})})
         action = choose(policy, rng, action, theirs.actions)
-        if theirs._frames + 1 >= theirs.episode_length:
+        if len(theirs._played) + 1 >= theirs.episode_length:
             return frame
         obs, reward, terminated, _, info = theirs.step(action)
         our_obs, our_rewards, our_dones, our_infos = ours.step(np.array([action]))

@@ -8,7 +8,8 @@ import pytest
 
 from ellm_agent.errors import UserError
 from ellm_agent.goals import LanguageModelSuggester
-from ellm_agent.goals.language import BATCH
+from ellm_agent.goals.language import BATCH, GOALLESS
+from ellm_agent.goals.nearest import NearestScene
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
 from ellm_agent.llm.budget import Metered, Price, price_of, tokens
 from ellm_agent.llm.estimate import growth
@@ -21,13 +22,13 @@ def situations(*captions):
 
 
 class Model(LanguageModel):
-    """Answers with a goal named after the scene; keeps what it was asked."""
+    """Answers with a goal named after the scene, unless told otherwise; keeps what it was asked."""
 
     description, source, name = "a model", "http://somewhere/v1", "m"
 
     def __init__(self, immediate=True, held=None, errors=()):
         self.immediate, self.held, self.asked = immediate, held, []
-        self.errors = dict(errors)
+        self.errors = dict(errors)  # scene -> what is told instead
 
     def answer(self, prompts):
         if self.held:
@@ -41,14 +42,12 @@ def test_a_model_in_the_process_is_asked_about_the_scenes_met_most():
     model = Model()
     suggester = LanguageModelSuggester(model, "open", every=10)
     rare = [f"rare {i}." for i in range(BATCH)]
-    assert suggester.suggest(situations(*rare))[0] == (
-        f"do {rare[0]}".rstrip("."),
-    )  # it starts with a batch's credit
+    assert suggester.suggest(situations(*rare))[0][0] == "do rare 0"  # it starts with a batch's credit
     assert len(model.asked) == BATCH
     more = [f"more {i}." for i in range(BATCH)]
     often = situations("often.", "often.", *more)
     suggester.suggest(often)  # no credit: 0.1 scenes a frame
-    while suggester.suggest(situations("often.")) != [("do often",)]:
+    while "do often" not in suggester.suggest(situations("often."))[0]:
         assert "often." not in model.asked
     assert model.asked[BATCH] == "often."  # before those met once
     assert len(model.asked) == 2 * BATCH
@@ -82,7 +81,7 @@ def test_a_slow_endpoint_does_not_hold_up_training():
         suggester.suggest(situations("a.", "b."))
         time.sleep(0.01)
     time.sleep(0.1)
-    assert suggester.suggest(situations("a.", "b.")) == [("do a",), ("do b",)]
+    assert suggester.suggest(situations("a.", "b.")) == [("do a", "do b"), ("do b", "do a")]
     assert sorted(model.asked) == ["a.", "b."]  # each once, although met again and again
     suggester.close()
 
@@ -110,7 +109,7 @@ def test_what_was_under_way_is_asked_again_after_a_resume():
     suggester.close()
 
 
-def test_a_scene_without_an_answer_has_the_goals_of_the_closest():
+def test_a_scene_has_the_goals_of_the_three_closest_that_were_answered():
     model = Model()
     facts = {
         "a b.": "ab",
@@ -127,28 +126,174 @@ def test_a_scene_without_an_answer_has_the_goals_of_the_closest():
     suggester._credit = float(BATCH)
     suggester.suggest(situations("a b.", "a b c.", "c d."))
     model.errors = dict.fromkeys(facts, LanguageModelError("gone", "timeout"))
-    # 2 of 3 facts shared with "a b", 2 of 4 with "a b c"; 1 of 2 with "c d", 1 of 3 with "a b c"; 2 of 3 with "c d".
     told = suggester.suggest(situations("a b x.", "c.", "b c d.", "a b."))
-    assert told == [("do a b",), ("do c d",), ("do c d",), ("do a b",)]
+    assert told == [
+        ("do a b", "do a b c", "do x"),  # 2 of 3 facts shared, 2 of 4, 1 of 3; none with "c d"
+        ("do c d", "do a b c", "do x"),  # 1 of 2, 1 of 3, none: the oldest of such
+        ("do c d", "do a b c", "do a b"),  # 2 of 3, 2 of 4, 1 of 4
+        ("do a b", "do a b c", "do x"),  # its own, 2 of 3, none
+    ]
     assert suggester.metrics()["llm/unanswered"] == 4
 
 
-def test_evaluation_changes_nothing_that_training_sees():
-    model = Model()
-    suggester = LanguageModelSuggester(model, "open", every=1000)
-    suggester.suggest(situations("a b."))
-    before = json.dumps(suggester.state())
-    assert suggester.recall(situations("a c.")) == [("do a b",)]
+def test_which_scene_is_closest_is_looked_up_once_until_there_are_more():
+    looked_up = []
+
+    def facts(scene):
+        looked_up.append(scene)
+        return scene
+
+    nearest = NearestScene(facts)
+    assert nearest.find("ab") == []
+    nearest.add("ax")
+    looked_up.clear()
+    assert [nearest.find("ab"), nearest.find("ab")] == [["ax"], ["ax"]]
+    assert looked_up == ["ab"]
+    nearest.add("abc")
+    assert nearest.find("ab") == ["abc", "ax"]
+    assert len(nearest) == 2
+
+
+NO_GOALS = {
+    "no goals": Answer("Let me think about it:"),
+    "an empty answer": LanguageModelError("no words", "empty"),
+    "a refusal": LanguageModelError("would rather not", "refused"),
+}
+
+
+@pytest.mark.parametrize("what", NO_GOALS)
+def test_a_scene_without_goals_lends_none(what):
+    model = Model(errors={"a b c.": NO_GOALS[what]})
+    suggester = LanguageModelSuggester(model, "open", facts=str.split, every=1)
+    suggester.suggest(situations("a b c.", "c d."))
+    model.errors["a b."] = LanguageModelError("gone", "timeout")
+    for one in (suggester, resumed(suggester, model)):
+        assert one.suggest(situations("a b.", "a b c.")) == [("do c d",)] * 2
+    assert model.asked.count("a b c.") == 1
+    assert suggester.metrics()["llm/scenes"] == (2 if what == "no goals" else 1)
+    assert suggester.metrics()["llm/distinct"] == 3
+
+
+def resumed(suggester, model, **options):
+    other = LanguageModelSuggester(model, "open", facts=str.split, every=1, **options)
+    other.restore(json.loads(json.dumps(suggester.state())))
+    assert other.metrics() == suggester.metrics()
+    return other
+
+
+def test_as_long_as_no_scene_has_goals_nothing_is_known():
+    model = Model(errors={"a.": NO_GOALS["no goals"], "b.": NO_GOALS["a refusal"]})
+    suggester = LanguageModelSuggester(model, "open", every=1)
+    assert suggester.suggest(situations("a.", "b.")) == [(), None]
+    assert suggester.recall(situations("a.", "b.", "c.")) == [(), None, None]
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_model_that_never_suggests_anything_is_told_of_once(capsys, resume):
+    answers = [*NO_GOALS.values()]
+    model = Model(errors={f"{i}.": answers[i % 3] for i in range(3 * GOALLESS)})
+    suggester = LanguageModelSuggester(model, "open", every=1)
+    suggester.suggest(situations(*[f"{i}." for i in range(GOALLESS - 1)]))
+    assert "warning" not in capsys.readouterr().err
+    if resume:
+        suggester = resumed(suggester, model)
+    for i in range(GOALLESS, GOALLESS + 9 if resume else 3 * GOALLESS):
+        suggester.suggest(situations(f"{i}."))
+    told = capsys.readouterr().err
+    assert told.count("warning") == 1
+    assert f"the first {GOALLESS} answers of a model suggest no goal; experiments/inspect_prompts.py" in told
+
+
+def test_one_goal_shows_that_a_model_can_follow(capsys):
+    model = Model(errors={f"{i}.": NO_GOALS["no goals"] for i in range(1, 3 * GOALLESS)})
+    suggester = LanguageModelSuggester(model, "open")
+    suggester.suggest(situations(*[f"{i}." for i in range(3 * GOALLESS)]))
+    assert suggester.metrics()["llm/without_goals"] == 3 * GOALLESS - 1
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("every", [0, 1000])
+def test_evaluation_changes_nothing_and_asks_nobody_waiting_or_not(every):
+    model = Model(errors={"a e.": LanguageModelError("gone", "timeout")})
+    suggester = LanguageModelSuggester(model, "open", every=every)
+    assert suggester.recall(situations("a c.")) == [None]
+    suggester.suggest(situations("a b.", "a e."))
+    before, asked = json.dumps(suggester.state()), list(model.asked)
+    told = suggester.recall(situations("a c.", "a b.", "a e."))
+    assert told == [("do a b",)] * 3  # of the closest, its own, of the closest
+    assert model.asked == asked
     assert json.dumps(suggester.state()) == before
 
 
+def test_a_run_that_waits_borrows_nothing_in_training():
+    model = Model(errors={"a b.": LanguageModelError("gone", "timeout"), "a c.": NO_GOALS["an empty answer"]})
+    suggester = LanguageModelSuggester(model, "open")
+    assert suggester.suggest(situations("a.", "a b.", "a c.")) == [("do a",), None, ()]
+    model.errors.clear()
+    assert suggester.suggest(situations("a b.", "a c.", "a d.")) == [("do a b",), (), ("do a d",)]
+    assert suggester.recall(situations("a c.")) == [()]  # as in training
+
+
 @pytest.mark.parametrize("every", [0, 1])
-def test_told_to_stop_it_stops(every):
-    error = LanguageModelError("gone", "server_error")
+@pytest.mark.parametrize("kind", ["server_error", "empty", "refused"])
+def test_told_to_stop_it_stops(every, kind, capsys):
+    error = LanguageModelError("gone", kind)
     model = Model(errors={"bad.": error})
     suggester = LanguageModelSuggester(model, "open", every=every, stop_on_failure=True)
     with pytest.raises(LanguageModelError, match="gone"):
         suggester.suggest(situations("good.", "bad."))
+    suggester.close()
+    assert capsys.readouterr().err == ""  # the error says it all
+
+
+@pytest.mark.parametrize("every", [0, 1])
+def test_a_run_that_never_got_an_answer_says_so_at_its_end(every, capsys):
+    model = Model(errors={f"{i}.": LanguageModelError("no", "timeout") for i in range(9)})
+    suggester = LanguageModelSuggester(model, "open", every=every)
+    for i in range(9):
+        suggester.suggest(situations(f"{i}."))
+    capsys.readouterr()
+    suggester.close()
+    suggester.close()
+    told = capsys.readouterr().err
+    assert told.startswith("warning: a model gave no usable answer, so the run had no goals; ")
+    assert told.count("\n") == 1
+
+
+def test_what_ended_a_run_is_told_once(capsys):
+    kinds = {"a.": "rate_limited", "b.": "rejected"}
+    model = Model(errors={scene: LanguageModelError("no", kind) for scene, kind in kinds.items()})
+    suggester = LanguageModelSuggester(model, "open")
+    for scene in "a.", "a.":  # fails, pauses
+        suggester.suggest(situations(scene))
+    with pytest.raises(LanguageModelError):
+        suggester.suggest(situations("b."))
+    capsys.readouterr()
+    suggester.close()
+    assert capsys.readouterr().err == ""
+
+
+def test_other_runs_end_in_silence(capsys):
+    unused = LanguageModelSuggester(Model(), "open")
+    unused.recall(situations("a."))
+    unused.close()
+    used = LanguageModelSuggester(Model(), "open")
+    used.suggest(situations("a."))
+    used.close()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_server_cannot_paint_the_terminal(capsys):
+    told = LanguageModelError("\x1b]0;title\x07busy\nbox \u202e", "rate_limited")
+    model = Model(errors={"a.": told})
+    model.description = "m\x1b[31m"
+    suggester = LanguageModelSuggester(model, "open")
+    suggester.suggest(situations("a."))
+    suggester.close()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith(r"warning: \x1b]0;title\x07busy box \u202e; new scenes")
+    assert lines[1].startswith(r"warning: m\x1b[31m gave")
+    assert suggester.description == r"open-form goals from m\x1b[31m"
 
 
 def test_by_default_it_goes_on_and_counts_each_kind(capsys):
@@ -156,12 +301,21 @@ def test_by_default_it_goes_on_and_counts_each_kind(capsys):
     model = Model(errors={scene: LanguageModelError("no", kind) for scene, kind in kinds.items()})
     suggester = LanguageModelSuggester(model, "open", every=1)
     told = suggester.suggest(situations("good.", *kinds))
-    # Those that failed have the goals of the closest scene; nothing to say is an answer, too.
-    assert told == [("do good",), ("do good",), ("do good",), ("do good",), (), ()]
+    # Those that failed have the goals of the closest scene.
+    assert told == [("do good",)] * 6
+    suggester.suggest(situations(*kinds))
+    assert [model.asked.count(scene) for scene in kinds] == [
+        2,
+        2,
+        2,
+        1,
+        1,
+    ]  # nothing to say is an answer, too
     metrics = suggester.metrics()
-    assert metrics["llm/failures"] == 5
-    assert metrics["llm/failed_timeout"] == 2
-    assert [metrics[f"llm/failed_{kind}"] for kind in ("malformed", "empty", "refused")] == [1, 1, 1]
+    assert metrics["llm/failures"] == 8
+    assert metrics["llm/failed_timeout"] == 4
+    assert [metrics[f"llm/failed_{kind}"] for kind in ("malformed", "empty", "refused")] == [2, 1, 1]
+    assert metrics["llm/scenes"] == 1
 
 
 @pytest.mark.parametrize("kind", ["rejected", "unreachable"])

@@ -329,6 +329,9 @@ def test_replaying_needs_no_model_and_costs_nothing(cache):
     assert str(unknown).endswith("cow. Why?")
     assert len(str(unknown)) < 300
     assert replay.metrics() == {"llm/cache_hits": 1, "llm/cache_misses": 1}
+    again = ReplayModel(cache)
+    again.restore(json.loads(json.dumps(replay.state())))
+    assert again.metrics() == replay.metrics()
 
 
 def test_replaying_needs_to_know_whom(cache):
@@ -452,6 +455,22 @@ def test_stats_of_answers_without_a_url(path, capsys):
         cache.put("", "script", [question("a")], [Answer("b")])
     Stats(cache=path).run()
     assert "script at no URL, open-1: 1 answers, 0 prompt tokens, 0 answer" in capsys.readouterr().out
+
+
+def test_a_record_from_elsewhere_cannot_paint_the_terminal(path, capsys):
+    with closing(AnswerCache(path)) as cache:
+        cache.put("http://x\x1b]0;title\x07/v1", "m\x1b[31m", [question("a")], [Answer("b")])
+    Stats(cache=path).run()
+    told = capsys.readouterr().out
+    assert r"m\x1b[31m at http://x\x1b]0;title\x07/v1" in told
+    assert "\x1b" not in told
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE answers SET key = ?", ("\x1b[2J",))
+        connection.commit()
+    done = script("verify", "--cache", path)
+    assert done.returncode == 2
+    assert r"\x1b[2J" in done.stderr
+    assert "\x1b" not in done.stderr
 
 
 def test_killed_writers_lose_nothing():

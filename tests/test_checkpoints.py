@@ -1,6 +1,12 @@
-"""Checkpoints: what goes in comes out, and what is damaged is named."""
+"""Checkpoints: what goes in comes out, what is damaged is named, and a run that was killed ends as it would have."""
 
 import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -15,7 +21,7 @@ from ellm_agent.phrases import PhraseFeatures, PhraseTable
 from ellm_agent.replay import CompactReplay
 
 
-class Endless(gym.Env):
+class Counting(gym.Env):
     """Says how many frames have passed; every seventh ends an episode; pays the frame's number."""
 
     observation_space = gym.spaces.Box(0, 100, (1,), np.int16)
@@ -29,6 +35,21 @@ class Endless(gym.Env):
     def step(self, action):
         self.frame += 1
         return np.array([self.frame + 1], np.int16), float(self.frame), self.frame == 7, False, {}
+
+
+class Worlds(DummyVecEnv):
+    """Two of them, whose episodes can go on."""
+
+    def __init__(self):
+        super().__init__([Counting] * 2)
+
+    def state(self):
+        return {"frames": [env.frame for env in self.envs]}
+
+    def restore(self, state):
+        for env, frame in zip(self.envs, state["frames"], strict=True):
+            env.frame = frame
+        return np.array([[frame + 1] for frame in state["frames"]], np.int16)
 
 
 def encode(texts):
@@ -46,10 +67,18 @@ def make_agent(phrases, buffer_size=1000):
         "net_arch": [],
     }
     return TextDQN(
-        TextDQNPolicy, DummyVecEnv([Endless] * 2), buffer_size=buffer_size, learning_starts=20, batch_size=8,
+        TextDQNPolicy, Worlds(), buffer_size=buffer_size, learning_starts=20, batch_size=8,
         train_freq=1, target_update_interval=16, policy_kwargs=policy, seed=0,
         replay_buffer_class=CompactReplay, replay_buffer_kwargs={"scene": 1},
     )  # fmt: skip
+
+
+def save(folder, agent, phrases, **counters):
+    checkpoints.save(folder, agent, agent.env, phrases, counters)
+
+
+def load(path, agent):
+    return checkpoints.load(path, agent, agent.env)
 
 
 @pytest.fixture
@@ -57,7 +86,7 @@ def saved(tmp_path):
     phrases = PhraseTable(encode)
     agent = make_agent(phrases)
     agent.learn(100)
-    checkpoints.save(tmp_path, agent, phrases, {"seconds": 1.5})
+    save(tmp_path, agent, phrases, seconds=1.5)
     return tmp_path, agent, phrases
 
 
@@ -68,9 +97,11 @@ def test_everything_comes_back(saved):
     again_phrases = PhraseTable.load(path, encode)
     again = make_agent(again_phrases)
     assert not torch.equal(again.q_net.value.weight, agent.q_net.value.weight)
-    state = checkpoints.load(path, again)
+    state = load(path, again)
     assert state["seconds"] == 1.5
     assert (again.num_timesteps, again._n_updates, again._n_calls) == (100, agent._n_updates, agent._n_calls)
+    assert again._last_obs.tolist() == agent._last_obs.tolist() == [[2], [2]]  # 50 frames of each world
+    assert again.exploration_rate == agent.exploration_rate < 1
     for name, value in agent.policy.state_dict().items():
         assert torch.equal(value, again.policy.state_dict()[name]), name
     ours, theirs = agent.policy.optimizer.state_dict(), again.policy.optimizer.state_dict()
@@ -84,16 +115,29 @@ def test_everything_comes_back(saved):
     assert again_phrases._texts == phrases._texts
 
 
-def test_episodes_cut_off_by_a_resume_are_truncated_not_ended(saved):
-    folder, agent, _ = saved
-    again = make_agent(PhraseTable(encode))
-    checkpoints.load(checkpoints.latest(folder), again)
-    replay = again.replay_buffer
-    assert not agent.replay_buffer.dones[49].any()  # the 50th frame, of episodes of seven
-    assert replay.dones[49].all()
-    assert replay.timeouts[49].all()
-    assert replay.dones[48].all()  # the 49th has really ended one
-    assert not replay.timeouts[48].any()
+def test_random_generators_go_on_where_they_were(saved):
+    folder, agent, phrases = saved
+
+    def drawn(agent):
+        return (
+            torch.rand(3).tolist(),
+            np.random.rand(3).tolist(),
+            random.random(),
+            agent.action_space.sample(),
+        )
+
+    wanted = drawn(agent)
+    again = make_agent(phrases)
+    load(checkpoints.latest(folder), again)
+    assert drawn(again) == wanted
+
+
+def test_saving_changes_nothing(saved):
+    folder, agent, phrases = saved
+    path = checkpoints.latest(folder)
+    before = (path / "state.json").read_text()
+    save(folder, agent, phrases, seconds=1.5)
+    assert (path / "state.json").read_text() == before
 
 
 @pytest.mark.parametrize("size", [40, 200])
@@ -102,35 +146,72 @@ def test_a_full_replay_goes_into_a_buffer_of_another_size(tmp_path, size):
     agent = make_agent(phrases, buffer_size=60)  # 30 steps of two worlds
     agent.learn(100)
     assert agent.replay_buffer.full
-    checkpoints.save(tmp_path, agent, phrases, {})
+    save(tmp_path, agent, phrases)
     again = make_agent(phrases, buffer_size=size)
-    checkpoints.load(checkpoints.latest(tmp_path), again)
+    load(checkpoints.latest(tmp_path), again)
     kept = min(size // 2, 30)
     frames = [1 + (50 - kept + i) % 7 for i in range(kept)]  # the newest, in order
     assert again.replay_buffer.rewards[:kept, 0].tolist() == frames
     assert again.replay_buffer.size() == kept
 
 
-def test_only_the_last_checkpoint_is_kept(saved):
+def test_the_last_two_are_kept(saved):
+    folder, agent, phrases = saved
+    for frames in (200, 300):
+        agent.num_timesteps = frames
+        save(folder, agent, phrases)
+    assert sorted(path.name for path in folder.iterdir()) == ["0000000200", "0000000300"]
+
+
+def test_a_save_that_fails_leaves_the_older_ones(saved, monkeypatch):
     folder, agent, phrases = saved
     agent.num_timesteps = 200
-    checkpoints.save(folder, agent, phrases, {})
-    assert [path.name for path in folder.iterdir()] == ["0000000200"]
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(UserError, match=r"cannot write the checkpoint .*0000000200: No space left on device"):
+        save(folder, agent, phrases)
+    assert not (folder / "partial").exists()
+    assert checkpoints.latest(folder).name == "0000000100"
 
 
-@pytest.mark.parametrize("part", ["parameters.pt", "state.json", "replay.npz"])
-@pytest.mark.parametrize("damage", [b"", b"nonsense", None])
-def test_damage_is_named(saved, part, damage):
-    folder, _, phrases = saved
-    path = checkpoints.latest(folder)
-    if damage is None and part == "state.json":
-        (path / part).write_text(json.dumps({"format": 99}))
-    elif damage is None:
-        (path / part).unlink()
+PARTS = ["manifest.json", "parameters.pt", "phrases.json", "phrases.safetensors", "replay.npz", "state.json"]
+
+
+def test_a_checkpoint_is_these_files(saved):
+    assert sorted(path.name for path in checkpoints.latest(saved[0]).iterdir()) == PARTS
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "missing"])
+def test_a_damaged_one_is_named_and_the_one_before_is_used(saved, capsys, part, damage):
+    folder, agent, phrases = saved
+    agent.num_timesteps = 200
+    save(folder, agent, phrases)
+    path = folder / "0000000200" / part
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
     else:
-        (path / part).write_bytes(damage)
-    with pytest.raises(UserError, match="0000000100"):
-        checkpoints.load(path, make_agent(phrases))
+        middle = len(content) // 2
+        flipped = content[:middle] + bytes([content[middle] ^ 128]) + content[middle + 1 :]
+        path.write_bytes({"empty": b"", "cut": content[:middle], "flipped": flipped}[damage])
+    assert checkpoints.latest(folder).name == "0000000100"
+    told = capsys.readouterr().err
+    assert re.fullmatch(rf"warning: the checkpoint \S*0000000200 is damaged \({part} .*\n", told)
+    shutil.rmtree(folder / "0000000100")
+    with pytest.raises(UserError, match="no checkpoint that is whole"):
+        checkpoints.latest(folder)
+
+
+def test_another_format_is_told_apart_from_damage(saved):
+    folder, _, _ = saved
+    path = checkpoints.latest(folder) / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 3}))
+    with pytest.raises(UserError, match="has format 3; this version reads 4"):
+        checkpoints.latest(folder)
 
 
 def test_loading_runs_no_code(saved, tmp_path):
@@ -143,10 +224,36 @@ def test_loading_runs_no_code(saved, tmp_path):
 
     folder, _, phrases = saved
     path = checkpoints.latest(folder)
-    (path / "parameters.pt").write_bytes(pickle.dumps({"policy": Trap()}))
-    with pytest.raises(UserError, match="damaged"):
-        checkpoints.load(path, make_agent(phrases))
-    torch.save({"policy": Trap()}, path / "parameters.pt")
-    with pytest.raises(UserError, match="damaged"):
-        checkpoints.load(path, make_agent(phrases))
+    for write in (
+        lambda: (path / "parameters.pt").write_bytes(pickle.dumps({"policy": Trap()})),
+        lambda: torch.save({"policy": Trap()}, path / "parameters.pt"),
+        lambda: np.savez(path / "replay.npz", rewards=np.array([Trap()], object)),
+    ):
+        write()
+        with pytest.raises(UserError, match="damaged"):
+            load(path, make_agent(phrases))
     assert not (tmp_path / "sprung").exists()
+
+
+def test_rows_have_the_same_bits_in_whatever_pieces_they_are_computed():
+    from ellm_agent.bags import by_blocks
+
+    rows, weight = torch.randn(333, 384), torch.randn(256, 384)
+
+    def project(part):
+        return part @ weight.T
+
+    whole = by_blocks(project, rows, 0)
+    torch.testing.assert_close(whole, rows @ weight.T)
+    for cut in (1, 63, 64, 65, 200, 332):
+        pieces = torch.cat([by_blocks(project, rows[:cut], 0), by_blocks(project, rows, cut)])
+        assert torch.equal(pieces, whole)
+
+
+@pytest.mark.parametrize("kinds", [["dqn, open", "ppo, rnd"], ["ppo, open", "dqn, noveld"]])
+def test_killed_runs_end_as_if_nothing_had_happened(kinds):
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.run_kills", "--kills", "2", "--each", "1", "--kinds", *kinds],
+        capture_output=True, text=True, timeout=280, cwd=Path(__file__).resolve().parent.parent,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr

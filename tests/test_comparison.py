@@ -152,7 +152,8 @@ def test_an_endpoint_from_the_environment_is_part_of_a_cell(monkeypatch):
 
     monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:1/v1")
-    (config,) = plan(Options(seeds=(0,), methods=("open",), algos=("ppo",))).values()
+    more = ["--llm-model", "m"]
+    (config,) = plan(Options(seeds=(0,), methods=("open",), algos=("ppo",)), more).values()
     assert config.goals.llm_base_url == "http://localhost:1/v1"
     assert "secret-key" not in repr(config)
 

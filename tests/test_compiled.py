@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from crafter import constants, objects
@@ -246,3 +248,63 @@ def test_rules_come_from_the_packages_data():
     assert rules.COLLECT[tree, 1] == rules.ITEMS.index("wood")
     action = constants.actions.index("make_iron_pickaxe")
     assert rules.MAKE[action, 3 + rules.ITEMS.index("iron")] == constants.make["iron_pickaxe"]["uses"]["iron"]
+
+
+@pytest.mark.parametrize("protocol", ["crafter", "ellm"])
+def test_episodes_are_taken_up_by_either_backend(protocol):
+    """From the state of either, as JSON, either goes on with the same frames, also into the next episodes."""
+
+    def make(backend):
+        if backend == "compiled":
+            return CompiledCrafter(3, protocol=protocol)
+        return DummyVecEnv([lambda: CrafterTextEnv(protocol=protocol)] * 3)
+
+    for one in ("compiled", "package"):
+        first = make(one)
+        first.seed(3)
+        first.reset()
+        rng = np.random.default_rng(0)
+        for _ in range(450):  # more than an episode
+            actions = rng.integers(first.action_space.n, size=3)
+            observation, *_ = first.step(actions)
+        state = json.loads(json.dumps(first.env_method("episode")))
+        assert any(len(episode["actions"]) > 0 for episode in state)
+        others = [make("compiled"), make("package")]
+        for other in others:
+            other.reset()
+            for i, episode in enumerate(state):
+                ((scene, info),) = other.env_method("take_up", episode, indices=i)
+                assert scene.tolist() == observation[i].tolist()
+                assert info["world_seed"] == episode["world_seed"]
+            assert other.env_method("episode") == state
+        for _ in range(300):
+            actions = rng.integers(first.action_space.n, size=3)
+            wanted = first.step(actions)
+            for other in others:
+                found = other.step(actions)
+                for a, b in zip(wanted[:3], found[:3], strict=True):
+                    assert a.tolist() == b.tolist()
+                for a, b in zip(wanted[3], found[3], strict=True):
+                    assert (a["situation"], a["events"]) == (b["situation"], b["events"])
+
+
+@pytest.mark.parametrize("backend", ["compiled", "package"])
+def test_what_is_no_episode_is_refused(backend):
+    worlds = CompiledCrafter(1) if backend == "compiled" else DummyVecEnv([lambda: CrafterTextEnv()])
+    worlds.reset()
+    (good,) = worlds.env_method("episode")
+    for part in (
+        {"world_seed": -1},
+        {"world_seed": "7"},
+        {"world_seed": 2**40},
+        {"actions": [17]},
+        {"actions": [-1]},
+        {"actions": [1.5]},
+        {"actions": None},
+        {"actions": [0] * 10_000},  # which ends before, by death or by time
+        {"random": {}},
+    ):
+        with pytest.raises((KeyError, TypeError, ValueError)):
+            worlds.env_method("take_up", good | part, indices=0)
+    with pytest.raises((KeyError, TypeError)):
+        worlds.env_method("take_up", {}, indices=0)

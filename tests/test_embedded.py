@@ -3,11 +3,13 @@
 import dataclasses
 import itertools
 import json
+import shutil
 import threading
 
 import httpx2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +18,7 @@ from ellm_agent.errors import UserError
 from ellm_agent.goals.quality import BINS
 from ellm_agent.llm.advice import sensible_goals
 from ellm_agent.llm.base import Prompt
-from ellm_agent.llm.embedded import EmbeddedModel
+from ellm_agent.llm.embedded import FOLDER, EmbeddedModel
 from ellm_agent.llm.openai_client import OpenAIModel
 from ellm_agent.llm.server import make_server
 from ellm_agent.main import run_experiment
@@ -82,6 +84,52 @@ def test_an_answer_depends_on_its_question_alone(model, temperature):
     same(together, EmbeddedModel().answer(asked[::-1])[::-1])
 
 
+def test_any_mix_of_questions_is_answered_as_each_alone(model):
+    goals = [f"{verb} {noun}" for verb in ("eat", "place", "make") for noun in ("cow", "table", "plank " * 9)]
+    asked = [
+        *(
+            closed_form.prompt(scene, goal) for scene in SCENES for goal in goals * 5
+        ),  # more than fit in a row
+        *(open_ended.prompt(scene, (), temperature=t) for t in (0.0, 0.1, 1.0) for scene in SCENES),
+        *(
+            Prompt("", text, 5, t, True, "")
+            for text in ("", "x", "\n", "cow\n\n" * 99, "tree. " * 400)
+            for t in (0, 1)
+        ),
+        *(dataclasses.replace(open_ended.prompt(SCENES[0], ()), max_tokens=most) for most in (1, 2, 3, 300)),
+    ]
+    asked = [asked[i] for i in np.random.default_rng(0).permutation(len(asked))]
+    each = {prompt: model.answer([prompt])[0] for prompt in asked}
+    same(model.answer(asked), [each[prompt] for prompt in asked])
+
+
+def test_no_questions_no_answers(model):
+    assert model.answer([]) == []
+
+
+def test_it_is_the_gpt2_that_transformers_reads(model):
+    """Log-probabilities and likeliest answers of transformers' own module, which reads whole texts one by one."""
+    from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+
+    network = GPT2LMHeadModel.from_pretrained(FOLDER, dtype=torch.float32).eval()
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(FOLDER)
+    asked = questions(0.0)
+    for prompt, answer in zip(asked, model.answer(asked), strict=True):
+        ids = read = tokenizer(prompt.user.strip().split("\n\n")[-1])["input_ids"]
+        while len(ids) - len(read) < prompt.max_tokens:
+            with torch.inference_mode():
+                logits = network(torch.tensor([ids])).logits[0, -1]
+            if len(ids) == len(read):
+                first = torch.log_softmax(logits, dim=0)
+            if (token := int(logits.argmax())) == tokenizer.eos_token_id:
+                break
+            ids = [*ids, token]
+        assert answer.text == tokenizer.decode(ids[len(read) :]).strip()
+        assert (answer.prompt_tokens, answer.answer_tokens) == (len(read), len(ids) - len(read))
+        for token, logprob in answer.logprobs.items():
+            assert logprob == pytest.approx(first[tokenizer(token)["input_ids"][0]].item(), abs=1e-4)
+
+
 def test_sampled_answers_differ_from_the_likeliest(model):
     asked = [
         open_ended.prompt(brief(s.caption), (), temperature=1.0) for s in scenes(itertools.count(7), 30, 0)
@@ -109,6 +157,86 @@ def _shared(kept=[]):  # noqa: B006 - one model for all examples
 def test_a_folder_without_a_model_is_named(tmp_path):
     with pytest.raises(UserError, match="holds no model"):
         EmbeddedModel(tmp_path)
+
+
+@pytest.fixture
+def copied(tmp_path):
+    return shutil.copytree(FOLDER, tmp_path / "model")
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def garbage(path):
+    path.write_bytes(b"\xff{]" * 50)
+
+
+def changed(**settings):
+    return lambda path: path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("model.safetensors", truncated),
+        ("model.safetensors", garbage),
+        ("tokenizer.json", truncated),
+        ("tokenizer.json", garbage),
+        ("tokenizer.json", lambda path: path.unlink()),
+        ("config.json", truncated),
+        ("config.json", garbage),
+        ("config.json", changed(activation_function="gelu_new")),
+        ("config.json", changed(n_layer=4)),
+        ("config.json", changed(n_embd=100)),
+        ("generation_config.json", lambda path: path.write_text("[]")),
+    ],
+)
+def test_a_damaged_model_is_told_in_one_line(copied, file, damage):
+    damage(copied / file)
+    model = EmbeddedModel(copied)
+    for fail in (model.load, lambda: model.answer(questions(0.0)), model.load):
+        with pytest.raises(UserError, match="holds no model that can be read") as told:
+            fail()
+        assert str(copied) in str(told.value)
+        assert str(told.value).isprintable()
+
+
+def test_tokens_without_weights_are_a_damage(copied):
+    tokenizer = json.loads((copied / "tokenizer.json").read_text())
+    tokenizer["model"]["vocab"]["more"] = len(tokenizer["model"]["vocab"])
+    (copied / "tokenizer.json").write_text(json.dumps(tokenizer))
+    with pytest.raises(UserError, match="holds no model that can be read"):
+        EmbeddedModel(copied).load()
+
+
+def test_a_sound_model_loads(copied):
+    model = EmbeddedModel(copied)
+    model.load()
+    shutil.rmtree(copied)
+    assert model.answer(questions(0.0)[:1])[0].text  # of what was loaded
+
+
+def test_answers_end_where_the_models_files_say(copied, model):
+    """As transformers has it: a list of ends, each of which but the end of the text is a part of the answer."""
+    said = model.answer(questions(0.0))
+    changed(eos_token_id=[0, 290, 392])(copied / "generation_config.json")  # " Yes" and " No"
+    same(EmbeddedModel(copied).answer(questions(0.0)), said)  # after which it wrote nothing anyway
+    changed(eos_token_id=list(range(1111)))(copied / "generation_config.json")
+    assert {answer.answer_tokens for answer in EmbeddedModel(copied).answer(questions(0.0))} == {1}
+
+
+def test_its_seconds_are_carried_on(model):
+    model.answer(questions(0.0))
+    state = json.loads(json.dumps(model.state()))
+    assert state["seconds"] > 0
+    other = EmbeddedModel()
+    other.restore({**state, "of another model": 3})
+    assert other.metrics() == {"llm/seconds": state["seconds"]} == model.metrics()
+    other.answer(questions(0.0))
+    assert other.metrics()["llm/seconds"] > state["seconds"]
+    other.restore({})
+    assert other.state() == {"seconds": 0.0}
 
 
 def test_it_is_as_good_as_its_card_says(model):

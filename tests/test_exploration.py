@@ -8,7 +8,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from ellm_agent.agent import TextDQN, TextDQNPolicy, TextEncoder
 from ellm_agent.exploration import GoalExploration, closed_vocabulary
-from ellm_agent.goals import NoGoals, NoveltySuggester, OracleSuggester
+from ellm_agent.goals import GoalSuggester, NoGoals, NoveltySuggester, OracleSuggester
 from ellm_agent.phrases import PhraseFeatures
 from ellm_agent.records import Language, Situation
 from ellm_agent.rewards import GoalSimilarity
@@ -149,6 +149,39 @@ def test_conditioned_agent_reads_its_open_goals(explore):
     for _ in range(4):
         obs, *_ = worlds.step(np.zeros(1, int))
     assert texts(worlds, obs[0])["goals"] == ["goal: drink water"]
+
+
+class Reluctant(GoalSuggester):
+    """Knows a goal of frame 3 only; keeps what it was told."""
+
+    def __init__(self):
+        self.suggested, self.recalled = [], []
+
+    def suggest(self, situations):
+        self.suggested += [situation.caption for situation in situations]
+        return [("make noise",) if s.caption == "Frame 3." else None for s in situations]
+
+    def recall(self, situations):
+        self.recalled += [situation.caption for situation in situations]
+        return [("make noise",) if s.caption == "Frame 3." else None for s in situations]
+
+
+@pytest.mark.parametrize("one_episode", [False, True])
+def test_where_goals_are_not_known_the_last_ones_of_the_episode_stand(explore, one_episode):
+    suggester = Reluctant()
+    worlds = explore(suggester, conditioned=True, one_episode=one_episode)
+    assert texts(worlds, worlds.reset()[0])["goals"] == []
+    told = [worlds.step(np.zeros(1, int)) for _ in range(7)]
+    assert texts(worlds, told[3][0][0])["goals"] == ["goal: make noise"]  # frame 4
+    last = told[6][3][0]["terminal_observation"]
+    assert texts(worlds, last)["goals"] == ["goal: make noise"]
+    assert texts(worlds, told[6][0][0])["goals"] == []  # the next episode
+    # Training asks about how an episode ended, too; evaluation asks nobody.
+    asked, unasked = suggester.suggested, suggester.recalled
+    if one_episode:
+        asked, unasked = unasked, asked
+    assert "Frame 7." in asked
+    assert unasked == []
 
 
 def test_sentences_are_one_phrase_a_field(explore):

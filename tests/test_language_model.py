@@ -86,6 +86,39 @@ def test_closed_answers_are_kept_one_by_one():
     assert suggester.metrics()["llm/scenes"] == 1
 
 
+@pytest.mark.parametrize("every", [0, 1])
+def test_closed_form_goes_on_with_what_was_answered(every):
+    refusal, yes = LanguageModelError("would rather not", "refused"), Answer("Yes")
+    model = Recorder(refusal, yes, refusal, *[refusal] * 3)
+    suggester = LanguageModelSuggester(model, "closed", candidates=("a", "b", "c"), every=every)
+    told = suggester.suggest(situations("A.", "B."))
+    assert told == [("b",), ("b",) if every else ()]  # asking ahead, from the closest that has an answer
+    assert suggester.suggest(situations("A.", "B.")) == told
+    assert len(model.asked) == 1
+    assert suggester.metrics()["llm/scenes"] == 1
+
+
+def test_refusals_to_a_part_of_the_questions_survive_a_checkpoint():
+    refusal, gone = LanguageModelError("would rather not", "refused"), LanguageModelError("gone")
+    suggester = LanguageModelSuggester(Recorder(refusal, gone), "closed", candidates=("a", "b"))
+    assert suggester.suggest(situations("A.")) == [None]
+    model = Recorder(Answer("Yes"))
+    other = LanguageModelSuggester(model, "closed", candidates=("a", "b"))
+    other.restore(json.loads(json.dumps(suggester.state())))
+    assert other.suggest(situations("A.")) == [("b",)]
+    assert [len(batch) for batch in model.asked] == [1]
+
+
+def test_a_spent_budget_survives_a_checkpoint(capsys):
+    spent = LanguageModelError("the budget is spent", "over_budget")
+    suggester = LanguageModelSuggester(Recorder(spent), "open")
+    suggester.suggest(situations("A."))
+    other = LanguageModelSuggester(Recorder(), "open")
+    other.restore(json.loads(json.dumps(suggester.state())))
+    assert other.suggest(situations("B.")) == [None]
+    assert capsys.readouterr().err.count("budget is spent") == 1
+
+
 def test_answers_survive_a_checkpoint():
     suggester = LanguageModelSuggester(Recorder(Answer("- sleep")), "open")
     suggester.suggest(situations("A."))

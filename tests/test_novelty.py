@@ -286,7 +286,9 @@ def test_a_state_is_restored(kind):
         env.step(np.random.default_rng(0).integers(2, size=8))
     again, _ = wrapped(kind)
     again.reset()
-    again.restore(env.state())
+    again.restore(env.state(), env._last)
+    assert again._visited == env._visited
+    assert len(again._collected) == len(env._collected)
     before, after = torch.randn(8, 384), torch.randn(8, 384)
     actions, first = torch.zeros(8, dtype=torch.int64), torch.ones(8, dtype=torch.bool)
     torch.manual_seed(1)

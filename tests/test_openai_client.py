@@ -15,17 +15,22 @@ import pytest
 
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import FAILURES, Answer, LanguageModelError
+from ellm_agent.llm.budget import Metered, Price
+from ellm_agent.llm.cache import AnswerCache
 from ellm_agent.llm.endpoint import check_endpoint
 from ellm_agent.llm.openai_client import OpenAIModel
+from ellm_agent.llm.recorded import CachedModel
 from ellm_agent.llm.wire import LONGEST_ANSWER, request_body
 from prompts import closed_form, open_ended
 from tests.llm_server import (
+    BLAMES,
     Reply,
     asked,
     bullets,
     busy,
     completion,
     faults,
+    newer,
     rejects,
     reply,
     says,
@@ -165,6 +170,60 @@ def test_only_what_is_rejected_is_left_out():
     assert sent == [(True, True), (True, False), (True, False)]
 
 
+@pytest.mark.parametrize("wording", BLAMES)
+@pytest.mark.parametrize("status", [400, 422])
+def test_newer_models_are_told_what_they_know(wording, status):
+    with serve(newer("max_tokens", "temperature", blame=BLAMES[wording], status=status)) as server:
+        model = OpenAIModel("m", server.url)
+        answers = [model.answer([prompt])[0] for prompt in (OPEN, OPEN, CLOSED[0])]
+    assert all(isinstance(answer, Answer) for answer in answers)
+    names = ("max_tokens", "max_completion_tokens", "temperature")
+    sent = [tuple(request.get(name) for name in names) for request in server.requests]
+    most, temperature = open_ended.MAX_TOKENS, open_ended.TEMPERATURE
+    assert sent == [
+        (most, None, temperature),
+        (None, most, temperature),
+        (None, most, None),
+        (None, most, None),  # remembered
+        (None, closed_form.MAX_TOKENS, None),
+    ]
+    assert all("logprobs" in request for request in server.requests[4:])  # which nobody blamed
+    assert "llm/failed_rejected" not in model.metrics()
+
+
+def test_only_the_parameter_that_is_blamed_is_left_out():
+    with serve(newer("temperature", "logprobs", blame=BLAMES["OpenAI"])) as server:
+        model = OpenAIModel("m", server.url)
+        answers = model.answer(CLOSED[:1]) + model.answer(CLOSED[:1])
+    assert all(isinstance(answer, Answer) for answer in answers)
+    names = ("max_tokens", "temperature", "logprobs")
+    sent = [tuple(name in request for name in names) for request in server.requests]
+    assert sent == [(True, True, True), (True, False, True), (True, False, False), (True, False, False)]
+
+
+def test_the_older_endpoint_is_always_told_max_tokens():
+    with serve(newer("max_tokens", blame=BLAMES["OpenAI"])) as server:
+        error, _ = ask(server.url, api="completion")
+    assert error.kind == "rejected"
+    assert ["max_tokens" in request for request in server.requests] == [True]
+    with serve(newer("temperature", blame=BLAMES["OpenAI"])) as server:
+        answer, _ = ask(server.url, api="completion")
+    assert isinstance(answer, Answer)
+
+
+def test_what_does_not_help_is_not_remembered():
+    told = {"error": {"message": "max_tokens is too large for this prompt", "param": None}}
+    with serve(sends(Reply(told, 400))) as server:
+        model = OpenAIModel("m", server.url)
+        failed = [model.answer([OPEN])[0] for _ in range(2)]
+    assert [error.kind for error in failed] == ["rejected"] * 2
+    assert ["max_tokens" in request for request in server.requests] == [True, False] * 2
+    told["error"]["param"] = "messages"  # which says whose fault it is
+    with serve(sends(Reply(told, 400))) as server:
+        ask(server.url)
+    assert len(server.requests) == 1
+
+
 def test_what_is_rejected_for_another_reason_is_asked_for_again():
     with serve(sends(Reply({"error": {"message": "too long"}}, 400))) as server:
         model = OpenAIModel("m", server.url)
@@ -196,6 +255,22 @@ def test_each_fault_is_answered_or_named(fault, monkeypatch):
     assert str(answer).startswith(f"the language model m at {server.url[7:-3]} ")
     assert "\n" not in str(answer)
     assert model.metrics()[f"llm/failed_{kind}"] == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "hint"),
+    [
+        (401, ": check OPENAI_API_KEY"),
+        (403, ": check OPENAI_API_KEY"),
+        (404, ": check --llm-model and --llm-base-url"),
+        (400, ""),
+        (500, ""),
+    ],
+)
+def test_an_error_says_what_to_check(status, hint):
+    with serve(sends(Reply({"error": {"message": "no"}}, status))) as server:
+        error, _ = ask(server.url, retries=0)
+    assert str(error).endswith(f" answered with status {status}{hint}")
 
 
 def test_every_kind_of_failure_is_met():
@@ -254,6 +329,48 @@ def test_failures_stand_where_their_questions_stood():
         answers = OpenAIModel("m", server.url, concurrency=5).answer(prompts)
     told = [a.text if isinstance(a, Answer) else a.kind for a in answers]
     assert told == ["malformed" if i % 4 == 0 else f"- goal {i}" for i in range(12)]
+
+
+def test_no_counter_starts_again_after_a_resume(tmp_path):
+    def answer(body):
+        return Reply(b"?") if asked(body) == "bad" else bullets(body)
+
+    def chain():
+        model = Metered(OpenAIModel("m", server.url), Price(1.0, 2.0))
+        return CachedModel(model, AnswerCache(tmp_path / f"{len(list(tmp_path.iterdir()))}.sqlite"))
+
+    with serve(answer) as server:
+        one, other = chain(), chain()
+        one.answer([OPEN, dataclasses.replace(OPEN, user="bad")])
+        one.answer([OPEN])
+        other.restore(json.loads(json.dumps(one.state())))
+        before = one.metrics()
+        assert other.metrics() == before
+        other.answer([CLOSED[0]])
+    wanted = {
+        "llm/tokens_read": before["llm/tokens_read"] + 10,
+        "llm/tokens_written": before["llm/tokens_written"] + 5,
+        "llm/failed_malformed": 1,
+        "llm/cache_hits": 1,
+        "llm/cache_misses": 3,
+        "llm/cache_failures": 0,
+    }
+    after = other.metrics()
+    assert {name: after[name] for name in wanted} == wanted
+    assert after["llm/seconds"] > before["llm/seconds"] > 0
+    assert after["llm/usd"] == pytest.approx(before["llm/usd"] + 20e-6)
+
+
+def test_counters_of_a_model_do_not_mix_with_those_around_it(tmp_path):
+    """What a server counted and what the budget counts are not the same."""
+    with serve(sends(Reply(completion("- sleep") | {"usage": None}))) as server:
+        inner = OpenAIModel("m", server.url)
+        model = Metered(inner)
+        model.answer([OPEN])
+        again = OpenAIModel("m", server.url)
+        Metered(again).restore(json.loads(json.dumps(model.state())))
+    assert inner.metrics()["llm/tokens_read"] == again.metrics()["llm/tokens_read"] == 0
+    assert model.metrics()["llm/tokens_read"] > 0
 
 
 # --- threads --------------------------------------------------------------------------------------------

@@ -270,17 +270,14 @@ def inspect(*arguments):
     from ellm_agent.cli import parse_options
     from experiments import inspect_prompts
 
-    options, unknown = parse_options(inspect_prompts.Options, arguments, "")
-    assert not unknown
-    inspect_prompts.main(options)
+    inspect_prompts.main(parse_options(inspect_prompts.Options, arguments, ""))
 
 
 def test_prompts_can_be_inspected(capsys):
     answer = "Sure!\n- chop tree\n- attack \x1b[31mzombie\x07\n- chop tree\r"
     with serve(says(answer)) as server:
-        inspect(
-            "--caption", CAPTION, "--llm-base-url", server.url, "--llm-cache", "off", "--llm-scene", "whole"
-        )
+        where = ("--llm-base-url", server.url, "--llm-model", "m", "--llm-cache", "off")
+        inspect("--caption", CAPTION, *where, "--llm-scene", "whole")
     told = capsys.readouterr().out
     (request,) = server.requests
     for message in request["messages"]:
@@ -297,7 +294,8 @@ def test_prompts_can_be_inspected(capsys):
 
 def test_closed_prompts_can_be_inspected(capsys):
     with serve() as server:
-        where = ("--llm-base-url", server.url, "--llm-cache", "off", "--llm-api", "completion")
+        where = ("--llm-base-url", server.url, "--llm-model", "m", "--llm-cache", "off")
+        where += ("--llm-api", "completion")
         inspect("--caption", CAPTION, "--goal-mode", "closed", "--goal", "chop tree", *where)
     told = capsys.readouterr().out
     assert f"--- prompt\n{server.requests[0]['prompt']}\n" in told
@@ -311,6 +309,8 @@ def test_closed_prompts_can_be_inspected(capsys):
         (["--goal-mode", "oracle"], "choose open or closed"),
         (["--goal-mode", "closed"], "--goal goes with"),
         (["--goal", "sleep"], "--goal goes with"),
+        (["--captoin", "x"], "unknown option --captoin; did you mean --caption"),
+        (["--llm-modle", "x"], "unknown option --llm-modle; did you mean --llm-model"),
     ],
 )
 def test_wrong_options_are_named(arguments, told):

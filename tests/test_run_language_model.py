@@ -1,22 +1,30 @@
 """Runs that ask a language model over HTTP, from the command line: good servers, bad ones, and none at all."""
 
 import itertools
+import json
 import re
 
 import pytest
 import yaml
 
-from tests.llm_server import completion, faults, serve
+from tests.llm_server import by_scene, completion, faults, says, serve
 from tests.test_run import SMALL, rows, run, script
+
+_EVERY = SMALL.index("--llm-every")
+WAITING = [*SMALL[:_EVERY], *SMALL[_EVERY + 2 :], "--llm-wait"]
+
+
+def at(server, cache="off"):
+    """Options for a server."""
+    return ["--llm-base-url", server.url, "--llm-model", "m", "--llm-cache", cache]
 
 
 @pytest.mark.parametrize("mode", ["open", "closed"])
 def test_run_with_a_language_model_over_http(tmp_path, mode):
     key = {"OPENAI_API_KEY": "sk-very-secret"}
     with serve() as server:
-        options = ["--goal-mode", mode, "--llm-base-url", server.url, "--llm-model", "m", "--frames", "300"]
-        options += ["--llm-wait", "--llm-cache", tmp_path / "run" / "answers.sqlite"]
-        done = run(*SMALL, *options, "--replays", "1", "--out", tmp_path / "run", env=key)
+        options = ["--goal-mode", mode, *at(server, tmp_path / "run" / "answers.sqlite"), "--frames", "300"]
+        done = run(*WAITING, *options, "--replays", "1", "--out", tmp_path / "run", env=key)
     assert done.stdout.splitlines()[0].startswith(f"goals: {mode}-form goals from m at 127.0.0.1:")
     assert server.requests
     assert set(server.keys) == {"Bearer sk-very-secret"}
@@ -26,7 +34,9 @@ def test_run_with_a_language_model_over_http(tmp_path, mode):
     if mode == "closed":
         assert len(asked) % 23 == 0  # one question for each candidate goal
     metrics = rows(tmp_path / "run", "metrics")
-    assert 0 < metrics[-1]["llm/questions"] <= len(asked)  # the last evaluation comes after the last row
+    assert metrics[-1]["llm/questions"] == len(
+        asked
+    )  # evaluation, which comes after the last row, asks nothing
     assert (tmp_path / "run" / "answers.sqlite").exists()
     for path in (tmp_path / "run").rglob("*"):
         assert path.is_dir() or b"very-secret" not in path.read_bytes()
@@ -36,10 +46,9 @@ def test_run_with_a_language_model_over_http(tmp_path, mode):
 def test_run_that_stopped_before_its_first_checkpoint_starts_again(tmp_path):
     folder = tmp_path / "run"
     with serve(lambda body: (401, {"error": {"message": "no"}})) as server:
-        at = ["--llm-base-url", server.url, "--llm-cache", "off"]
-        failed = script("run_crafter.py", *SMALL, "--out", folder, *at)
+        failed = script("run_crafter.py", *SMALL, "--out", folder, *at(server))
         assert failed.returncode == 2
-        assert "status 401" in failed.stderr
+        assert "status 401: check OPENAI_API_KEY" in failed.stderr
         assert len(failed.stderr.strip().splitlines()) == 1
     settings = yaml.safe_load((folder / "config.yaml").read_text())
     settings["goals"] |= {"llm_base_url": None, "llm_model": None, "llm": "script"}
@@ -58,8 +67,7 @@ def test_training_goes_on_when_the_language_model_dies(tmp_path):
         )
 
     with serve(mortal) as server:
-        at = ["--llm-base-url", server.url, "--llm-concurrency", "1", "--llm-cache", "off"]
-        done = run(*SMALL, "--out", tmp_path / "run", *at)
+        done = run(*SMALL, "--out", tmp_path / "run", *at(server), "--llm-concurrency", "1")
     assert "warning: the language model" in done.stderr
     metrics = rows(tmp_path / "run", "metrics")
     assert metrics[-1]["frames"] == 800
@@ -85,19 +93,8 @@ def test_training_goes_on_whatever_the_server_sends(tmp_path):
         return next(turns)(body)
 
     with serve(odd) as server:
-        at = ["--llm-base-url", server.url, "--llm-cache", "off", "--llm-concurrency", "2"]
-        run(
-            *SMALL,
-            *at,
-            "--goal-mode",
-            "open",
-            "--frames",
-            "1600",
-            "--out",
-            tmp_path / "run",
-            "--replays",
-            "0",
-        )
+        options = [*at(server), "--llm-concurrency", "2", "--frames", "1600", "--replays", "0"]
+        run(*SMALL, *options, "--out", tmp_path / "run")
     metrics = rows(tmp_path / "run", "metrics")
     assert metrics[-1]["frames"] == 1600
     for kind in ("malformed", "empty", "rejected", "refused"):
@@ -115,16 +112,8 @@ def test_told_to_stop_it_leaves_a_checkpoint_and_goes_on_from_it(tmp_path):
         return (404, {"error": {"message": "gone"}}) if gone else (200, completion("- chop tree"))
 
     with serve(mortal) as server:
-        at = [
-            "--llm-base-url",
-            server.url,
-            "--llm-cache",
-            "off",
-            "--llm-wait",
-            "--checkpoint-every",
-            "100000",
-        ]
-        failed = script("run_crafter.py", *SMALL, *at, "--out", folder, "--llm-on-failure", "stop")
+        options = [*at(server), "--checkpoint-every", "100000", "--llm-on-failure", "stop"]
+        failed = script("run_crafter.py", *WAITING, *options, "--out", folder)
         assert failed.returncode == 2
         assert "status 404" in failed.stderr
         assert "Traceback" not in failed.stderr
@@ -138,17 +127,8 @@ def test_told_to_stop_it_leaves_a_checkpoint_and_goes_on_from_it(tmp_path):
 
 def test_costs_are_estimated_before_anything_is_asked(tmp_path):
     with serve() as server:
-        at = [
-            "--llm-base-url",
-            server.url,
-            "--llm-model",
-            "m",
-            "--llm-price-read",
-            "1",
-            "--llm-price-written",
-            "2",
-        ]
-        done = run(*SMALL, *at, "--frames", "1200", "--estimate-cost", "--out", tmp_path / "run")
+        options = [*at(server), "--llm-price-read", "1", "--llm-price-written", "2", "--frames", "1200"]
+        done = run(*SMALL, *options, "--estimate-cost", "--out", tmp_path / "run")
     assert server.requests == []
     assert not (tmp_path / "run").exists()
     told = re.search(r"about ([\d,]+) scenes, ([\d,]+) questions, ([\d.]+) million", done.stdout)
@@ -162,21 +142,84 @@ def test_costs_are_estimated_before_anything_is_asked(tmp_path):
 
 def test_a_replay_needs_no_model(tmp_path):
     """A run over HTTP, then from its cache alone, then a run that asks what was never asked."""
-    cache = [
-        "--llm-cache",
-        tmp_path / "answers.sqlite",
-        "--llm-wait",
-        "--goal-mode",
-        "open",
-        "--frames",
-        "400",
-    ]
-    with serve() as server:
-        at = ["--llm-base-url", server.url, "--llm-model", "m"]
-        run(*SMALL, *cache, *at, "--out", tmp_path / "one", "--replays", "0")
-    run(*SMALL, *cache, "--llm", "replay", "--out", tmp_path / "two", "--replays", "0")
-    assert rows(tmp_path / "one", "episodes") == rows(tmp_path / "two", "episodes")
-    more = [*SMALL, *cache, "--llm", "replay", "--seed", "7", "--out", tmp_path / "three"]
-    failed = script("run_crafter.py", *more)
+    cache, small = tmp_path / "answers.sqlite", [*WAITING, "--frames", "400", "--replays", "0"]
+    replay = ["--llm", "replay", "--llm-cache", cache]
+    with serve(by_scene) as server:
+        run(*small, *at(server, cache), "--out", tmp_path / "one")
+    run(*small, *replay, "--out", tmp_path / "two")
+    for log in ("episodes", "evaluations"):
+        assert rows(tmp_path / "one", log) == rows(tmp_path / "two", log)
+    one, two = (suggestions(tmp_path / name) for name in ("one", "two"))
+    assert one == two
+    assert len(one) == 7  # all that the server ever suggests: it depends on the scene
+    failed = script("run_crafter.py", *small, *replay, "--seed", "7", "--out", tmp_path / "three")
     assert failed.returncode == 2
     assert "You see" in failed.stderr  # what was never asked
+
+
+def suggestions(folder):
+    return json.loads((folder / "summary.json").read_text())["suggestions"]
+
+
+def test_a_run_that_never_got_a_usable_answer_says_so(tmp_path):
+    with serve(says("")) as server:
+        done = run(*SMALL, *at(server), "--replays", "0", "--out", tmp_path / "run")
+    assert "gave no usable answer, so the run had no goals" in done.stderr
+    last = rows(tmp_path / "run", "metrics")[-1]
+    assert last["llm/scenes"] == 0
+    assert last["llm/failed_empty"] > 0
+
+
+def test_a_run_goes_on_with_the_model_in_the_box(tmp_path):
+    """Although an endpoint is configured by then."""
+    folder = tmp_path / "run"
+    run(*SMALL, "--frames", "400", "--replays", "0", "--out", folder)
+    with serve() as server:
+        env = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "k"}
+        done = run("--resume", folder, "--frames", "600", env=env)
+    assert server.requests == []
+    assert "from the embedded model" in done.stdout.splitlines()[0]
+    assert rows(folder, "metrics")[-1]["frames"] == 600
+
+
+def test_a_run_goes_on_with_its_endpoint_or_not_at_all(tmp_path):
+    """Never with another model, although none is configured by then."""
+    folder = tmp_path / "run"
+    with serve(lambda body: (401, {"error": {"message": "no"}})) as server:
+        env = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "k"}
+        assert script("run_crafter.py", *SMALL, "--llm-model", "m", "--out", folder, env=env).returncode == 2
+        asked = len(server.requests)
+        failed = script("run_crafter.py", "--resume", folder)
+        assert failed.returncode == 2
+        assert "status 401: check OPENAI_API_KEY" in failed.stderr
+        assert len(server.requests) > asked
+    failed = script("run_crafter.py", "--resume", folder, "--llm", "embedded")
+    assert failed.returncode == 2
+    assert "a run goes on as it began: llm is embedded but was endpoint" in failed.stderr
+    settings = yaml.safe_load((folder / "config.yaml").read_text())
+    settings["goals"]["llm_base_url"] = "https://llm.example.org/v1"
+    (folder / "config.yaml").write_text(yaml.safe_dump(settings))
+    failed = script("run_crafter.py", "--resume", folder)
+    assert failed.returncode == 2
+    assert "OPENAI_API_KEY is not set, and the language model at llm.example.org needs" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--llm-wait", "--llm-every", "16"], "llm-every is 16, but llm-wait asks about every scene at once"),
+        (["--preset", "paper", "--llm-every", "16"], "llm-every is 16, but llm-wait"),
+        (["--llm-base-url", "http://127.0.0.1:9/v1"], "llm-model is not given"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_clear_line(tmp_path, options, told):
+    failed = script("run_crafter.py", *options, "--out", tmp_path / "run")
+    assert failed.returncode == 2
+    assert failed.stderr.startswith(f"error: {told}")
+    assert failed.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_asks_nobody_costs_nothing(tmp_path):
+    done = run("--llm", "script", "--estimate-cost", "--out", tmp_path / "run")
+    assert done.stdout == "llm is script: such a run asks nothing that costs\n"

@@ -23,7 +23,7 @@ class GoalSuggester:
         raise NotImplementedError
 
     def recall(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
-        """As ``suggest``, for evaluation, which must change nothing in training: nobody is asked ahead."""
+        """As ``suggest``, for evaluation, which must change nothing in training: from what is known, asking nobody."""
         return self.suggest(situations)
 
     def status(self) -> str:

@@ -7,12 +7,13 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, NoReturn
 
 from ellm_agent.goals.base import Goal, GoalSuggester
 from ellm_agent.goals.nearest import NearestScene
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
 from ellm_agent.records import Situation
+from ellm_agent.text import one_line
 from prompts import closed_form, open_ended
 
 LONGEST_PAUSE = 1024  # calls of `suggest` without a question after a model has failed again and again
@@ -20,6 +21,7 @@ BATCH = 64  # scenes that a model in the process is asked about at once
 UNDER_WAY = 2  # scenes under way at an endpoint, for each request in flight
 FRESH = 1.5  # times as many scenes must be known for another look at which is closest
 ANSWERED_ALL_THE_SAME = ("empty", "refused")  # the model has answered; asking again would bring no more
+GOALLESS = 64  # answers without a goal from the first on: such a model does not follow the prompt
 HOPELESS = ("rejected", "unreachable")  # no use going on, if it happens before anything was answered
 
 
@@ -31,13 +33,13 @@ class LanguageModelSuggester(GoalSuggester):
 
     *Waiting*: each new scene is asked about at once, and training waits: a run is the same each time, and the
     paper's. *Ahead* (``every`` > 0): one scene for so many frames, those met most often first, and training goes on; a
-    scene that has no answer yet has the goals of the closest scene that has one. Scenes are many and most are met once
-    or twice: so a million frames cost what some thousands of answers cost. A model in the process still makes a run the
-    same each time.
+    scene has the goals of the three closest scenes that were answered, its own answer among them. Scenes are many and
+    most are met once or twice: so a million frames cost what some thousands of answers cost, and what one answer forgot
+    another has. A model in the process still makes a run the same each time.
 
-    Where a question fails there are no goals this time, and it is asked again later. When all that comes back are
-    failures, asking pauses for one call, then two, then four ..., and a line on stderr says so: a dead server must not
-    hold up training.
+    Where a question fails there are no goals this time, and it is asked again later; but for one whose answer is empty
+    or a refusal, which would be the same again. When all that comes back are failures, asking pauses for one call, then
+    two, then four ..., and a line on stderr says so: a dead server must not hold up training.
 
     Args:
         model: answers prompts.
@@ -74,21 +76,27 @@ class LanguageModelSuggester(GoalSuggester):
     ):
         if form not in ("open", "closed"):
             raise ValueError(f"form is {form!r}; choose 'open' or 'closed'")
-        self.description = f"{form}-form goals from {model.description}"
+        self.description = one_line(f"{form}-form goals from {model.description}")
         self._model, self._form = model, form
         self._verbs, self._candidates = tuple(verbs), tuple(candidates)
         self._scene, self._every, self._stop = scene, every, stop_on_failure
         self._temperature, self._structured = temperature, structured
         self._scenes: dict[str, str] = {}  # caption -> scene
         self._goals: dict[str, tuple[Goal, ...]] = {}  # scene -> goals, all its questions answered
-        self._nearest = NearestScene(facts)  # of the scenes in it
-        self._borrowed: dict[str, tuple[int, str]] = {}  # scene -> scenes then known, and the closest of them
-        self._answered: dict[str, dict[Goal, bool]] = {}  # closed form: of scenes not yet complete
+        self._nearest = NearestScene(facts)  # of the scenes in it that have goals
+        self._gathered: dict[
+            str, tuple[int, tuple[Goal, ...]]
+        ] = {}  # scene -> how many those were, and its goals
+        self._silent: dict[str, None] = {}  # scenes that the model has nothing to say about; not asked again
+        # Closed form: of scenes not yet complete; None where the model has nothing to say.
+        self._answered: dict[str, dict[Goal, bool | None]] = {}
         self._met: Counter[str] = Counter()  # scenes to be asked about -> how often met
         self._credit = float(BATCH)  # scenes that may be asked about now
         self._counts = Counter(scenes=0, questions=0, failures=0, without_goals=0, met=0, unanswered=0)
         self._pause = self._wait = 0  # calls
+        self._goalless: int | None = 0  # answers so far, as long as none has held a goal
         self._spent = False  # the budget: nothing is asked any more
+        self._ended = False  # by an error that was raised, or by `close`
         self._pool = ThreadPoolExecutor(in_flight) if every and not model.immediate else None
         self._under_way: dict[Future, str] = {}
         self._most_under_way = UNDER_WAY * in_flight
@@ -98,19 +106,23 @@ class LanguageModelSuggester(GoalSuggester):
         if self._every:
             self._ask_ahead(scenes)
         elif not self._spent:
-            self._ask_now([scene for scene in dict.fromkeys(scenes) if scene not in self._goals])
+            self._ask_now([scene for scene in dict.fromkeys(scenes) if self._is_open(scene)])
         self._counts["met"] += len(scenes)
         self._counts["unanswered"] += sum(scene not in self._goals for scene in scenes)
         return [self._known(scene) for scene in scenes]
 
     def recall(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
-        if not self._every:
-            return self.suggest(situations)
-        return [self._known(self._scene_of(situation.caption), remember=False) for situation in situations]
+        """Goals that are known; waiting, too, those of the closest scenes where a scene has none of its own."""
+        scenes = [self._scene_of(situation.caption) for situation in situations]
+        known = [self._known(scene, remember=False) for scene in scenes]
+        return [
+            self._of_the_closest(scene, False) if goals is None else goals
+            for scene, goals in zip(scenes, known, strict=True)
+        ]
 
     def metrics(self) -> dict[str, float]:
         counts = {f"llm/{name}": float(count) for name, count in self._counts.items()}
-        counts["llm/distinct"] = float(len(self._goals) + len(self._met))
+        counts["llm/distinct"] = float(len(self._goals) + len(self._silent) + len(self._met))
         return self._model.metrics() | counts
 
     def status(self) -> str:
@@ -129,27 +141,39 @@ class LanguageModelSuggester(GoalSuggester):
     def state(self) -> dict[str, Any]:
         return {
             "goals": {scene: list(goals) for scene, goals in self._goals.items()},
+            "silent": list(self._silent),
             "answered": self._answered,
-            "borrowed": self._borrowed,
+            "gathered": self._gathered,
             "met": self._met,  # those under way are still in it
             "credit": self._credit,
             "counts": self._counts,
             "pause": [self._pause, self._wait],
+            "goalless": self._goalless,
+            "spent": self._spent,
             "model": self._model.state(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         self._goals = {scene: tuple(goals) for scene, goals in state["goals"].items()}
-        for scene in self._goals:
-            self._nearest.add(scene)
-        self._borrowed = {scene: tuple(closest) for scene, closest in state["borrowed"].items()}
+        for scene, goals in self._goals.items():
+            if goals:
+                self._nearest.add(scene)
+        self._silent = dict.fromkeys(state["silent"])
+        self._gathered = {scene: (known, tuple(goals)) for scene, (known, goals) in state["gathered"].items()}
         self._answered = {scene: dict(answers) for scene, answers in state["answered"].items()}
         self._met, self._counts = Counter(state["met"]), Counter(state["counts"])
         self._credit = state["credit"]
         self._pause, self._wait = state["pause"]
+        self._goalless, self._spent = state["goalless"], state["spent"]
         self._model.restore(state["model"])
 
     def close(self) -> None:
+        if self._counts["met"] and not self._counts["scenes"] and not self._ended:
+            _tell(
+                f"warning: {self._model.description} gave no usable answer, so the run had no goals; "
+                "metrics.jsonl counts failures by kind (llm/failed_*)"
+            )
+        self._ended = True
         if self._pool:
             self._pool.shutdown(wait=False, cancel_futures=True)
         self._model.close()
@@ -165,7 +189,7 @@ class LanguageModelSuggester(GoalSuggester):
 
     def _ask_ahead(self, scenes: list[str]) -> None:
         """Counts scenes, takes up answers that have come, and asks about those met most often."""
-        self._met.update(scene for scene in scenes if scene not in self._goals)
+        self._met.update(scene for scene in scenes if self._is_open(scene))
         self._credit = min(self._credit + len(scenes) / self._every, 4 * BATCH)
         if self._pool:
             self._collect()
@@ -185,6 +209,10 @@ class LanguageModelSuggester(GoalSuggester):
             chosen = self._most_met(BATCH)
             self._credit -= len(chosen)
             self._ask_now(chosen)
+
+    def _is_open(self, scene: str) -> bool:
+        """Whether there is something to ask about a scene."""
+        return scene not in self._goals and scene not in self._silent
 
     def _most_met(self, n: int, without: set[str] = frozenset()) -> list[str]:
         there = ((scene, times) for scene, times in self._met.items() if scene not in without)
@@ -224,49 +252,82 @@ class LanguageModelSuggester(GoalSuggester):
         for error in failed:
             self._counts[f"failed_{error.kind}"] += 1
         lost = [error for error in failed if error.kind not in ANSWERED_ALL_THE_SAME]
-        for error in lost:
+        for error in failed:
             if error.kind == "never_asked" or (self._stop and error.kind != "over_budget"):
-                raise error
+                self._end(error)
         for (scene, goal, _), answer in zip(questions, answers, strict=True):
-            if isinstance(answer, Answer) or answer.kind in ANSWERED_ALL_THE_SAME:
-                self._learn(scene, goal, answer if isinstance(answer, Answer) else Answer(""))
+            if isinstance(answer, Answer):
+                self._learn(scene, goal, answer)
+            elif answer.kind in ANSWERED_ALL_THE_SAME:
+                self._learn(scene, goal, None)
         if len(lost) == len(answers):
             self._give_up_for_a_while(lost[0])
         else:
             self._pause = 0
 
-    def _learn(self, scene: str, goal: Goal, answer: Answer) -> None:
+    def _learn(self, scene: str, goal: Goal, answer: Answer | None) -> None:
+        """Takes up an answer; None: the model has nothing to say."""
         if self._form == "open":
-            self._keep(scene, open_ended.parse(answer.text))
+            goals = open_ended.parse(answer.text) if answer else None
+            self._check_format(bool(goals))
+            self._keep(scene, goals)
             return
-        p = closed_form.probability_of_yes(answer.text, answer.logprobs)
+        yes = answer and closed_form.probability_of_yes(answer.text, answer.logprobs) > closed_form.THRESHOLD
+        self._check_format(bool(yes))
         answered = self._answered.setdefault(scene, {})
-        answered[goal] = p > closed_form.THRESHOLD
+        answered[goal] = yes
         if len(answered) == len(self._candidates):
-            self._keep(scene, tuple(goal for goal in self._candidates if answered[goal]))
+            self._keep(scene, self._agreed_to(scene))
             del self._answered[scene]
 
-    def _keep(self, scene: str, goals: tuple[Goal, ...]) -> None:
-        self._goals[scene] = goals
-        self._nearest.add(scene)
-        self._borrowed.pop(scene, None)
+    def _agreed_to(self, scene: str) -> tuple[Goal, ...] | None:
+        """Goals of a scene that have been answered with yes so far; None: the model has said nothing about any."""
+        answered = self._answered.get(scene, {})
+        if all(yes is None for yes in answered.values()):
+            return None
+        return tuple(goal for goal in self._candidates if answered.get(goal))
+
+    def _keep(self, scene: str, goals: tuple[Goal, ...] | None) -> None:
         self._met.pop(scene, None)
+        if goals is None:
+            self._silent[scene] = None
+            return
+        self._goals[scene] = goals
+        if goals:
+            self._nearest.add(scene)
+        self._gathered.pop(scene, None)
         self._counts["scenes"] += 1
         self._counts["without_goals"] += not goals
+
+    def _check_format(self, found: bool) -> None:
+        """Warns of a model whose first answers all hold no goal."""
+        if self._goalless is None:
+            return
+        self._goalless = None if found else self._goalless + 1
+        if self._goalless == GOALLESS:
+            self._goalless = None
+            _tell(
+                f"warning: the first {GOALLESS} answers of {self._model.description} suggest no goal; "
+                "experiments/inspect_prompts.py shows what it is asked and what it answers"
+            )
+
+    def _end(self, error: LanguageModelError) -> NoReturn:
+        self._ended = True
+        raise error
 
     def _give_up_for_a_while(self, error: LanguageModelError) -> None:
         if error.kind == "over_budget":
             if not self._under_way:  # else they may cost less than is set aside for them
-                print(f"note: {error}; the run goes on with the goals that are known", file=sys.stderr)
+                _tell(f"note: {error}; the run goes on with the goals that are known")
                 self._spent = True
             return
         nothing_yet = self._counts["failures"] == self._counts["questions"]
         if nothing_yet and error.kind in HOPELESS:
-            raise error
+            self._end(error)
         if self._wait:
             return  # those that were under way when the pause began
         if not self._pause:
-            print(f"warning: {error}; new scenes have no goals until it answers again", file=sys.stderr)
+            _tell(f"warning: {error}; new scenes have no goals until it answers again")
         self._pause = min(2 * self._pause or 1, LONGEST_PAUSE)
         self._wait = self._pause
 
@@ -279,19 +340,28 @@ class LanguageModelSuggester(GoalSuggester):
         return scene
 
     def _known(self, scene: str, remember: bool = True) -> tuple[Goal, ...] | None:
-        """Goals of a scene, or, asking ahead, of the closest that has some; None if nobody has said anything yet."""
-        goals = self._goals.get(scene)
-        if goals is None and scene in self._answered:
-            answered = self._answered[scene]
-            return tuple(goal for goal in self._candidates if answered.get(goal))
-        if goals is None and self._every and self._goals:
-            return self._goals[self._closest(scene, remember)]
+        return self._of_the_closest(scene, remember) if self._every else self._own(scene)
+
+    def _own(self, scene: str) -> tuple[Goal, ...] | None:
+        """Goals that were answered for a scene itself, as far as it is answered; None: it is not."""
+        if scene in self._goals:
+            return self._goals[scene]
+        if scene in self._silent and not self._every:
+            return ()
+        return self._agreed_to(scene)
+
+    def _of_the_closest(self, scene: str, remember: bool = True) -> tuple[Goal, ...] | None:
+        """Goals of the closest scenes that have some, its own among them; None: no scene has any."""
+        if not len(self._nearest):
+            return self._own(scene)
+        known, goals = self._gathered.get(scene, (0, ()))
+        if len(self._nearest) >= FRESH * known:  # looked up again once there are many more
+            closest = self._nearest.find(scene)
+            goals = tuple(dict.fromkeys(goal for one in closest for goal in self._goals[one]))
+            if remember:
+                self._gathered[scene] = len(self._nearest), goals
         return goals
 
-    def _closest(self, scene: str, remember: bool) -> str:
-        known, closest = self._borrowed.get(scene, (0, ""))
-        if len(self._goals) >= FRESH * known:  # looked up again once many more are known
-            closest = self._nearest.find(scene)
-            if remember:
-                self._borrowed[scene] = len(self._goals), closest
-        return closest
+
+def _tell(line: str) -> None:
+    print(one_line(line), file=sys.stderr)

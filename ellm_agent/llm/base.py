@@ -99,12 +99,12 @@ class LanguageModel:
         """Counters for the log, by name."""
         return {}
 
-    def state(self) -> list:
-        """What a checkpoint keeps of it: JSON values."""
-        return []
+    def state(self) -> dict[str, float]:
+        """What a checkpoint keeps of it: counters by name. Those of models around one another share a dictionary."""
+        return {}
 
-    def restore(self, state: Sequence) -> None:
-        """Takes up what ``state`` gave."""
+    def restore(self, state: Mapping[str, float]) -> None:
+        """Takes up what ``state`` gave; counters of other models may be among it."""
 
     def close(self) -> None:
         """Gives up what is under way."""
@@ -124,10 +124,10 @@ class Wrapped(LanguageModel):
     def metrics(self) -> dict[str, float]:
         return self.model.metrics()
 
-    def state(self) -> list:
+    def state(self) -> dict[str, float]:
         return self.model.state()
 
-    def restore(self, state: Sequence) -> None:
+    def restore(self, state: Mapping[str, float]) -> None:
         self.model.restore(state)
 
     def close(self) -> None:

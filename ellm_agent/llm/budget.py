@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ellm_agent.errors import UserError
@@ -50,8 +50,9 @@ def tokens(text: str) -> int:
 class Metered(Wrapped):
     """A language model whose tokens and costs are counted, and which is asked no more once a budget is spent.
 
-    What a question may cost at most is set aside before it is asked, so that a budget is never exceeded, however many
-    are under way.
+    What a question may cost at most is set aside before it is asked, so that a budget is not exceeded by those under
+    way. How many tokens a server will read is an estimate, though (`_most`): one whose tokenizer writes still more of
+    them can exceed the budget by as many.
 
     Args:
         model: answers.
@@ -102,13 +103,14 @@ class Metered(Wrapped):
             spent["llm/usd"] = self._price.of(self._read, self._written)
         return super().metrics() | spent
 
-    def state(self) -> list[int]:
-        """Tokens read and written, for a checkpoint."""
-        return [self._read, self._written]
+    def state(self) -> dict[str, float]:
+        with self._lock:
+            return super().state() | {"budget_read": self._read, "budget_written": self._written}
 
-    def restore(self, state: Sequence[int]) -> None:
-        """Takes up what ``state`` gave."""
-        self._read, self._written = state
+    def restore(self, state: Mapping[str, float]) -> None:
+        super().restore(state)
+        with self._lock:
+            self._read, self._written = state.get("budget_read", 0), state.get("budget_written", 0)
 
     def _set_aside(self, prompt: Prompt) -> bool:
         read, written = _most(prompt)

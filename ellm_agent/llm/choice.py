@@ -6,7 +6,7 @@ import dataclasses
 
 from ellm_agent.config import GoalConfig
 from ellm_agent.errors import UserError
-from ellm_agent.llm.endpoint import DEFAULT_MODEL, endpoint
+from ellm_agent.llm.endpoint import endpoint, model_at
 
 FOR_ENDPOINTS = (  # options that mean nothing to a model in the process
     "llm_base_url",
@@ -25,7 +25,8 @@ def settled(goals: GoalConfig) -> GoalConfig:
     So the configuration that is saved tells what answered, and a run that goes on in another shell asks the same model.
 
     Raises:
-        UserError: if an endpoint is wanted and none is configured, or an option for endpoints is given without one.
+        UserError: if an endpoint is wanted and none is configured, if its URL is bad or its model not named, or if an
+            option for endpoints is given without one.
     """
     if goals.goal_mode not in ("open", "closed"):
         return goals
@@ -34,9 +35,8 @@ def settled(goals: GoalConfig) -> GoalConfig:
         raise UserError("llm is endpoint, but none is configured: give --llm-base-url, or set OPENAI_API_KEY")
     kind = goals.llm if goals.llm != "auto" else "endpoint" if found else "embedded"
     if kind == "endpoint":
-        return dataclasses.replace(
-            goals, llm=kind, llm_base_url=found, llm_model=goals.llm_model or DEFAULT_MODEL
-        )
+        model = model_at(found, goals.llm_model)
+        return dataclasses.replace(goals, llm=kind, llm_base_url=found, llm_model=model)
     for name in FOR_ENDPOINTS if kind != "replay" else ():
         if getattr(goals, name) != getattr(GoalConfig, name):
             option = name.replace("_", "-")

@@ -42,6 +42,18 @@ def check_url(url: str) -> str:
     return host
 
 
+def model_at(url: str, name: str | None) -> str:
+    """The model to ask at an endpoint: the one named, or OpenAI's default at OpenAI.
+
+    Raises:
+        UserError: for a bad URL, or another server and no name.
+    """
+    host = check_url(url)
+    if not name and not f".{host}".endswith(f".{urlsplit(DEFAULT_URL).hostname}"):
+        raise UserError(f"llm-model is not given: say with --llm-model which one to ask at {url}")
+    return name or DEFAULT_MODEL
+
+
 def check_endpoint(url: str) -> str:
     """Returns the key to send to a URL (a placeholder where none is needed: on this machine).
 

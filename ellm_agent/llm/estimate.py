@@ -19,7 +19,7 @@ from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Promp
 from ellm_agent.llm.budget import PRICES, Price, price_of, tokens
 from ellm_agent.llm.choice import FOR_ENDPOINTS
 from ellm_agent.llm.embedded import EmbeddedModel
-from ellm_agent.llm.endpoint import DEFAULT_MODEL
+from ellm_agent.llm.endpoint import DEFAULT_MODEL, endpoint, model_at
 from ellm_agent.runs import Run
 from ellm_agent.training import make_suggester, train
 from envs.crafter_text import CrafterTextEnv
@@ -108,8 +108,19 @@ def growth(frames: float, count: float, more_frames: float, more: float, all_fra
 
 
 def tell(config: Config, console: Console | None = None) -> None:
-    """Prints the estimate of a run, and what it costs at well-known prices."""
+    """Prints the estimate of a run, and what it costs at well-known prices.
+
+    Raises:
+        UserError: if the run would ask no language model, or one at an endpoint without telling which.
+    """
     console = console or Console(highlight=False)
+    goals = config.goals
+    asks = goals.goal_mode in ("open", "closed")
+    if asks and goals.llm in ("script", "replay"):
+        console.print(f"llm is {goals.llm}: such a run asks nothing that costs")
+        return
+    url = endpoint(goals.llm_base_url) if asks and goals.llm in ("auto", "endpoint") else None
+    name = model_at(url, goals.llm_model) if url else goals.llm_model or DEFAULT_MODEL
     console.print(f"a dry run of {min(config.frames, DRY_FRAMES):,} frames with the embedded model ...")
     told = estimate(config)
     console.print(
@@ -117,8 +128,6 @@ def tell(config: Config, console: Console | None = None) -> None:
         f"{told.read / 1e6:,.2f} million tokens read and {told.written / 1e6:,.2f} million written"
     )
     prices = {name: Price(*price) for name, price in PRICES.items()}
-    goals = config.goals
-    name = goals.llm_model or DEFAULT_MODEL
     own = price_of(name, goals.llm_price_read, goals.llm_price_written)
     if own:
         prices = {name: own, **{other: price for other, price in prices.items() if other != name}}

@@ -6,24 +6,35 @@ import logging
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
+from ellm_agent.llm.base import FAILURES, Answer, LanguageModel, LanguageModelError, Prompt
 from ellm_agent.llm.endpoint import DEFAULT_URL, check_endpoint, endpoint
-from ellm_agent.llm.wire import Reply, ever_fewer, extras_of, failure_of, read_reply, request_body
+from ellm_agent.llm.wire import (
+    Reply,
+    blamed,
+    dispensable,
+    ever_fewer,
+    extras_of,
+    failure_of,
+    read_reply,
+    request_body,
+)
 
 RETRIES = 3  # with the client's exponential back-off, honouring Retry-After
 LONGEST_BODY = 2**24  # bytes of a response; no answer needs as many
+COUNTED = ("tokens_read", "tokens_written", "seconds", *(f"failed_{kind}" for kind in FAILURES))
 
 
 class OpenAIModel(LanguageModel):
     """Completions from an OpenAI-compatible server, several requests in flight at once.
 
     Log-probabilities and answers in JSON are asked for where a prompt wants them; a server that rejects the
-    request for it is asked without from then on.
+    request for it is asked without from then on. So is one that rejects a temperature, and says so; one that rejects
+    max_tokens, as newer models of OpenAI do, is told max_completion_tokens.
 
     Args:
         model: the model's name on the server.
@@ -66,7 +77,7 @@ class OpenAIModel(LanguageModel):
         self._asked: set[Future] = set()  # waiting or in flight
         self._threads = 0
         self._closed = False
-        self._rejected: frozenset[str] = frozenset()  # what the server does not know
+        self._rejected: frozenset[str] = frozenset()  # what the server does not know: extras and parameters
         self._counts = Counter({"tokens_read": 0, "tokens_written": 0, "seconds": 0.0})
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
@@ -81,6 +92,16 @@ class OpenAIModel(LanguageModel):
         """Tokens as the server counts them, seconds waited for it (summed over requests), failures by kind."""
         with self._lock:
             return {f"llm/{name}": float(count) for name, count in self._counts.items()}
+
+    def state(self) -> dict[str, float]:
+        with self._lock:
+            return dict(self._counts)
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        with self._lock:
+            for name in COUNTED:
+                if name in state:
+                    self._counts[name] = state[name]
 
     def close(self) -> None:
         """Gives up all questions, those in flight too: whoever waits for one is told that it failed."""
@@ -149,7 +170,7 @@ class OpenAIModel(LanguageModel):
         return self._error(kind, told, spent)
 
     def _ask(self, prompt: Prompt) -> Reply:
-        """Asks with all that is wanted; if that is rejected, with less and less of it.
+        """Asks with all that is wanted; if that is rejected, without the parameter that is blamed, or with less and less.
 
         Raises:
             openai.OpenAIError: for everything that can be expected.
@@ -157,20 +178,25 @@ class OpenAIModel(LanguageModel):
         """
         from openai import BadRequestError, UnprocessableEntityError
 
-        wanted = extras_of(prompt, self._api) - self._rejected
-        rejection = None
-        for extras in ever_fewer(wanted):
+        rejected = self._rejected
+        wanted = extras_of(prompt, self._api) - rejected
+        without = dispensable(self._api) & rejected
+        fewer = ever_fewer(wanted)
+        extras = next(fewer)
+        while True:
             try:
-                response = self._create(**request_body(prompt, self.name, self._api, extras))
+                response = self._create(**request_body(prompt, self.name, self._api, extras, without))
             except (BadRequestError, UnprocessableEntityError) as error:
-                rejection = error
+                if parameter := blamed(error.body, dispensable(self._api) - without):
+                    without |= {parameter}
+                elif (extras := next(fewer, None)) is None:
+                    raise
                 continue
             reply = read_reply(response.content, self._api)
             self._count(tokens_read=reply.answer.prompt_tokens, tokens_written=reply.answer.answer_tokens)
             with self._lock:
-                self._rejected |= wanted - extras
+                self._rejected |= (wanted - extras) | without
             return reply
-        raise rejection
 
     def _count(self, **more: float) -> None:
         with self._lock:

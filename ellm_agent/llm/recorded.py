@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt, Wrapped
 from ellm_agent.llm.cache import AnswerCache
+from ellm_agent.text import one_line
 
 LONGEST_QUESTION = 160  # characters of a question that an error repeats
 
@@ -30,7 +31,17 @@ class _Counts:
 
     def metrics(self) -> dict[str, float]:
         """The counters, for the log."""
-        return {f"llm/cache_{name}": float(count) for name, count in self._counts.items()}
+        return {f"llm/{name}": float(count) for name, count in self.state().items()}
+
+    def state(self) -> dict[str, float]:
+        """The counters, for a checkpoint."""
+        with self._lock:
+            return {f"cache_{name}": count for name, count in self._counts.items()}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """Takes up what ``state`` gave."""
+        with self._lock:
+            self._counts = {name: state.get(f"cache_{name}", 0) for name in self._counts}
 
 
 class CachedModel(Wrapped):
@@ -71,13 +82,20 @@ class CachedModel(Wrapped):
         """The model's; prompts found on record; questions asked of the model; times the cache failed."""
         return super().metrics() | self._counts.metrics()
 
+    def state(self) -> dict[str, float]:
+        return super().state() | self._counts.state()
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        super().restore(state)
+        self._counts.restore(state)
+
     @contextlib.contextmanager
     def _going_on(self) -> Iterator[None]:
         try:
             yield
         except UserError as error:
             if self._counts.more("failures", 1) == 1:
-                print(f"warning: {error}; going on without it", file=sys.stderr)
+                print(one_line(f"warning: {error}; going on without it"), file=sys.stderr)
 
 
 class ReplayModel(LanguageModel):
@@ -112,6 +130,12 @@ class ReplayModel(LanguageModel):
 
     def metrics(self) -> dict[str, float]:
         return self._counts.metrics()
+
+    def state(self) -> dict[str, float]:
+        return self._counts.state()
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        self._counts.restore(state)
 
     def _never_asked(self, prompt: Prompt) -> LanguageModelError:
         asked = " ".join(" ".join(prompt.user.splitlines()[-2:]).split())  # before that may come examples

@@ -10,11 +10,18 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ellm_agent.llm.base import Answer, Prompt
+from ellm_agent.llm.endpoint import KEY_VARIABLE
 from prompts import open_ended
 
 TOP_LOGPROBS = 5  # the paper's
 LONGEST_ANSWER = 20_000  # characters; what comes after is cut off
 ROUNDING = 0.01  # servers round: a log-probability this little above 0 is one of 0
+DISPENSABLE = ("max_tokens", "temperature")  # parameters that some models reject
+_HINTS = {  # by status
+    401: f": check {KEY_VARIABLE}",
+    403: f": check {KEY_VARIABLE}",
+    404: ": check --llm-model and --llm-base-url",
+}
 
 _WORD = re.compile(r"\w")
 
@@ -24,6 +31,7 @@ def request_body(
     model: str,
     api: Literal["chat", "completion"] = "chat",
     extras: Collection[str] | None = None,
+    without: Collection[str] = (),
 ) -> dict[str, Any]:
     """What is sent for a prompt.
 
@@ -32,9 +40,13 @@ def request_body(
         model: the model's name on the server.
         api: see `OpenAIModel`.
         extras: of "logprobs" and "schema", those to ask for; None: all that the prompt wants.
+        without: of `DISPENSABLE`, those to leave out; max_completion_tokens stands in for max_tokens.
     """
     extras = extras_of(prompt, api) if extras is None else extras
-    body = {"model": model, "max_tokens": prompt.max_tokens, "temperature": prompt.temperature}
+    longest = "max_completion_tokens" if "max_tokens" in without else "max_tokens"
+    body = {"model": model, longest: prompt.max_tokens}
+    if "temperature" not in without:
+        body["temperature"] = prompt.temperature
     if api == "completion":
         body["prompt"] = f"{prompt.system}\n\n{prompt.user}"
         if "logprobs" in extras:
@@ -58,6 +70,20 @@ def extras_of(prompt: Prompt, api: str) -> frozenset[str]:
     """What a prompt wants that not every server knows."""
     schema = prompt.schema and api == "chat"
     return frozenset(name for name, wanted in (("logprobs", prompt.logprobs), ("schema", schema)) if wanted)
+
+
+def dispensable(api: str) -> frozenset[str]:
+    """Parameters that need not be sent. (The older endpoint knows no max_completion_tokens.)"""
+    return frozenset(DISPENSABLE if api == "chat" else ("temperature",))
+
+
+def blamed(body: Any, parameters: Collection[str]) -> str | None:
+    """Which of some parameters the body of a rejection names: as such, or else in its text; None: none of them."""
+    named = body.get("param") if isinstance(body, dict) else None
+    if isinstance(named, str) and named:
+        return named if named in parameters else None
+    told = str(body)
+    return next((name for name in sorted(parameters) if re.search(rf"\b{name}\b", told)), None)
 
 
 def ever_fewer(extras: frozenset[str]) -> Iterator[frozenset[str]]:
@@ -115,7 +141,8 @@ def failure_of(error: Exception) -> tuple[str, str]:
     if isinstance(error, openai.APIStatusError):
         status = error.status_code
         kind = "server_error" if status >= 500 else "rejected" if status >= 400 else "malformed"
-        return "rate_limited" if status == 429 else kind, f"answered with status {status}"
+        told = f"answered with status {status}{_HINTS.get(status, '')}"
+        return "rate_limited" if status == 429 else kind, told
     if isinstance(error, openai.APITimeoutError):
         return "timeout", "did not answer in time"
     cause = error.__cause__

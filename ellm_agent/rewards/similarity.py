@@ -48,12 +48,12 @@ class GoalSimilarity:
         return self._cosines[pair]
 
     def learn(self, suggestions: Iterable[tuple[Goal, ...]]) -> None:
-        """Interns goals before they are judged, so that all new ones are encoded in one batch."""
-        for goals in suggestions:
-            for goal in goals:
-                if goal not in self._learned:
-                    self._learned.add(goal)
-                    self._phrases.id(self._canonical(goal))
+        """Encodes new goals before they are judged, in one batch."""
+        new = {goal: None for goals in suggestions for goal in goals if goal not in self._learned}
+        if new:
+            self._learned.update(new)
+            self._phrases.ids(map(self._canonical, new))
+            _ = self._phrases.vectors
 
     def satisfies(self, event: str, goal: Goal) -> bool:
         """Whether an event fulfils a goal: their cosine exceeds T."""

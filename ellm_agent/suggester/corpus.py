@@ -53,6 +53,7 @@ LEADS = {
     "bullet": "\n- ",
     "answer": " ",
 }  # what comes before a goal in an open answer, and before a word in a closed one
+YES, NO = LEADS["answer"] + "Yes", LEADS["answer"] + "No"
 
 
 class Corpus:
@@ -93,7 +94,7 @@ class Corpus:
         likely = 1 - MISJUDGED if goal in sensible else UNASKED.get(goal, MISJUDGED)
         yes = self._rng.random() < likely
         question = f"{caption}\n{closed_form.QUESTION.format(goal=goal)}"
-        return question, LEADS["answer"] + ("Yes" if yes else "No")
+        return question, YES if yes else NO
 
     def goals(self, caption: str) -> list[str]:
         """Goals for a scene, mistakes included."""

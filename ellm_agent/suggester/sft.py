@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from ellm_agent.suggester.corpus import Corpus
+from ellm_agent.suggester.corpus import NO, YES, Corpus
 from envs.captions import brief
 from envs.crafter_text import CrafterTextEnv
 from envs.scenes import scenes
@@ -121,13 +121,14 @@ def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHead
         pad_token_id=end,
     )
     model = GPT2LMHeadModel(shape)
-    # At temperature 1 it makes as many mistakes as its corpus does.
+    # At temperature 1 it makes as many mistakes as its corpus does. A yes or a no ends an answer, too.
+    yes_and_no = [ids[0] for ids in tokenizer([YES, NO])["input_ids"]]
     model.generation_config = GenerationConfig(
         do_sample=True,
         temperature=1.0,
         epsilon_cutoff=1e-4,
         max_new_tokens=100,
-        eos_token_id=end,
+        eos_token_id=[end, *yes_and_no],
         pad_token_id=end,
     )
     return model

@@ -1,0 +1,237 @@
+"""What can go wrong around a run, as docs/reliability.md says it ends: signals, full and read-only disks, clocks, twins."""
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from ellm_agent import checkpoints
+from tests.run_kills import SMALL, differences, outcome, start
+from tests.test_run import rows, script
+
+ROOT = Path(__file__).resolve().parent.parent
+RUN = ["--goal-mode", "oracle", *SMALL, "--frames", "2500"]  # checkpoints at about 700, 1400, 2100 and 2500
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The run when nothing happens to it, and what it leaves."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    done = script("run_crafter.py", *RUN, "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return folder, outcome(folder)
+
+
+def wait_for(condition, seconds=120.0):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)
+
+
+def running(folder, *more):
+    """A long run, at work."""
+    process = start(*RUN, "--frames", "1000000", "--out", folder, *more)
+    wait_for(lambda: (folder / "metrics.jsonl").exists() or process.poll() is not None)
+    assert process.poll() is None, process.stderr.read()
+    return process
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_polite_signal_saves_and_leaves(tmp_path, number, status):
+    process = running(tmp_path / "run")
+    process.send_signal(number)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "Traceback" not in told
+    assert told.splitlines()[-2:] == [
+        "stopping as soon as all is saved; once more: at once",
+        "stopped; --resume goes on from the last checkpoint",
+    ]
+    saved = checkpoints.frames_of(checkpoints.latest(tmp_path / "run" / "checkpoints"))
+    last = max(row["frames"] for log in ("episodes", "metrics") for row in rows(tmp_path / "run", log))
+    assert saved >= last  # nothing that was played is played again
+
+
+def test_the_second_signal_ends_it_at_once(tmp_path):
+    folder = tmp_path / "run"
+    process = running(folder, "--algo", "ppo", "--ppo.rollout", "100000")  # whose rollouts do not end
+    process.send_signal(signal.SIGINT)
+    time.sleep(1)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in told
+    assert checkpoints.latest(folder / "checkpoints") is None
+    assert rows(folder, "metrics")
+
+
+def test_two_processes_cannot_write_one_run(tmp_path):
+    folder = tmp_path / "run"
+    process = running(folder)
+    before = (folder / "config.yaml").read_text()
+    for arguments in (["--resume", folder], [*RUN, "--out", folder]):
+        second = script("run_crafter.py", *arguments)
+        assert second.returncode == 2
+        assert second.stderr == f"error: another process is writing the run in {folder}\n"
+    assert process.poll() is None
+    assert (folder / "config.yaml").read_text() == before
+    process.kill()
+    process.communicate()
+    resumed = start("--resume", folder)  # a killed one lets go
+    wait_for(lambda: len(rows(folder, "metrics")) > 3 or resumed.poll() is not None)
+    assert resumed.poll() is None, resumed.stderr.read()
+    resumed.kill()
+    resumed.communicate()
+
+
+def in_small_disk(tmp_path, megabytes, commands):
+    """Runs shell commands where ``disk`` is a small disk of their own."""
+    (tmp_path / "disk").mkdir()
+    mount = f"mount -t tmpfs -o size={megabytes}m tmpfs disk"
+    if subprocess.run(
+        ["unshare", "-r", "-m", "sh", "-c", mount], cwd=tmp_path, capture_output=True
+    ).returncode:
+        pytest.skip("this machine lets nobody mount a disk of their own")
+    python = f"{sys.executable} {ROOT}/experiments/run_crafter.py"
+    told = "\n".join(["set -e", mount, *commands]).replace("RUN", python)
+    done = subprocess.run(
+        ["unshare", "-r", "-m", "sh", "-c", told], cwd=tmp_path, capture_output=True, text=True, timeout=280
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_full_disk_ends_it_with_one_line_and_it_goes_on_when_there_is_room(tmp_path, whole):
+    """There is room for two checkpoints and a half; then more."""
+    arguments = " ".join(RUN)
+    told = in_small_disk(
+        tmp_path,
+        32,
+        [
+            f"RUN {arguments} --frames 1000 --out disk/run >/dev/null 2>&1",  # how large is it?
+            "size=$(du -sk disk/run/checkpoints | cut -f1)",
+            "rm -rf disk/run",
+            "free=$(df -k --output=avail disk | tail -1)",
+            "dd if=/dev/zero of=disk/filler bs=1k count=$((free - size * 6 / 5)) 2>/dev/null",
+            f"RUN {arguments} --out disk/run >/dev/null 2>error && status=0 || status=$?",
+            'echo "status $status: $(cat error)"',
+            "ls disk/run/checkpoints",
+            "rm disk/filler",
+            "RUN --resume disk/run >/dev/null",
+            "cp -r disk/run .",
+        ],
+    )
+    assert re.search(r"^status 2: .*error: .*No space left on device", told, re.M | re.S), told
+    assert "Traceback" not in told
+    assert "0000000704" in told  # the first one was whole, and stayed
+    assert not list(differences(whole[1], outcome(tmp_path / "run")))
+
+
+def test_a_read_only_folder_is_named(tmp_path):
+    told = in_small_disk(
+        tmp_path,
+        8,
+        [
+            f"RUN {' '.join(RUN)} --frames 300 --out disk/run >/dev/null 2>&1",
+            "mount -o remount,ro disk",
+            f"RUN {' '.join(RUN)} --out disk/other 2>&1 >/dev/null || echo status $?",
+            "RUN --resume disk/run --frames 600 2>&1 >/dev/null || echo status $?",
+        ],
+    )
+    assert told.splitlines() == [
+        "error: cannot write the run folder disk/other: Read-only file system",
+        "status 2",
+        "error: cannot write the run folder disk/run: Read-only file system",
+        "status 2",
+    ]
+
+
+def test_a_clock_that_jumps_changes_nothing(tmp_path, whole):
+    """The wall clock jumps by a day, back and forth, at every look."""
+    jumps = "import itertools, time\nreal, days = time.time, itertools.cycle([0, 86400, -86400])\n"
+    jumps += "time.time = lambda: real() + next(days)\ntime.time_ns = lambda: int(time.time() * 1e9)\n"
+    code = (
+        f"{jumps}import runpy, sys\nsys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    folder = tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, "-c", code, ROOT / "experiments" / "run_crafter.py", *RUN, "--out", folder],
+        capture_output=True, text=True, timeout=280, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not list(differences(whole[1], outcome(folder)))
+    seconds = [row["seconds"] for row in rows(folder, "metrics")]
+    assert seconds == sorted(seconds)
+    assert 0 < seconds[-1] < 280
+
+
+def test_a_checkpoint_cut_off_is_named_and_the_one_before_gives_the_same_run(tmp_path, whole):
+    folder = shutil.copytree(whole[0], tmp_path / "run")
+    newest = checkpoints.latest(folder / "checkpoints")
+    replay = newest / "replay.npz"
+    replay.write_bytes(replay.read_bytes()[:1000])
+    done = script("run_crafter.py", "--resume", folder)
+    assert done.returncode == 0, done.stderr
+    assert f"warning: the checkpoint {newest} is damaged (replay.npz is not as it was written)" in done.stderr
+    assert not list(differences(whole[1], outcome(folder)))
+
+
+def test_a_row_cut_off_is_written_again(tmp_path, whole):
+    """Killed while it wrote a row, between checkpoints."""
+    folder = shutil.copytree(whole[0], tmp_path / "run")
+    shutil.rmtree(checkpoints.latest(folder / "checkpoints"))
+    for log in ("episodes", "metrics"):
+        path = folder / f"{log}.jsonl"
+        path.write_bytes(path.read_bytes()[:-9])
+    assert script("run_crafter.py", "--resume", folder).returncode == 0
+    assert not list(differences(whole[1], outcome(folder)))
+
+
+def test_a_killed_worker_fails_its_cell_alone_and_is_made_again(tmp_path):
+    def sweep(name):
+        command = [sys.executable, str(ROOT / "experiments" / "compare.py"), "--name", name, "--jobs", "2"]
+        command += ["--methods", "oracle", "--algos", "ppo", "--seeds", "0", "1", "--frames", "3000"]
+        command += [
+            "--results",
+            str(tmp_path / "results"),
+            "--work",
+            str(tmp_path / "work"),
+            "--",
+            *SMALL[:2],
+        ]
+        command += ["--episode-length", "60", "--checkpoint-every", "500", "--eval-episodes", "1"]
+        return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+
+    process = sweep("killed")
+    work = tmp_path / "work" / "killed"
+    wait_for(lambda: list(work.glob("*-1/run/metrics.jsonl")) or process.poll() is not None)
+    told = subprocess.run(["pgrep", "-f", f"{work}/.*-1/"], capture_output=True, text=True).stdout.split()
+    for pid in told:
+        subprocess.run(["kill", "-9", pid], check=True)
+    _, told = process.communicate(timeout=280)
+    assert process.returncode == 2
+    assert "1 of 2 runs failed: crafter ppo oracle seed 1 (status -9)" in told
+    results = tmp_path / "results" / "killed"
+    assert [path.name for path in results.glob("*/*/*/*")] == ["seed0"]
+    assert sweep("killed").wait(timeout=280) == 0
+    other = sweep("whole")
+    assert other.wait(timeout=280) == 0
+    for seed in ("seed0", "seed1"):
+        (one,), (two,) = ((tmp_path / "results" / name).glob(f"*/*/*/{seed}") for name in ("killed", "whole"))
+        assert (one / "episodes.jsonl.gz").read_bytes() == (two / "episodes.jsonl.gz").read_bytes()
+
+
+def test_no_number_is_lost_in_json():
+    """What a checkpoint keeps as JSON comes back to the last bit."""
+    import numpy as np
+
+    numbers = np.random.default_rng(0).standard_normal(1000) * 10.0 ** np.arange(-500, 500).clip(-300, 300)
+    assert json.loads(json.dumps(numbers.tolist())) == numbers.tolist()
