@@ -71,8 +71,9 @@ class GoalConfig:
     """What a model is told of a caption. brief: all but what the player faces: half as many questions; whole
     (paper): all."""
     llm_every: int = 256
-    """Frames for each scene asked about, those met most often first, while training goes on. A scene without
-    an answer has the goals of the closest that has one. Means nothing with llm-wait."""
+    """Frames for each scene asked about, those met most often first, while training goes on (in closed form
+    twice as many frames: there a scene is 23 questions). A scene has the goals of the three closest that were
+    answered. Not with llm-wait."""
     llm_wait: bool = False
     """Whether each new scene is asked about at once and training waits (paper)."""
     llm_temperature: float | None = None
@@ -98,6 +99,11 @@ class GoalConfig:
     llm_cache: str = "auto"
     """SQLite file that keeps answers. auto: one for all runs in the user's cache folder, for endpoints; off:
     none."""
+
+    @property
+    def frames_for_a_scene(self) -> int:
+        """Frames for each scene that a language model is asked about; 0: all scenes, waiting."""
+        return 0 if self.llm_wait else self.llm_every * (2 if self.goal_mode == "closed" else 1)
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
         candidates,
         scene=language.brief if goals.llm_scene == "brief" else str,
         facts=language.facts,
-        every=0 if goals.llm_wait or isinstance(model, ScriptedModel | ReplayModel) else goals.llm_every,
+        every=0 if isinstance(model, ScriptedModel | ReplayModel) else goals.frames_for_a_scene,
         in_flight=goals.llm_concurrency,
         temperature=temperature,
         structured=goals.llm_structured,

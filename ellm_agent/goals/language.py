@@ -86,7 +86,7 @@ class LanguageModelSuggester(GoalSuggester):
         self._nearest = NearestScene(facts)  # of the scenes in it that have goals
         self._gathered: dict[
             str, tuple[int, tuple[Goal, ...]]
-        ] = {}  # scene -> how many those were, and its goals
+        ] = {}  # scene -> how many, and the closest's goals
         self._silent: dict[str, None] = {}  # scenes that the model has nothing to say about; not asked again
         # Closed form: of scenes not yet complete; None where the model has nothing to say.
         self._answered: dict[str, dict[Goal, bool | None]] = {}

@@ -93,7 +93,9 @@ def estimate(config: Config) -> Estimate:
         half["frames"], half["llm/distinct"], end["frames"], end["llm/distinct"], config.frames
     )
     scenes = (
-        distinct if config.goals.llm_wait else min(distinct, BATCH + config.frames / config.goals.llm_every)
+        distinct
+        if config.goals.llm_wait
+        else min(distinct, BATCH + config.frames / config.goals.frames_for_a_scene)
     )
     grown = scenes / max(end["llm/scenes"], 1)
     return Estimate(scenes, model.questions * grown, model.read * grown, model.written * grown)
