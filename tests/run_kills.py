@@ -10,7 +10,6 @@ import json
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -20,8 +19,8 @@ from pathlib import Path
 import torch
 
 from ellm_agent import checkpoints
+from tests.processes import Script
 
-ROOT = Path(__file__).resolve().parent.parent
 CLOCK = ("seconds", "frames_per_second", "memory_mb", "llm/seconds")  # columns that tell the time
 SMALL = [
     "--preset", "debug", "--frames", "6000", "--episode-length", "120", "--eval-episodes", "2",
@@ -49,15 +48,12 @@ KINDS = {  # what is killed
 }
 
 
-def start(*arguments: str | Path, **options) -> subprocess.Popen:
+def start(*arguments: object) -> Script:
     """A run of the main script."""
-    command = [sys.executable, str(ROOT / "experiments" / "run_crafter.py"), *map(str, arguments)]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **options
-    )
+    return Script("run_crafter.py", *arguments)
 
 
-def finish(process: subprocess.Popen) -> None:
+def finish(process: Script) -> None:
     _, told = process.communicate(timeout=600)
     assert process.returncode == 0, told
 
@@ -105,7 +101,6 @@ def kill_at_random(folder: Path, arguments: list[str], kills: int, rng: random.R
             break
         process.send_signal(rng.choice([signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT]))
         process.wait()
-        process.stderr.close()
         came += 1
         process = start("--resume", folder)
     finish(process)

@@ -10,7 +10,7 @@ from ellm_agent.config_files import flatten
 from ellm_agent.goals import NoGoals
 from ellm_agent.phrases import PhraseTable
 from ellm_agent.training import make_agent, make_exploration, with_bonus
-from tests.test_run import ROOT, script
+from tests.processes import ROOT, script
 
 SCRIPTS = sorted(path.stem for path in (ROOT / "experiments" / "baselines").glob("*.py"))
 TINY = [

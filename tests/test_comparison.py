@@ -19,7 +19,8 @@ from ellm_agent.errors import UserError
 from ellm_agent.evaluation import crafter_score
 from ellm_agent.statistics import interquartile_mean, performance_profile, probability_of_improvement
 from envs.knowledge import knowledge
-from tests.test_run import ROOT, SMALL, run, script
+from tests.processes import ROOT, script
+from tests.test_run import SMALL, run
 
 NAMES = list(knowledge().achievements)
 

@@ -7,15 +7,14 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
 from ellm_agent import checkpoints
+from tests.processes import ROOT, script, wait_for
 from tests.run_kills import SMALL, differences, outcome, start
-from tests.test_run import rows, script
+from tests.test_run import rows
 
-ROOT = Path(__file__).resolve().parent.parent
 RUN = ["--goal-mode", "oracle", *SMALL, "--frames", "2500"]  # checkpoints at about 700, 1400, 2100 and 2500
 
 
@@ -28,18 +27,11 @@ def whole(tmp_path_factory):
     return folder, outcome(folder)
 
 
-def wait_for(condition, seconds=120.0):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
-
-
 def running(folder, *more):
     """A long run, at work."""
     process = start(*RUN, "--frames", "1000000", "--out", folder, *more)
     wait_for(lambda: (folder / "metrics.jsonl").exists() or process.poll() is not None)
-    assert process.poll() is None, process.stderr.read()
+    assert process.poll() is None, process.told()[1]
     return process
 
 
@@ -87,7 +79,7 @@ def test_two_processes_cannot_write_one_run(tmp_path):
     process.communicate()
     resumed = start("--resume", folder)  # a killed one lets go
     wait_for(lambda: len(rows(folder, "metrics")) > 3 or resumed.poll() is not None)
-    assert resumed.poll() is None, resumed.stderr.read()
+    assert resumed.poll() is None, resumed.told()[1]
     resumed.kill()
     resumed.communicate()
 

@@ -12,6 +12,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.processes import script
+
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = [
     "--preset",
@@ -38,18 +40,6 @@ SMALL += [
     "4",
 ]
 SCRIPT = ["--llm", "script"]  # rules: nothing to load
-
-
-def script(name, *arguments, env=None, cwd=None):
-    """Runs a script of experiments/; returns the finished process."""
-    return subprocess.run(
-        [sys.executable, str(ROOT / "experiments" / name), *map(str, arguments)],
-        env={**os.environ, **(env or {})},
-        cwd=cwd or ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
 
 
 def run(*arguments, **options):
@@ -177,8 +167,10 @@ def test_resume_goes_on_without_gaps_or_repeats(tmp_path):
 def test_same_seed_same_run(tmp_path):
     """Two processes, different hash seeds: the same episodes and the same metrics, times aside."""
     options = [*SMALL, "--replays", "0", "--goal-mode", "open", "--seed", "5"]
+    command = [sys.executable, ROOT / "experiments" / "run_crafter.py", *options]
     for name in ("1", "2"):
-        run(*options, "--out", tmp_path / name, env={"PYTHONHASHSEED": name})
+        environment = os.environ | {"PYTHONHASHSEED": name}
+        subprocess.run([*command, "--out", tmp_path / name], env=environment, check=True, capture_output=True)
     assert rows(tmp_path / "1", "episodes") == rows(tmp_path / "2", "episodes")
 
     def timeless(folder):
@@ -290,7 +282,8 @@ def test_saved_config_is_the_whole_config(finished, tmp_path):
 
 
 def test_help_is_complete():
-    told = script("run_crafter.py", "--help").stdout
+    command = [sys.executable, ROOT / "experiments" / "run_crafter.py", "--help"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     for option in (
         "--goal-mode",
         "--frames",

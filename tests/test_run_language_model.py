@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 from tests.llm_server import by_scene, completion, faults, says, serve
-from tests.test_run import SMALL, rows, run, script
+from tests.processes import script
+from tests.test_run import SMALL, rows, run
 
 _EVERY = SMALL.index("--llm-every")
 WAITING = [*SMALL[:_EVERY], *SMALL[_EVERY + 2 :], "--llm-wait"]
