@@ -81,6 +81,8 @@ class GoalExploration(VecEnvWrapper):
         self.phrases = phrases
         self._phrase_ids = np.array(phrases.ids(self.language.vocabulary))
         phrases.ids(closed_vocabulary(self.language))
+        _ = phrases.vectors  # in a batch that is the same in every run: the next ones find it on disk
+        reward.learn([tuple(suggester.likely)])
         slots = {"scene": venv.observation_space.shape[0], "done": SLOTS["done"]}
         if conditioned:
             slots["goals"] = SLOTS["goals"]

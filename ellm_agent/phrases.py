@@ -22,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 from ellm_agent.bags import PADDING, by_blocks  # PADDING: id of the empty phrase, whose vector is zero
 
 DIMENSIONS = 384  # of all-MiniLM-L6-v2
-WORTH_KEEPING = 256  # texts encoded at once from which on their vectors are kept on disk
+WORTH_KEEPING = 128  # texts encoded at once from which on their vectors are kept on disk
 
 
 @functools.cache

@@ -380,3 +380,13 @@ def test_the_tokenizer_writes_anything():
     tokenizer = sft.make_tokenizer(["You see grass, tree.\n- chop tree"] * 3, 300)
     for text in ("You see grass, tree.", "ünïcödé 🌲\t\x00", "\n- chop tree\n- sleep"):
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
+def test_nearly_all_that_it_suggests_is_known_beforehand(model):
+    """So that a run encodes it in one batch, which is kept on disk."""
+    known = set(model.goals)
+    assert {"chop tree", "drink water", "sleep"} <= known
+    told = [brief(situation.caption) for situation in scenes(itertools.count(2**30), 100, seed=0)]
+    answers = model.answer([open_ended.prompt(scene, ("chop",), temperature=1.0) for scene in told])
+    told = [goal for answer in answers for goal in open_ended.parse(answer.text)]
+    assert sum(goal in known for goal in told) > 0.95 * len(told)

@@ -13,10 +13,13 @@ Goal = str  # a goal is its text
 class GoalSuggester:
     """Suggests goals for a batch of situations, one list each.
 
-    ``description`` is one line for people: what is behind the suggestions.
+    Attributes:
+        description: one line for people: what is behind the suggestions.
+        likely: goals that it will probably suggest, if any are known beforehand.
     """
 
     description: str
+    likely: Sequence[Goal] = ()
 
     def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
         """Goals for each situation, most important first, possibly none; None where they are not known yet."""

@@ -77,6 +77,7 @@ class LanguageModelSuggester(GoalSuggester):
         if form not in ("open", "closed"):
             raise ValueError(f"form is {form!r}; choose 'open' or 'closed'")
         self.description = one_line(f"{form}-form goals from {model.description}")
+        self.likely = tuple(model.goals) if form == "open" else ()
         self._model, self._form = model, form
         self._verbs, self._candidates = tuple(verbs), tuple(candidates)
         self._scene, self._every, self._stop = scene, every, stop_on_failure

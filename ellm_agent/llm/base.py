@@ -84,12 +84,14 @@ class LanguageModel:
         source: where answers come from, "" for models in the process; with ``name``, part of a cache's key.
         name: the model's name.
         immediate: whether it answers by computing, so that nothing is won by asking ahead.
+        goals: wordings that it is known to use, if that is known.
     """
 
     description: str
     source = ""
     name: str
     immediate = True
+    goals: Sequence[str] = ()
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
         """One answer, or the error that took its place, for each prompt."""
@@ -115,7 +117,7 @@ class Wrapped(LanguageModel):
 
     def __init__(self, model: LanguageModel):
         self.description, self.source, self.name = model.description, model.source, model.name
-        self.immediate = model.immediate
+        self.immediate, self.goals = model.immediate, model.goals
         self.model = model
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:

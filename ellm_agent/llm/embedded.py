@@ -25,6 +25,7 @@ from torch.nn import functional as F
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
 from ellm_agent.text import one_line
+from prompts import open_ended
 
 FOLDER = Path(__file__).with_name("embedded")
 TEMPERATURE = 1.0  # at which it makes as many mistakes as its corpus, no more
@@ -67,6 +68,12 @@ class EmbeddedModel(LanguageModel):
     def description(self) -> str:
         """One line for people."""
         return "the embedded model, a small GPT-2 made for this game (not a pretrained LLM)"
+
+    @property
+    def goals(self) -> Sequence[str]:
+        """Goals that are tokens of their own: nearly all that it suggests."""
+        bullets = (name for name in self._parts.names if name.startswith("\n") and not name.endswith(" "))
+        return tuple(dict.fromkeys(goal for name in bullets for goal in open_ended.parse(name)))
 
     def load(self) -> None:
         """Reads the model's files now, not at the first question.

@@ -41,10 +41,13 @@ class GoalSimilarity:
         self._open_goals = functools.lru_cache(REMEMBERED)(self._filter)
 
     def cosine(self, event: str, goal: Goal) -> float:
-        """Cosine similarity of an event's and a goal's SentenceBERT vectors."""
+        """Cosine similarity of an event's and a goal's SentenceBERT vectors, to four decimals.
+
+        Beyond the sixth, it depends on what else was encoded in the same batch.
+        """
         pair = (event, goal)
         if pair not in self._cosines:
-            self._cosines[pair] = self._phrases.cosine(event, self._canonical(goal))
+            self._cosines[pair] = round(self._phrases.cosine(event, self._canonical(goal)), 4)
         return self._cosines[pair]
 
     def learn(self, suggestions: Iterable[tuple[Goal, ...]]) -> None:
