@@ -114,7 +114,7 @@ class NoveltyBonus(VecEnvWrapper):
             "visited": [self._as_rows(seen) for seen in self._visited],
             "totals": [*self._totals.tolist(), self._losses],  # since metrics were last told
             **{
-                name: [torch.as_tensor(part) for part in (of.mean, of.var, of.count)]
+                name: [torch.as_tensor(part, dtype=torch.float64) for part in (of.mean, of.var, of.count)]
                 for name, of in (("states", self.states), ("scale", self.scale))
             },
         }
