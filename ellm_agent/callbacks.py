@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import KVWriter
+from stable_baselines3.common.logger import KVWriter, TensorBoardOutputFormat
 from stable_baselines3.common.vec_env import VecEnv
 
-from ellm_agent import checkpoints
-from ellm_agent.errors import Stopped
+from ellm_agent import checkpoints, config_files
+from ellm_agent.errors import Stopped, UserError
 from ellm_agent.evaluation import Recording, SuccessRates, record_episodes, summarise
 from ellm_agent.exploration import GoalExploration
 from ellm_agent.novelty import NoveltyBonus
 from ellm_agent.records import Episode
 from ellm_agent.runs import Run
 from ellm_agent.stopping import StopRequest
+from ellm_agent.text import tell
 
 RECENT = 100  # training episodes in a moving average
 
@@ -34,11 +38,54 @@ class MetricsWriter(KVWriter):
         self._run = run
 
     def write(self, key_values: dict[str, Any], key_excluded: dict, step: int = 0) -> None:
-        numbers = {k: v.item() if isinstance(v, np.generic) else v for k, v in key_values.items()}
+        numbers = {name: checkpoints.plain(value) for name, value in key_values.items()}
         self._run.append("metrics", {"frames": step, **numbers})
 
     def close(self) -> None:
         """Each row is closed when written."""
+
+
+class TensorBoard(KVWriter):
+    """SB3's TensorBoard output; where it cannot be written, a line says so, once, and the run goes on without it.
+
+    Args:
+        folder: for its files.
+    """
+
+    def __init__(self, folder: Path):
+        self._writer: TensorBoardOutputFormat | None = None
+        with self._going_on():
+            self._writer = TensorBoardOutputFormat(str(folder))
+        # It writes in a thread of its own, whose failure is told twice: here as a traceback, and by the next write.
+        threading.excepthook = _without_full_disks(threading.excepthook)
+
+    def write(self, key_values: dict[str, Any], key_excluded: dict, step: int = 0) -> None:
+        if self._writer:
+            with self._going_on():
+                self._writer.write(key_values, key_excluded, step)
+
+    def close(self) -> None:
+        if self._writer:
+            with self._going_on():
+                self._writer.close()
+
+    @contextlib.contextmanager
+    def _going_on(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self._writer = None
+            tell(
+                f"warning: TensorBoard's files cannot be written ({error.strerror}); the run goes on without them"
+            )
+
+
+def _without_full_disks(hook: Callable[[Any], None]) -> Callable[[Any], None]:
+    def told(failed: Any) -> None:
+        if not issubclass(failed.exc_type, OSError):
+            hook(failed)
+
+    return told
 
 
 class Every:
@@ -66,8 +113,11 @@ class EpisodeLog(BaseCallback):
         super().__init__()
         self._run, self.rates = run, rates
         self.recent: deque[Episode] = deque(maxlen=RECENT)
-        for row in run.read("episodes"):
-            self._count(Episode(**{k: v for k, v in row.items() if k != "frames"}))
+        try:
+            for row in run.read("episodes"):
+                self._count(Episode(**{k: v for k, v in row.items() if k != "frames"}))
+        except TypeError as error:
+            raise UserError(f"{run.folder / 'episodes.jsonl'} holds a row that is no episode") from error
 
     def _count(self, episode: Episode) -> None:
         self.rates.add(episode.unlocked)
@@ -249,11 +299,16 @@ class Checkpoints(BaseCallback):
         self._save()
         if self._exploration.failure:
             raise self._exploration.failure
+        if self._stop.number:
+            raise Stopped(self._stop.number)
 
     def _save(self) -> None:
         self._due = False
         if self._saved != self.num_timesteps:
-            counters = {"seconds": self._metrics.seconds}
+            told = {
+                name: value for name, value in config_files.flatten(self._run.config).items() if name != "out"
+            }
+            counters = {"seconds": self._metrics.seconds, "rows": self._run.secure(), "config": told}
             worlds, phrases = self._exploration, self._exploration.phrases
             checkpoints.save(self._run.checkpoints, self.model, worlds, phrases, counters, self._bonus)
             self._saved = self.num_timesteps
@@ -311,7 +366,7 @@ class ProgressLine(BaseCallback):
             left = (self._total - self.num_timesteps) / rate
             share = self.num_timesteps / self._total
             frames = f"{self.num_timesteps:,} frames ({share:.0%})"
-            print(f"{frames}  {self._state()}  {left:,.0f} s left", file=sys.stderr, flush=True)
+            tell(f"{frames}  {self._state()}  {left:,.0f} s left")
         return True
 
     def close(self) -> None:

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import random
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,10 +30,12 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.logger import Logger
 
 from ellm_agent.errors import UserError
 from ellm_agent.novelty import NoveltyBonus
 from ellm_agent.phrases import PhraseTable
+from ellm_agent.text import tell
 
 FORMAT = 4
 KEPT = 2  # checkpoints
@@ -79,11 +81,7 @@ def save(
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
         _to_disk(folder)
-    except (
-        OSError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:  # the latter two: of torch and safetensors, likewise
+    except (OSError, SafetensorError) as error:  # which is how safetensors words an OSError
         shutil.rmtree(partial, ignore_errors=True)
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UserError(f"cannot write the checkpoint {final}: {reason}") from error
@@ -99,9 +97,9 @@ def _write(
     counters: dict[str, Any],
     bonus: NoveltyBonus | None,
 ) -> None:
-    torch.save(agent.get_parameters(), folder / "parameters.pt")
+    _save_tensors(agent.get_parameters(), folder / "parameters.pt")
     if bonus is not None:
-        torch.save(bonus.state(), folder / "bonus.pt")
+        _save_tensors(bonus.state(), folder / "bonus.pt")
     phrases.save(folder)
     replay = getattr(agent, "replay_buffer", None)
     if replay is not None:
@@ -119,6 +117,13 @@ def _write(
         _to_disk(path)
 
 
+def _save_tensors(tensors: Any, path: Path) -> None:
+    """torch.save, which words a full disk in riddles when it writes the file itself."""
+    content = io.BytesIO()
+    torch.save(tensors, content)
+    path.write_bytes(content.getbuffer())
+
+
 def latest(folder: Path) -> Path | None:
     """The newest checkpoint that is whole; None if there is none yet. Damaged ones are named on stderr.
 
@@ -130,11 +135,9 @@ def latest(folder: Path) -> Path | None:
         damage = _damage(path)
         if damage is None:
             return path
-        print(
-            f"warning: the checkpoint {path} is damaged ({damage}); looking for an older one", file=sys.stderr
-        )
+        tell(f"warning: the checkpoint {path} cannot be used ({damage}); looking for an older one")
     if there:
-        raise UserError(f"{folder} holds no checkpoint that is whole; start a new run")
+        raise UserError(f"{folder} holds no checkpoint that is whole and of this version; start a new run")
     return None
 
 
@@ -163,10 +166,20 @@ def load_parameters(checkpoint: Path, agent: BaseAlgorithm) -> None:
         agent.set_parameters(torch.load(checkpoint / "parameters.pt", weights_only=True))
 
 
-def load(
-    checkpoint: Path, agent: BaseAlgorithm, worlds: Worlds, bonus: NoveltyBonus | None = None
-) -> dict[str, Any]:
-    """Puts everything back, the random generators last; returns the counters.
+def load_counters(checkpoint: Path) -> dict[str, Any]:
+    """The counters that were kept beside: seconds, rows of the logs, the configuration.
+
+    Raises:
+        UserError: if they cannot be read.
+    """
+    with _readable(checkpoint):
+        state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+        rows = {str(log): int(count) for log, count in state.get("rows", {}).items()}
+        return {"seconds": float(state["seconds"]), "rows": rows, "config": dict(state.get("config", {}))}
+
+
+def load(checkpoint: Path, agent: BaseAlgorithm, worlds: Worlds, bonus: NoveltyBonus | None = None) -> None:
+    """Puts everything back, the random generators last.
 
     Args:
         checkpoint: folder of one checkpoint.
@@ -188,7 +201,6 @@ def load(
                 agent.replay_buffer.restore(dict(arrays))
         _restore_agent(agent, state["agent"], observation)
         _restore_generators(agent, state["generators"])
-        return state
 
 
 # --- parts of the state -----------------------------------------------------------------------------------------
@@ -206,7 +218,7 @@ def _agent_state(agent: BaseAlgorithm) -> dict[str, Any]:
         "episode_starts": None if starts is None else starts.tolist(),
         # Recorded, but not yet written to the log.
         "pending": [
-            {name: float(value) for name, value in logger.name_to_value.items()},
+            {name: plain(value) for name, value in logger.name_to_value.items()},
             dict(logger.name_to_count),
         ]
         if logger
@@ -215,19 +227,31 @@ def _agent_state(agent: BaseAlgorithm) -> dict[str, Any]:
 
 
 def _restore_agent(agent: BaseAlgorithm, state: dict[str, Any], observation: np.ndarray) -> None:
-    agent.num_timesteps, agent._n_updates = state["frames"], state["updates"]
+    agent.num_timesteps, agent._n_updates = int(state["frames"]), int(state["updates"])
     if hasattr(agent, "_n_calls"):
-        agent._n_calls = state["calls"]
-        agent.exploration_rate = state["exploration_rate"]
+        agent._n_calls = int(state["calls"])
+        agent.exploration_rate = float(state["exploration_rate"])
     starts = state["episode_starts"]
     agent._last_obs = observation
     agent._last_episode_starts = None if starts is None else np.array(starts, bool)
-    logger = getattr(agent, "_logger", None)
+    logger: Logger | None = getattr(agent, "_logger", None)
     if logger:
         values, counts = state["pending"]
         for name, value in values.items():
-            logger.record(name, value)
+            logger.record(name, plain(value))
         logger.name_to_count.update(counts)
+
+
+def plain(value: Any) -> int | float:
+    """A number of the log as Python has it, and JSON: an int stays one.
+
+    Raises:
+        TypeError: if it is no number.
+    """
+    value = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(value, int | float):
+        raise TypeError(f"{value!r} is no number")
+    return value
 
 
 def _generators(agent: BaseAlgorithm) -> dict[str, Any]:
@@ -260,18 +284,14 @@ def _all(folder: Path) -> list[Path]:
 
 
 def _damage(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint's files; None if they are as they were written.
-
-    Raises:
-        UserError: if it is of another format.
-    """
+    """What is wrong with a checkpoint's files; None if they are as they were written, by this version."""
     try:
         manifest = json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
         written, files = manifest["format"], dict(manifest["files"])
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return f"{MANIFEST} cannot be read"
     if written != FORMAT:
-        raise UserError(f"{checkpoint} has format {written!r}; this version reads {FORMAT}")
+        return f"it has format {written!r}; this version reads {FORMAT}"
     for name, sha256 in files.items():
         path = checkpoint / Path(name).name
         try:

@@ -15,12 +15,11 @@ from typing import Annotated, TypeVar
 import tyro
 
 from ellm_agent import config_files, methods
-from ellm_agent.config import PRESETS, Config
+from ellm_agent.config import MAY_CHANGE, PRESETS, Config
 from ellm_agent.errors import Stopped, UserError
-from ellm_agent.text import one_line
+from ellm_agent.text import tell
 
 T = TypeVar("T")
-_MAY_CHANGE = ("out", "frames", "threads")  # in a resumed run
 
 
 @dataclass(frozen=True)
@@ -76,11 +75,9 @@ def parse(arguments: Sequence[str], description: str, method: str | None = None)
     config, estimate_cost = _options(arguments, defaults, description)
     config_files.check(config)
     if saved:
-        changed = config_files.differences(saved, config, ignore=_MAY_CHANGE)
+        changed = config_files.differences(saved, config, ignore=MAY_CHANGE)
         if changed:
             raise UserError(f"a run goes on as it began: {'; '.join(changed)}")
-        if config.out != saved.out:
-            raise UserError("--out cannot change when a run is resumed")
     return Request(config, Path(resume) if resume else None, estimate_cost)
 
 
@@ -114,17 +111,16 @@ def one_line_errors(stopped: str = "stopped") -> Iterator[None]:
     try:
         yield
     except (UserError, LanguageModelError) as error:
-        print(one_line(f"error: {error}"), file=sys.stderr)
+        tell(f"error: {error}")
         sys.exit(2)
     except OSError as error:
-        told = f"{error.strerror or error}: {error.filename or 'unknown file'}"
-        print(one_line(f"error: {told}"), file=sys.stderr)
+        tell(f"error: {error.strerror or error}: {error.filename or 'unknown file'}")
         sys.exit(2)
     except KeyboardInterrupt:
-        print(stopped, file=sys.stderr)
+        tell(stopped)
         sys.exit(130)
     except Stopped as stop:
-        print(stopped, file=sys.stderr)
+        tell(stopped)
         sys.exit(128 + stop.number)
 
 

@@ -223,7 +223,7 @@ class Config:
     log_every: int = 5_000
     """Frames between rows of metrics.jsonl."""
     checkpoint_every: int = 50_000
-    """Frames between checkpoints (the last is kept)."""
+    """Frames between checkpoints (the last two are kept)."""
     replays: int = 3
     """Episode GIFs at the end: best, median, worst of the last evaluation, then others."""
     threads: int = 2
@@ -250,6 +250,8 @@ class Config:
         parts += [f"caption_{world.caption}"] if world.caption != "spatial" else []
         return "-".join([*parts, f"seed{self.seed}"])
 
+
+MAY_CHANGE = ("frames", "threads")  # in a resumed run
 
 PRESETS: dict[str, Config] = {
     "default": Config(),

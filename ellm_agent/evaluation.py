@@ -18,6 +18,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from ellm_agent.errors import UserError
 from ellm_agent.exploration import GoalExploration
+from ellm_agent.runs import write_whole
 
 EPSILON = 0.001  # of epsilon-greedy agents in evaluation; the paper's
 HELD_OUT = 2**30  # world seeds from here on are never trained on (envs.crafter_text.WORLD_SEEDS)
@@ -88,7 +89,7 @@ class Recording:
 
     def save(self, path: Path) -> None:
         """Writes JSON."""
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        write_whole(path, json.dumps(asdict(self)))
 
     @classmethod
     def load(cls, path: Path) -> Recording:

@@ -7,7 +7,6 @@ It wraps any ``VecEnv`` of text environments (those whose ``language`` attribute
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -80,8 +79,8 @@ class GoalExploration(VecEnvWrapper):
         self.language: Language = venv.get_attr("language")[0]
         self.phrases = phrases
         self._phrase_ids = np.array(phrases.ids(self.language.vocabulary))
-        phrases.ids(closed_vocabulary(self.language))
-        _ = phrases.vectors  # in a batch that is the same in every run: the next ones find it on disk
+        # In a batch that is the same in every run: the next ones find it on disk.
+        phrases.vectors_of(phrases.ids(closed_vocabulary(self.language)))
         reward.learn([tuple(suggester.likely)])
         slots = {"scene": venv.observation_space.shape[0], "done": SLOTS["done"]}
         if conditioned:
@@ -94,6 +93,7 @@ class GoalExploration(VecEnvWrapper):
         dtype = np.int32 if is_open else np.int16
         space = gym.spaces.Box(0, np.iinfo(dtype).max, (sum(slots.values()),), dtype)
         super().__init__(venv, observation_space=space)
+        self._features: dict[bool, PhraseFeatures] = {}  # by whether they are whitened
         self._suggester, self._reward = suggester, reward
         self._sentence, self._success, self._extrinsic = sentence, success, extrinsic_weight
         self._witnessed = witnessed
@@ -147,10 +147,12 @@ class GoalExploration(VecEnvWrapper):
         )
         return self._observe(scenes), intrinsic + self._extrinsic * extrinsic, dones, infos
 
-    @functools.cache  # noqa: B019 - worlds live as long as the run
     def features(self, whiten: bool) -> PhraseFeatures:
         """The frozen vectors of the phrases that an agent reads, whitened over the closed vocabulary or not."""
-        return PhraseFeatures(self.phrases, self.phrases.ids(closed_vocabulary(self.language)), whiten)
+        if whiten not in self._features:
+            closed = self.phrases.ids(closed_vocabulary(self.language))
+            self._features[whiten] = PhraseFeatures(self.phrases, closed, whiten)
+        return self._features[whiten]
 
     @property
     def open(self) -> list[tuple[Goal, ...]]:
@@ -208,10 +210,10 @@ class GoalExploration(VecEnvWrapper):
         Raises:
             KeyError, TypeError, ValueError: if it is not the state of such worlds.
         """
-        self._suggested, self.rewarded = Counter(state["suggested"]), Counter(state["rewarded"])
-        self._wordings = Counter(state["wordings"])
+        self._suggested, self.rewarded = counter(state["suggested"]), counter(state["rewarded"])
+        self._wordings = counter(state["wordings"])
         self._uncounted.clear()
-        self._told = {name: Counter(state["told"][name]) for name in self._told}
+        self._told = {name: counter(state["told"][name]) for name in self._told}
         self._suggester.restore(state["suggester"])
         self._begin()
         taken = [
@@ -220,7 +222,7 @@ class GoalExploration(VecEnvWrapper):
         ]
         self._situations = [info["situation"] for _, info in taken]
         self.goals = [tuple(goals) for _, goals in zip(taken, state["goals"], strict=True)]
-        self._last_goals = self.goals
+        self._last_goals = list(self.goals)
         self.achieved = [tuple(events) for _, events in zip(taken, state["achieved"], strict=True)]
         for ids, events in zip(self._done_ids, self.achieved, strict=True):
             self._write("done", ids, events)
@@ -257,7 +259,7 @@ class GoalExploration(VecEnvWrapper):
         self.goals: list[tuple[Goal, ...]] = [()] * self.num_envs
         for i, goals in zip(asked, self._ask(asked, [situations[i] for i in asked]), strict=True):
             self.goals[i] = goals
-        self._last_goals = self.goals
+        self._last_goals = list(self.goals)
         self._reward.learn(self.goals)
         for goals, situation in zip(self.goals, situations, strict=True):
             key = goals, situation.possible
@@ -350,6 +352,15 @@ class GoalExploration(VecEnvWrapper):
     def _width(self, field: str) -> int:
         part = self.fields[field]
         return part.stop - part.start
+
+
+def counter(counts: Mapping[str, int]) -> Counter[str]:
+    """What was saved of a counter.
+
+    Raises:
+        TypeError, ValueError, AttributeError: if it was none.
+    """
+    return Counter({str(name): int(count) for name, count in counts.items()})
 
 
 def shares(counts: Mapping[str, int]) -> dict[str, float]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ellm_agent import checkpoints, report
-from ellm_agent.config import Config
+from ellm_agent import checkpoints, config_files, report
+from ellm_agent.config import MAY_CHANGE, Config
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation import Recording
 from ellm_agent.exploration import shares
@@ -44,6 +44,8 @@ def run_experiment(config: Config, resume: Path | None = None) -> Run:
         if checkpoint and checkpoints.frames_of(checkpoint) > config.frames:
             done = checkpoints.frames_of(checkpoint)
             raise UserError(f"frames is {config.frames}; the run has {done} already")
+        if checkpoint:
+            _refuse_changes(config, checkpoint)
         run.change(config)
     else:
         config = dataclasses.replace(config, goals=settled(config.goals))
@@ -67,6 +69,19 @@ def run_experiment(config: Config, resume: Path | None = None) -> Run:
         markup=False,
     )
     return run
+
+
+def _refuse_changes(config: Config, checkpoint: Path) -> None:
+    """
+    Raises:
+        UserError: if the run's configuration is no longer that of its checkpoint: somebody has edited it.
+    """
+    before = checkpoints.load_counters(checkpoint)["config"]
+    now = config_files.flatten(config)
+    for name, value in before.items():
+        if name in now and name not in MAY_CHANGE and now[name] != value:
+            told = f"{config_files.option(name)} is {now[name]} but was {value}"
+            raise UserError(f"a run goes on as it began: {told} when {checkpoint} was saved")
 
 
 def _extra(trained: Trained, suggester: str) -> dict:

@@ -16,15 +16,13 @@ from stable_baselines3.common.running_mean_std import RunningMeanStd
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from ellm_agent.bags import sum_of_rows
-from ellm_agent.phrases import PhraseFeatures
+from ellm_agent.phrases import DIMENSIONS, PhraseFeatures
 from ellm_agent.rewards import Bonus
 
 CLIP = 5.0  # of normalised states (Burda et al. 2018, section 2.4)
 
 
-WARM_UP = (
-    50  # steps of all worlds before the first bonus is paid: normalisers need data (Burda: random steps)
-)
+WARM_UP = 50  # steps of all worlds before the first bonus: normalisers need data (Burda: random steps)
 DISCOUNT = 0.99  # of the returns of bonuses whose deviation is the scale (Burda et al. 2018, section 2.4)
 
 
@@ -64,11 +62,9 @@ class NoveltyBonus(VecEnvWrapper):
         self._batch_size, self._passes = batch_size, passes
         learned = [parameter for parameter in bonus.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(learned, lr=learning_rate, fused=True)
-        self.states = RunningMeanStd(shape=(features.tensor.shape[1],))
+        self.states = RunningMeanStd(shape=(DIMENSIONS,))
         self.scale = RunningMeanStd(shape=())
-        self._returns = np.zeros(
-            venv.num_envs
-        )  # discounted, of raw bonuses; across episodes, as in Burda et al.
+        self._returns = np.zeros(venv.num_envs)  # discounted, of raw bonuses; across episodes (Burda et al.)
         self._steps = 0
         self._collected: list[tuple[torch.Tensor, ...]] = []
         self._totals = np.zeros(3)  # bonuses, their sum, steps of learning

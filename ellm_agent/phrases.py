@@ -9,6 +9,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
@@ -133,11 +134,19 @@ class PhraseTable:
             self._vectors.extend(self._encode(missing))
         return self._vectors.rows
 
+    def vectors_of(self, ids: Sequence[int]) -> np.ndarray:
+        """Unit vectors of some phrases, ``(len(ids), 384)`` float32.
+
+        Only if one of them has none yet are new phrases encoded. Then all are, as by ``vectors``: what is encoded
+        together, which tells in a vector's last bits, depends on the table alone, also after it was loaded.
+        """
+        there = len(self._vectors.rows) > max(ids, default=0)
+        return (self._vectors.rows if there else self.vectors)[list(ids)]
+
     def cosine(self, a: str, b: str) -> float:
         """Cosine similarity of two phrases."""
-        i, j = self.ids((a, b))
-        vectors = self.vectors
-        return float(vectors[i] @ vectors[j])
+        one, other = self.vectors_of(self.ids((a, b)))
+        return float(one @ other)
 
     def save(self, folder: Path) -> None:
         """Writes ``phrases.json`` and ``phrases.safetensors``: all texts, and the vectors that there are so far."""
@@ -180,12 +189,17 @@ def whitening(vectors: np.ndarray, strength: float = 1e-3) -> tuple[np.ndarray, 
     Returns:
         mean ``(d,)`` and matrix ``(d, d)``.
     """
-    mean = vectors.mean(axis=0)
-    covariance = np.cov(vectors - mean, rowvar=False)
-    values, basis = np.linalg.eigh(covariance)
-    scale = 1.0 / np.sqrt(np.maximum(values, 0) + strength * values.max())
-    matrix = (basis * scale) @ basis.T / np.sqrt(vectors.shape[1])
-    return mean.astype(np.float32), matrix.astype(np.float32)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # however many there are, sums must be rounded in the same way
+    try:
+        doubles = torch.from_numpy(vectors.astype(np.float64))
+        mean = doubles.mean(dim=0)
+        values, basis = torch.linalg.eigh(torch.cov((doubles - mean).T))
+        scale = (values.clamp(min=0) + strength * values.max()).rsqrt()
+        matrix = (basis * scale) @ basis.T / math.sqrt(vectors.shape[1])
+    finally:
+        torch.set_num_threads(threads)
+    return mean.float().numpy(), matrix.float().numpy()
 
 
 class PhraseFeatures:
@@ -203,7 +217,7 @@ class PhraseFeatures:
 
     def __init__(self, phrases: PhraseTable, vocabulary: Sequence[int], whiten: bool):
         self.phrases = phrases
-        closed = phrases.vectors[list(vocabulary)]
+        closed = phrases.vectors_of(vocabulary)
         transform = np.zeros(DIMENSIONS, np.float32), np.eye(DIMENSIONS, dtype=np.float32)
         self._transform = [torch.from_numpy(part) for part in (whitening(closed) if whiten else transform)]
         self._longest = float(self._transformed(torch.from_numpy(closed)).norm(dim=1).max())

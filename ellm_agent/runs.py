@@ -105,9 +105,28 @@ class Run:
         return self.folder / "replays"
 
     def append(self, log: str, row: Mapping[str, Any]) -> None:
-        """Adds a row to a log, at once and whole."""
-        with (self.folder / f"{log}.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        """Adds a row to a log.
+
+        Raises:
+            UserError: if it cannot be written; a part of it may have been.
+        """
+        path = self.folder / f"{log}.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+    def secure(self) -> dict[str, int]:
+        """Waits until the logs would survive a power failure; how many rows each has."""
+        rows = {}
+        for log in LOGS:
+            path = self.folder / f"{log}.jsonl"
+            if path.exists():
+                with path.open("rb+") as file:
+                    os.fsync(file.fileno())
+                    rows[log] = sum(1 for _ in file)
+        return rows
 
     def read(self, log: str) -> list[dict[str, Any]]:
         """All rows of a log, up to one that was cut off or is none."""
@@ -123,14 +142,26 @@ class Run:
             rows.append(row)
         return rows
 
-    def forget_after(self, frames: int) -> None:
-        """Drops the rows that lie after a checkpoint: resuming writes them again."""
-        for log in LOGS:
-            if not (self.folder / f"{log}.jsonl").exists():
-                continue
-            rows = [row for row in self.read(log) if row["frames"] <= frames]
-            text = "".join(json.dumps(row) + "\n" for row in rows)
-            write_whole(self.folder / f"{log}.jsonl", text)
+    def forget_after(self, rows: Mapping[str, int]) -> None:
+        """Drops the rows that were written after a checkpoint: resuming writes them again.
+
+        Args:
+            rows: how many each log had at the checkpoint; those not named had none.
+
+        Raises:
+            UserError: if a log holds fewer that can be read: something has damaged it. No log is changed then.
+        """
+        kept = {log: self.read(log)[: rows.get(log, 0)] for log in LOGS}
+        for log, there in kept.items():
+            if len(there) < rows.get(log, 0):
+                path = self.folder / f"{log}.jsonl"
+                raise UserError(
+                    f"{path} is damaged in row {len(there) + 1}; put it right, or start a new run"
+                )
+        for log, there in kept.items():
+            if (self.folder / f"{log}.jsonl").exists():
+                text = "".join(json.dumps(row) + "\n" for row in there)
+                write_whole(self.folder / f"{log}.jsonl", text)
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+
 
 def printable(text: str) -> str:
     """The text with escapes for what a terminal would obey instead of show, such as colours; lines stay lines."""
@@ -11,3 +14,9 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     """The same in one line."""
     return printable(" ".join(text.split()))
+
+
+def tell(line: str) -> None:
+    """Writes a line to stderr. Whoever read it may have gone (``| tee``, a closed terminal): no reason to end a run."""
+    with contextlib.suppress(OSError, ValueError):
+        print(one_line(line), file=sys.stderr, flush=True)

@@ -24,7 +24,7 @@ from sb3_contrib import TRPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CallbackList
-from stable_baselines3.common.logger import Logger, TensorBoardOutputFormat
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from ellm_agent import checkpoints
@@ -37,6 +37,7 @@ from ellm_agent.callbacks import (
     Metrics,
     MetricsWriter,
     ProgressLine,
+    TensorBoard,
 )
 from ellm_agent.config import Config
 from ellm_agent.evaluation import Recording, SuccessRates
@@ -54,7 +55,7 @@ from ellm_agent.llm.factory import make_model
 from ellm_agent.llm.recorded import ReplayModel
 from ellm_agent.llm.scripted import ScriptedModel
 from ellm_agent.novelty import NoveltyBonus
-from ellm_agent.phrases import PhraseTable
+from ellm_agent.phrases import DIMENSIONS, PhraseTable
 from ellm_agent.records import Language
 from ellm_agent.replay import CompactNStepReplay, CompactReplay
 from ellm_agent.rewards import BONUSES, GoalSimilarity
@@ -111,16 +112,17 @@ def train(run: Run, suggester: GoalSuggester, checkpoint: Path | None = None) ->
     agent = make_agent(config, worlds, env)
     outputs = [MetricsWriter(run)]
     if config.tensorboard:
-        outputs.append(TensorBoardOutputFormat(str(run.folder / "tensorboard")))
+        outputs.append(TensorBoard(run.folder / "tensorboard"))
     agent.set_logger(Logger(str(run.folder), outputs))
-    seconds = 0.0
+    before = {"seconds": 0.0, "rows": {}}
     if checkpoint:
-        seconds = checkpoints.load(checkpoint, agent, worlds, bonus)["seconds"]
-    run.forget_after(agent.num_timesteps)
+        before = checkpoints.load_counters(checkpoint)
+        checkpoints.load(checkpoint, agent, worlds, bonus)
+    run.forget_after(before["rows"])
 
     rates = SuccessRates(worlds.language.achievements)
     episodes = EpisodeLog(run, rates)
-    metrics = Metrics(config.log_every, [worlds, bonus] if bonus else [worlds], episodes, seconds)
+    metrics = Metrics(config.log_every, [worlds, bonus] if bonus else [worlds], episodes, before["seconds"])
     evaluation = Evaluation(run, config.eval_every, held_out, environment_arguments(config))
     progress = ProgressLine(config.frames, episodes, config.log_every, suggester.status)
     try:
@@ -246,7 +248,7 @@ def with_bonus(config: Config, worlds: GoalExploration) -> VecEnv:
         return worlds
     torch.manual_seed(_generator_seed(config.seed))
     features = worlds.features(whiten=config.agent.encoder == "clauses")
-    bonus = BONUSES[novelty.bonus](features.tensor.shape[1], worlds.action_space.n, novelty.bonus_hidden)
+    bonus = BONUSES[novelty.bonus](DIMENSIONS, worlds.action_space.n, novelty.bonus_hidden)
     return NoveltyBonus(
         worlds,
         features,

@@ -41,8 +41,8 @@ def watch(parent):
     while os.getppid() == parent:
         time.sleep(0.2)
     os._exit(1)
-threading.Thread(target=watch, args=(os.getppid(),), daemon=True).start()
-sys.argv = sys.argv[1:]
+threading.Thread(target=watch, args=(int(sys.argv[1]),), daemon=True).start()
+sys.argv = sys.argv[2:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
@@ -167,7 +167,7 @@ class Running:
             arguments = ["--config", wanted, "--out", self.run_folder]
         with (self.folder / "output.txt").open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", ORPHANS, SCRIPT, *arguments],
+                [sys.executable, "-c", ORPHANS, str(os.getpid()), SCRIPT, *arguments],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -205,7 +205,8 @@ def work_through(cells: dict[Cell, Config], options: Options, results: Path) -> 
                         keep(Run.open(one.run_folder), one.cell.folder(results))
                         shutil.rmtree(one.folder)
                     else:
-                        failed.append(f"{one.cell} (status {one.process.returncode}): {one.complaint()}")
+                        told = f"status {one.process.returncode}; delete {one.folder} to start it anew"
+                        failed.append(f"{one.cell} ({told}): {one.complaint()}")
                     show.finished(one, one.process.returncode == 0)
                 show.running(running)
         finally:
@@ -279,11 +280,10 @@ def main(options: Options, more: Sequence[str] = ()) -> None:
     """
     results = options.results / options.name
     cells = plan(options, more)
-    left = unfinished(cells, results)
-    print(
-        f"{len(cells)} runs, {len(cells) - len(left)} finished before; results in {results}", file=sys.stderr
-    )
     with alone(options.work / options.name):
+        left = unfinished(cells, results)
+        done = len(cells) - len(left)
+        print(f"{len(cells)} runs, {done} finished before; results in {results}", file=sys.stderr)
         failed = work_through(left, options, results)
     if failed:
         raise UserError(f"{len(failed)} of {len(left)} runs failed: {'; '.join(failed)}")

@@ -4,8 +4,8 @@ import json
 import random
 import re
 import shutil
-import subprocess
-import sys
+import signal
+import tempfile
 from pathlib import Path
 
 import gymnasium as gym
@@ -17,8 +17,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from ellm_agent import checkpoints
 from ellm_agent.agent import TextDQN, TextDQNPolicy, TextEncoder
 from ellm_agent.errors import UserError
-from ellm_agent.phrases import PhraseFeatures, PhraseTable
+from ellm_agent.phrases import PhraseFeatures, PhraseTable, whitening
 from ellm_agent.replay import CompactReplay
+from tests.run_kills import KINDS, SMALL, differences, finish, kill_after, outcome, start
 
 
 class Counting(gym.Env):
@@ -97,8 +98,8 @@ def test_everything_comes_back(saved):
     again_phrases = PhraseTable.load(path, encode)
     again = make_agent(again_phrases)
     assert not torch.equal(again.q_net.value.weight, agent.q_net.value.weight)
-    state = load(path, again)
-    assert state["seconds"] == 1.5
+    load(path, again)
+    assert checkpoints.load_counters(path)["seconds"] == 1.5
     assert (again.num_timesteps, again._n_updates, again._n_calls) == (100, agent._n_updates, agent._n_calls)
     assert again._last_obs.tolist() == agent._last_obs.tolist() == [[2], [2]]  # 50 frames of each world
     assert again.exploration_rate == agent.exploration_rate < 1
@@ -200,18 +201,19 @@ def test_a_damaged_one_is_named_and_the_one_before_is_used(saved, capsys, part, 
         path.write_bytes({"empty": b"", "cut": content[:middle], "flipped": flipped}[damage])
     assert checkpoints.latest(folder).name == "0000000100"
     told = capsys.readouterr().err
-    assert re.fullmatch(rf"warning: the checkpoint \S*0000000200 is damaged \({part} .*\n", told)
+    assert re.fullmatch(rf"warning: the checkpoint \S*0000000200 cannot be used \({part} .*\n", told)
     shutil.rmtree(folder / "0000000100")
     with pytest.raises(UserError, match="no checkpoint that is whole"):
         checkpoints.latest(folder)
 
 
-def test_another_format_is_told_apart_from_damage(saved):
+def test_another_format_is_told_apart_from_damage(saved, capsys):
     folder, _, _ = saved
     path = checkpoints.latest(folder) / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 3}))
-    with pytest.raises(UserError, match="has format 3; this version reads 4"):
+    with pytest.raises(UserError, match="no checkpoint that is whole and of this version"):
         checkpoints.latest(folder)
+    assert "has format 3; this version reads 4" in capsys.readouterr().err
 
 
 def test_loading_runs_no_code(saved, tmp_path):
@@ -250,10 +252,51 @@ def test_rows_have_the_same_bits_in_whatever_pieces_they_are_computed():
         assert torch.equal(pieces, whole)
 
 
-@pytest.mark.parametrize("kinds", [["dqn, open", "ppo, rnd"], ["ppo, open", "dqn, noveld"]])
-def test_killed_runs_end_as_if_nothing_had_happened(kinds):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.run_kills", "--kills", "2", "--each", "1", "--kinds", *kinds],
-        capture_output=True, text=True, timeout=280, cwd=Path(__file__).resolve().parent.parent,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+@pytest.mark.parametrize(
+    ("kind", "frames", "number"),
+    [
+        ("dqn, open", 1400, signal.SIGKILL),
+        ("ppo, rnd", 700, signal.SIGTERM),
+        ("dqn, icm and closed, before it learns", 700, signal.SIGKILL),
+        ("ppo, sentences, apt beside goals", 1400, signal.SIGINT),
+    ],
+)
+def test_a_killed_run_ends_as_if_nothing_had_happened(tmp_path, kind, frames, number):
+    """Bit for bit; ``python -m tests.run_kills`` kills more of them, at random."""
+    arguments = [*SMALL, *KINDS[kind], "--frames", frames + 1100]
+    finish(start(*arguments, "--out", tmp_path / "whole"))
+    kill_after(tmp_path / "killed", arguments, frames, number)
+    assert not list(differences(outcome(tmp_path / "whole"), outcome(tmp_path / "killed")))
+
+
+def test_a_vector_depends_on_the_table_alone():
+    """What is encoded together is the same, whether the table was loaded in between or not."""
+
+    def batches(load_between):
+        table, encoded = PhraseTable(lambda texts: encoded.append(list(texts)) or encode(texts)), []
+        table.vectors_of(table.ids(["a", "b"]))
+        table.ids(["c", "d"])
+        if load_between:
+            with tempfile.TemporaryDirectory() as folder:
+                table.save(Path(folder))
+                table = PhraseTable.load(Path(folder), table._encode)
+        table.vectors_of(table.ids(["b", "a"]))
+        table.cosine("a", "b")
+        table.vectors_of(table.ids(["e"]))
+        return encoded
+
+    assert batches(True) == batches(False) == [["a", "b"], ["c", "d", "e"]]
+
+
+def test_whitening_has_the_same_bits_with_any_number_of_threads():
+    vectors = np.random.default_rng(0).standard_normal((700, 384)).astype(np.float32)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = whitening(vectors)
+        torch.set_num_threads(2)
+        two = whitening(vectors)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert all((a == b).all() for a, b in zip(one, two, strict=True))

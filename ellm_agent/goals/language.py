@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,7 +12,7 @@ from ellm_agent.goals.base import Goal, GoalSuggester
 from ellm_agent.goals.nearest import NearestScene
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
 from ellm_agent.records import Situation
-from ellm_agent.text import one_line
+from ellm_agent.text import one_line, tell
 from prompts import closed_form, open_ended
 
 LONGEST_PAUSE = 1024  # calls of `suggest` without a question after a model has failed again and again
@@ -146,7 +145,7 @@ class LanguageModelSuggester(GoalSuggester):
             "answered": self._answered,
             "gathered": self._gathered,
             "met": self._met,  # those under way are still in it
-            "credit": self._credit,
+            "credit": self._credit + len(self._under_way),
             "counts": self._counts,
             "pause": [self._pause, self._wait],
             "goalless": self._goalless,
@@ -170,7 +169,7 @@ class LanguageModelSuggester(GoalSuggester):
 
     def close(self) -> None:
         if self._counts["met"] and not self._counts["scenes"] and not self._ended:
-            _tell(
+            tell(
                 f"warning: {self._model.description} gave no usable answer, so the run had no goals; "
                 "metrics.jsonl counts failures by kind (llm/failed_*)"
             )
@@ -307,7 +306,7 @@ class LanguageModelSuggester(GoalSuggester):
         self._goalless = None if found else self._goalless + 1
         if self._goalless == GOALLESS:
             self._goalless = None
-            _tell(
+            tell(
                 f"warning: the first {GOALLESS} answers of {self._model.description} suggest no goal; "
                 "experiments/inspect_prompts.py shows what it is asked and what it answers"
             )
@@ -319,7 +318,7 @@ class LanguageModelSuggester(GoalSuggester):
     def _give_up_for_a_while(self, error: LanguageModelError) -> None:
         if error.kind == "over_budget":
             if not self._under_way:  # else they may cost less than is set aside for them
-                _tell(f"note: {error}; the run goes on with the goals that are known")
+                tell(f"note: {error}; the run goes on with the goals that are known")
                 self._spent = True
             return
         nothing_yet = self._counts["failures"] == self._counts["questions"]
@@ -328,7 +327,7 @@ class LanguageModelSuggester(GoalSuggester):
         if self._wait:
             return  # those that were under way when the pause began
         if not self._pause:
-            _tell(f"warning: {error}; new scenes have no goals until it answers again")
+            tell(f"warning: {error}; new scenes have no goals until it answers again")
         self._pause = min(2 * self._pause or 1, LONGEST_PAUSE)
         self._wait = self._pause
 
@@ -362,7 +361,3 @@ class LanguageModelSuggester(GoalSuggester):
             if remember:
                 self._gathered[scene] = len(self._nearest), goals
         return goals
-
-
-def _tell(line: str) -> None:
-    print(one_line(line), file=sys.stderr)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ from dataclasses import replace
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt, Wrapped
 from ellm_agent.llm.cache import AnswerCache
-from ellm_agent.text import one_line
+from ellm_agent.text import tell
 
 LONGEST_QUESTION = 160  # characters of a question that an error repeats
 
@@ -95,7 +94,7 @@ class CachedModel(Wrapped):
             yield
         except UserError as error:
             if self._counts.more("failures", 1) == 1:
-                print(one_line(f"warning: {error}; going on without it"), file=sys.stderr)
+                tell(f"warning: {error}; going on without it")
 
 
 class ReplayModel(LanguageModel):

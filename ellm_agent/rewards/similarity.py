@@ -55,8 +55,7 @@ class GoalSimilarity:
         new = {goal: None for goals in suggestions for goal in goals if goal not in self._learned}
         if new:
             self._learned.update(new)
-            self._phrases.ids(map(self._canonical, new))
-            _ = self._phrases.vectors
+            self._phrases.vectors_of(self._phrases.ids(map(self._canonical, new)))
 
     def satisfies(self, event: str, goal: Goal) -> bool:
         """Whether an event fulfils a goal: their cosine exceeds T."""
