@@ -233,6 +233,9 @@ class GoalExploration(VecEnvWrapper):
 
     def _pay(self, i: int, info: dict) -> Payment:
         """Judges what happened in world ``i`` by the goals of the state before."""
+        if not info["events"] and self._success == "effect":  # in most frames nothing happens
+            info["log"] = StepLog(self.goals[i], self.achieved[i], NO_PAYMENT)
+            return NO_PAYMENT
         payment = self._judge(i, info)
         info["log"] = StepLog(self.goals[i], self.achieved[i], payment)
         achieved = payment.events

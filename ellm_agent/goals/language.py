@@ -20,6 +20,7 @@ BATCH = 64  # scenes that a model in the process is asked about at once
 UNDER_WAY = 2  # scenes under way at an endpoint, for each request in flight
 FRESH = 1.5  # times as many scenes must be known for another look at which is closest
 ANSWERED_ALL_THE_SAME = ("empty", "refused")  # the model has answered; asking again would bring no more
+NOTHING = 0, ()  # was looked up
 GOALLESS = 64  # answers without a goal from the first on: such a model does not follow the prompt
 HOPELESS = ("rejected", "unreachable")  # no use going on, if it happens before anything was answered
 
@@ -84,9 +85,8 @@ class LanguageModelSuggester(GoalSuggester):
         self._scenes: dict[str, str] = {}  # caption -> scene
         self._goals: dict[str, tuple[Goal, ...]] = {}  # scene -> goals, all its questions answered
         self._nearest = NearestScene(facts)  # of the scenes in it that have goals
-        self._gathered: dict[
-            str, tuple[int, tuple[Goal, ...]]
-        ] = {}  # scene -> how many, and the closest's goals
+        # Scene -> goals of the closest, and the number of answered scenes from which on they are looked up again.
+        self._gathered: dict[str, tuple[float, tuple[Goal, ...]]] = {}
         self._silent: dict[str, None] = {}  # scenes that the model has nothing to say about; not asked again
         # Closed form: of scenes not yet complete; None where the model has nothing to say.
         self._answered: dict[str, dict[Goal, bool | None]] = {}
@@ -102,22 +102,31 @@ class LanguageModelSuggester(GoalSuggester):
         self._most_under_way = UNDER_WAY * in_flight
 
     def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
-        scenes = [self._scene_of(situation.caption) for situation in situations]
+        known = self._scenes
+        scenes = [
+            known.get(situation.caption) or self._scene_of(situation.caption) for situation in situations
+        ]
         if self._every:
             self._ask_ahead(scenes)
         elif not self._spent:
             self._ask_now([scene for scene in dict.fromkeys(scenes) if self._is_open(scene)])
         self._counts["met"] += len(scenes)
-        self._counts["unanswered"] += sum(scene not in self._goals for scene in scenes)
-        return [self._known(scene) for scene in scenes]
+        self._counts["unanswered"] += len(scenes) - sum(map(self._goals.__contains__, scenes))
+        if not self._every:
+            return [self._own(scene) for scene in scenes]
+        told, there = [], len(self._nearest)
+        for scene in scenes:  # of all frames: what was looked up is nearly always good enough
+            enough, goals = self._gathered.get(scene, NOTHING)
+            told.append(goals if there < enough else self._of_the_closest(scene))
+        return told
 
     def recall(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
         """Goals that are known; waiting, too, those of the closest scenes where a scene has none of its own."""
         scenes = [self._scene_of(situation.caption) for situation in situations]
-        known = [self._known(scene, remember=False) for scene in scenes]
+        own = [None if self._every else self._own(scene) for scene in scenes]
         return [
-            self._of_the_closest(scene, False) if goals is None else goals
-            for scene, goals in zip(scenes, known, strict=True)
+            self._of_the_closest(scene, remember=False) if goals is None else goals
+            for scene, goals in zip(scenes, own, strict=True)
         ]
 
     def metrics(self) -> dict[str, float]:
@@ -159,7 +168,9 @@ class LanguageModelSuggester(GoalSuggester):
             if goals:
                 self._nearest.add(scene)
         self._silent = dict.fromkeys(state["silent"])
-        self._gathered = {scene: (known, tuple(goals)) for scene, (known, goals) in state["gathered"].items()}
+        self._gathered = {
+            scene: (enough, tuple(goals)) for scene, (enough, goals) in state["gathered"].items()
+        }
         self._answered = {scene: dict(answers) for scene, answers in state["answered"].items()}
         self._met, self._counts = Counter(state["met"]), Counter(state["counts"])
         self._credit = state["credit"]
@@ -189,7 +200,9 @@ class LanguageModelSuggester(GoalSuggester):
 
     def _ask_ahead(self, scenes: list[str]) -> None:
         """Counts scenes, takes up answers that have come, and asks about those met most often."""
-        self._met.update(scene for scene in scenes if self._is_open(scene))
+        for scene in scenes:
+            if scene not in self._goals and scene not in self._silent:
+                self._met[scene] += 1
         self._credit = min(self._credit + len(scenes) / self._every, 4 * BATCH)
         if self._pool:
             self._collect()
@@ -339,9 +352,6 @@ class LanguageModelSuggester(GoalSuggester):
             scene = self._scenes[caption] = self._scene(caption)
         return scene
 
-    def _known(self, scene: str, remember: bool = True) -> tuple[Goal, ...] | None:
-        return self._of_the_closest(scene, remember) if self._every else self._own(scene)
-
     def _own(self, scene: str) -> tuple[Goal, ...] | None:
         """Goals that were answered for a scene itself, as far as it is answered; None: it is not."""
         if scene in self._goals:
@@ -354,10 +364,10 @@ class LanguageModelSuggester(GoalSuggester):
         """Goals of the closest scenes that have some, its own among them; None: no scene has any."""
         if not len(self._nearest):
             return self._own(scene)
-        known, goals = self._gathered.get(scene, (0, ()))
-        if len(self._nearest) >= FRESH * known:  # looked up again once there are many more
+        enough, goals = self._gathered.get(scene, NOTHING)
+        if len(self._nearest) >= enough:
             closest = self._nearest.find(scene)
             goals = tuple(dict.fromkeys(goal for one in closest for goal in self._goals[one]))
             if remember:
-                self._gathered[scene] = len(self._nearest), goals
+                self._gathered[scene] = FRESH * len(self._nearest), goals
         return goals
