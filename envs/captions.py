@@ -215,7 +215,7 @@ def possible_goals(state: CrafterState, table_wood: int) -> tuple[str, ...]:
     return _possible(_visible_names(state), held, state.asleep, table_wood)
 
 
-@functools.lru_cache(maxsize=100_000)
+@functools.lru_cache(maxsize=2**14)
 def _possible(
     seen: frozenset[str], inventory: tuple[int, ...], asleep: bool, table_wood: int
 ) -> tuple[str, ...]:

@@ -36,6 +36,9 @@ from envs.worldgen import generate_map
 _K = knowledge()
 
 
+REMEMBERED = 2**14  # situations whose words are kept: most are met once or twice
+
+
 def is_compiled() -> bool:
     """Whether Numba's cache holds the compiled code; the first compilation takes about half a minute."""
     return any(Path(__file__).parent.glob("__pycache__/compiled_captions.play-*.nbi"))
@@ -205,6 +208,8 @@ class CompiledCrafter(VecEnv):
         """Puts the situation of world ``i`` into words, once for each that differs."""
         caption, possible = int(self._moment.caption[i]), int(self._moment.possible[i])
         if (caption, possible) not in self._told:
+            if len(self._told) == REMEMBERED:
+                self._told.clear()
             self._told[caption, possible] = Situation(
                 caption=paper_caption(caption),
                 possible=tuple(goal for bit, goal in enumerate(_K.goals) if possible >> bit & 1),

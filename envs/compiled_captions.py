@@ -349,6 +349,6 @@ def paper_caption(bits: int) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-@functools.lru_cache(maxsize=2**16)
+@functools.lru_cache(maxsize=2**14)
 def _paper_sentence(bits: int) -> str:
     return to_sentence(paper_words(bits))

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from ellm_agent.errors import UserError
-from ellm_agent.goals import LanguageModelSuggester
+from ellm_agent.goals import LanguageModelSuggester, language
 from ellm_agent.goals.language import BATCH, GOALLESS
 from ellm_agent.goals.nearest import NearestScene
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
@@ -449,3 +449,19 @@ def test_a_spent_budget_ends_questions_not_the_run(capsys):
         assert suggester.suggest(situations("a.", "b.")) == [("sleep",), None]
     assert len(model.asked) == 2
     assert capsys.readouterr().err.count("budget is spent") == 1
+
+
+@pytest.mark.parametrize("every", [0, 5])
+def test_what_is_kept_at_hand_is_bounded(monkeypatch, every):
+    monkeypatch.setattr(language, "REMEMBERED", 20)
+    suggester = LanguageModelSuggester(Model(), "open", every=every)
+    for i in range(200):
+        (goals,) = suggester.suggest(situations(f"s{i % 90}."))
+        assert goals is None or goals[0] == f"do s{i % 90}" or every
+    assert max(len(suggester._scenes), len(suggester._gathered)) <= 20
+    if every:
+        state = json.loads(json.dumps(suggester.state()))
+        resumed = LanguageModelSuggester(Model(), "open", every=every)
+        resumed.restore(state)
+        more = [situations(f"s{i % 90}.") for i in range(200, 300)]
+        assert [suggester.suggest(one) for one in more] == [resumed.suggest(one) for one in more]

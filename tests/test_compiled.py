@@ -9,7 +9,7 @@ import pytest
 from crafter import constants, objects
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from envs import compiled_rules
+from envs import compiled, compiled_rules
 from envs import compiled_world as rules
 from envs.compiled import CompiledCrafter
 from envs.crafter_text import CrafterTextEnv
@@ -308,3 +308,16 @@ def test_what_is_no_episode_is_refused(backend):
             worlds.env_method("take_up", good | part, indices=0)
     with pytest.raises((KeyError, TypeError)):
         worlds.env_method("take_up", {}, indices=0)
+
+
+def test_words_that_are_kept_are_bounded(monkeypatch):
+    monkeypatch.setattr(compiled, "REMEMBERED", 10)
+    worlds = CompiledCrafter(2)
+    worlds.seed(0)
+    worlds.reset()
+    rng = np.random.default_rng(0)
+    captions = set()
+    for _ in range(200):
+        *_, infos = worlds.step(rng.integers(17, size=2))
+        captions |= {info["situation"].caption for info in infos}
+    assert len(worlds._told) <= 10 < len(captions)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +21,7 @@ BATCH = 64  # scenes that a model in the process is asked about at once
 UNDER_WAY = 2  # scenes under way at an endpoint, for each request in flight
 FRESH = 1.5  # times as many scenes must be known for another look at which is closest
 ANSWERED_ALL_THE_SAME = ("empty", "refused")  # the model has answered; asking again would bring no more
+REMEMBERED = 2**14  # captions and scenes of which something is kept at hand: most are met once or twice
 NOTHING = 0, ()  # was looked up
 GOALLESS = 64  # answers without a goal from the first on: such a model does not follow the prompt
 HOPELESS = ("rejected", "unreachable")  # no use going on, if it happens before anything was answered
@@ -349,6 +351,8 @@ class LanguageModelSuggester(GoalSuggester):
     def _scene_of(self, caption: str) -> str:
         scene = self._scenes.get(caption)
         if scene is None:
+            if len(self._scenes) == REMEMBERED:
+                self._scenes.clear()
             scene = self._scenes[caption] = self._scene(caption)
         return scene
 
@@ -369,5 +373,7 @@ class LanguageModelSuggester(GoalSuggester):
             closest = self._nearest.find(scene)
             goals = tuple(dict.fromkeys(goal for one in closest for goal in self._goals[one]))
             if remember:
+                if len(self._gathered) == REMEMBERED:  # the older half makes room
+                    self._gathered = dict(itertools.islice(self._gathered.items(), REMEMBERED // 2, None))
                 self._gathered[scene] = FRESH * len(self._nearest), goals
         return goals

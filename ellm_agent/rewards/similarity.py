@@ -9,7 +9,7 @@ from ellm_agent.goals.base import Goal
 from ellm_agent.phrases import PhraseTable
 from ellm_agent.records import NO_PAYMENT, Payment
 
-REMEMBERED = 2**16  # pairs of goals and achieved events whose open goals are kept
+REMEMBERED = 2**14  # pairs of goals and achieved events whose open goals are kept
 
 
 class GoalSimilarity:
