@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from ellm_agent.errors import UserError
 from ellm_agent.llm import cache as cache_module
-from ellm_agent.llm.base import Answer, LanguageModelError, Prompt
+from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
 from ellm_agent.llm.cache import AnswerCache, default_path
 from ellm_agent.llm.recorded import CachedModel, ReplayModel
 from experiments.llm_cache import Export, Import, Stats, Verify
@@ -27,7 +27,7 @@ from tests.cache_kills import NAME, URL, question
 ROOT = Path(__file__).resolve().parent.parent
 
 
-class Recorder:
+class Recorder(LanguageModel):
     """A model that keeps what it was asked, and answers the question reversed at a cost of 7 + 3 tokens."""
 
     description, source, name, immediate = "a recorder", URL, NAME, False

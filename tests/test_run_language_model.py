@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shutil
 
 import pytest
 import yaml
@@ -51,6 +52,7 @@ def test_run_that_stopped_before_its_first_checkpoint_starts_again(tmp_path):
         assert failed.returncode == 2
         assert "status 401: check OPENAI_API_KEY" in failed.stderr
         assert len(failed.stderr.strip().splitlines()) == 1
+    shutil.rmtree(folder / "checkpoints")  # as if it had been killed before it could save
     settings = yaml.safe_load((folder / "config.yaml").read_text())
     settings["goals"] |= {"llm_base_url": None, "llm_model": None, "llm": "script"}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
