@@ -26,20 +26,22 @@ class Options:
     """Frames of each run."""
     algos: tuple[str, ...] = ("ppo", "dqn")
     """Learners, one run each."""
+    threads: int = 1
+    """Threads for PyTorch in each run."""
     seconds: float = 1.0
     """Between two looks."""
     out: Path = ROOT / "results" / "soak.json"
     """Where to write the figures."""
 
 
-def watch(algo: str, frames: int, pause: float) -> dict:
+def watch(algo: str, frames: int, threads: int, pause: float) -> dict:
     """Runs and watches; returns the samples and what they say."""
     samples = []
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         script = ROOT / "experiments" / "run_crafter.py"
-        command = [sys.executable, script, "--algo", algo, "--frames", str(frames), "--out", run]
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        command = [sys.executable, script, "--algo", algo, "--frames", str(frames), "--threads", str(threads)]
+        with subprocess.Popen([*command, "--out", run], stdout=subprocess.DEVNULL) as process:
             seen = psutil.Process(process.pid)
             started = time.monotonic()
             while process.poll() is None:
@@ -75,7 +77,7 @@ def growth(samples: list[list[float]], by_frames: list[tuple[int, int]]) -> dict
 
 
 def main(options: Options) -> None:
-    results = [watch(algo, options.frames, options.seconds) for algo in options.algos]
+    results = [watch(algo, options.frames, options.threads, options.seconds) for algo in options.algos]
     options.out.write_text(json.dumps(results) + "\n")
     for told in results:
         print(

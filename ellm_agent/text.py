@@ -19,4 +19,4 @@ def one_line(text: str) -> str:
 def tell(line: str) -> None:
     """Writes a line to stderr. Whoever read it may have gone (``| tee``, a closed terminal): no reason to end a run."""
     with contextlib.suppress(OSError, ValueError):
-        print(one_line(line), file=sys.stderr, flush=True)
+        print(printable(" ".join(line.splitlines())), file=sys.stderr, flush=True)
