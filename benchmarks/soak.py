@@ -6,6 +6,7 @@ Watched is the main script in a process of its own, from outside. Written are ``
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -62,8 +63,16 @@ def watch(algo: str, frames: int, threads: int, pause: float) -> dict:
 
 
 def growth(samples: list[list[float]], by_frames: list[tuple[int, int]]) -> dict[str, float]:
-    """Growth over the second half of the frames, in % of the memory at the half; and the largest counts there."""
-    half, end = by_frames[len(by_frames) // 2][1], by_frames[-1][1]
+    """Growth over the second half of the frames, in % of the memory at the half; and the largest counts there.
+
+    Memory at the half and at the end are means over a tenth of the frames each: writing a checkpoint takes and gives back.
+    """
+    tenth = len(by_frames) // 10
+    middle = len(by_frames) // 2
+    half, end = (
+        round(statistics.mean(memory for _, memory in rows), 1)
+        for rows in (by_frames[middle - tenth // 2 : middle + tenth // 2], by_frames[-tenth:])
+    )
     late = samples[len(samples) // 2 :]
     return {
         "memory_half_mb": half,

@@ -459,6 +459,8 @@ def test_what_is_kept_at_hand_is_bounded(monkeypatch, every):
         (goals,) = suggester.suggest(situations(f"s{i % 90}."))
         assert goals is None or goals[0] == f"do s{i % 90}" or every
     assert max(len(suggester._scenes), len(suggester._gathered)) <= 20
+    assert len(suggester._met) <= 40
+    assert suggester.metrics()["llm/distinct"] >= 90
     if every:
         state = json.loads(json.dumps(suggester.state()))
         resumed = LanguageModelSuggester(Model(), "open", every=every)

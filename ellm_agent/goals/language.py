@@ -93,6 +93,7 @@ class LanguageModelSuggester(GoalSuggester):
         # Closed form: of scenes not yet complete; None where the model has nothing to say.
         self._answered: dict[str, dict[Goal, bool | None]] = {}
         self._met: Counter[str] = Counter()  # scenes to be asked about -> how often met
+        self._forgotten = 0  # scenes that were in it
         self._credit = float(BATCH)  # scenes that may be asked about now
         self._counts = Counter(scenes=0, questions=0, failures=0, without_goals=0, met=0, unanswered=0)
         self._pause = self._wait = 0  # calls
@@ -133,7 +134,9 @@ class LanguageModelSuggester(GoalSuggester):
 
     def metrics(self) -> dict[str, float]:
         counts = {f"llm/{name}": float(count) for name, count in self._counts.items()}
-        counts["llm/distinct"] = float(len(self._goals) + len(self._silent) + len(self._met))
+        counts["llm/distinct"] = float(
+            len(self._goals) + len(self._silent) + len(self._met) + self._forgotten
+        )
         return self._model.metrics() | counts
 
     def status(self) -> str:
@@ -155,6 +158,7 @@ class LanguageModelSuggester(GoalSuggester):
             "silent": list(self._silent),
             "answered": self._answered,
             "gathered": self._gathered,
+            "forgotten": self._forgotten,
             "met": self._met,  # those under way are still in it
             "credit": self._credit + len(self._under_way),
             "counts": self._counts,
@@ -175,7 +179,7 @@ class LanguageModelSuggester(GoalSuggester):
         }
         self._answered = {scene: dict(answers) for scene, answers in state["answered"].items()}
         self._met, self._counts = Counter(state["met"]), Counter(state["counts"])
-        self._credit = state["credit"]
+        self._credit, self._forgotten = state["credit"], state["forgotten"]
         self._pause, self._wait = state["pause"]
         self._goalless, self._spent = state["goalless"], state["spent"]
         self._model.restore(state["model"])
@@ -205,6 +209,10 @@ class LanguageModelSuggester(GoalSuggester):
         for scene in scenes:
             if scene not in self._goals and scene not in self._silent:
                 self._met[scene] += 1
+        if len(self._met) > 2 * REMEMBERED:  # of those met least often few will ever be asked about
+            kept = set(self._most_met(REMEMBERED))
+            self._forgotten += len(self._met) - len(kept)
+            self._met = Counter({scene: times for scene, times in self._met.items() if scene in kept})
         self._credit = min(self._credit + len(scenes) / self._every, 4 * BATCH)
         if self._pool:
             self._collect()
