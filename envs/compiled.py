@@ -223,6 +223,8 @@ class CompiledCrafter(VecEnv):
 
     def _attempt(self, chosen: int, faced: int, held: int, events: int) -> str | None:
         items = {item for i, item in enumerate(ITEMS) if held >> i & 1}
+        if len(self._attempts) == REMEMBERED:
+            self._attempts.clear()
         phrase = attempted(self._space[chosen], faced_noun(_K.things[faced]), items, self._events[events])
         self._attempts[chosen, faced, held, events] = phrase
         return phrase

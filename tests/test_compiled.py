@@ -321,3 +321,4 @@ def test_words_that_are_kept_are_bounded(monkeypatch):
         *_, infos = worlds.step(rng.integers(17, size=2))
         captions |= {info["situation"].caption for info in infos}
     assert len(worlds._told) <= 10 < len(captions)
+    assert len(worlds._attempts) <= 10
