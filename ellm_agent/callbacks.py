@@ -16,7 +16,6 @@ import psutil
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import KVWriter, TensorBoardOutputFormat
-from stable_baselines3.common.vec_env import VecEnv
 
 from ellm_agent import checkpoints, config_files
 from ellm_agent.errors import Stopped, UserError
@@ -82,7 +81,8 @@ class TensorBoard(KVWriter):
 
 def _without_full_disks(hook: Callable[[Any], None]) -> Callable[[Any], None]:
     def told(failed: Any) -> None:
-        if not issubclass(failed.exc_type, OSError):
+        ours = type(failed.thread).__module__.startswith("tensorboard")
+        if not (ours and issubclass(failed.exc_type, OSError)):
             hook(failed)
 
     return told
@@ -254,7 +254,7 @@ class Checkpoints(BaseCallback):
         run: the run.
         interval: frames.
         exploration: the training worlds.
-        env: what is wrapped around them; its bonus is kept, too.
+        bonus: a reward for novelty around them, which is kept, too.
         metrics: knows how long the run has taken.
         stop: tells whether a signal wants the run to stop.
 
@@ -268,14 +268,13 @@ class Checkpoints(BaseCallback):
         run: Run,
         interval: int,
         exploration: GoalExploration,
-        env: VecEnv,
+        bonus: NoveltyBonus | None,
         metrics: Metrics,
         stop: StopRequest,
     ):
         super().__init__()
         self._run, self._interval, self._stop = run, interval, stop
-        self._exploration, self._metrics = exploration, metrics
-        self._bonus = env if isinstance(env, NoveltyBonus) else None
+        self._exploration, self._bonus, self._metrics = exploration, bonus, metrics
         self._due = False
 
     def _on_training_start(self) -> None:

@@ -127,7 +127,7 @@ def train(run: Run, suggester: GoalSuggester, checkpoint: Path | None = None) ->
     progress = ProgressLine(config.frames, episodes, config.log_every, suggester.status)
     try:
         with StopRequest() as stop:
-            saving = Checkpoints(run, config.checkpoint_every, worlds, env, metrics, stop)
+            saving = Checkpoints(run, config.checkpoint_every, worlds, bonus, metrics, stop)
             beside = [episodes, evaluation, metrics, saving, progress, FrameBudget(config.frames)]
             agent.learn(
                 config.frames - agent.num_timesteps,
