@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3 import DQN
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.dqn.policies import DQNPolicy, QNetwork
 from torch import nn
@@ -195,7 +196,8 @@ class TextDQN(DQN):
     """SB3's DQN with a double-Q or a Munchausen target.
 
     ``double`` explores with epsilon-greedy actions (drawn for each environment by itself);
-    ``munchausen`` samples from its softmax policy and needs no epsilon.
+    ``munchausen`` samples from its softmax policy and needs no epsilon. With a ``guide`` both have an epsilon, and a share
+    of what would be random actions are the guide's (Du et al. 2023, section 4.3).
 
     Args:
         target: "munchausen" or "double".
@@ -204,7 +206,14 @@ class TextDQN(DQN):
         munchausen_clip: l0.
         policy_kwargs: for :class:`TextDQNPolicy`; the temperature is added here.
         **kwargs: as for SB3's DQN.
+
+    Attributes:
+        guide: policy of another agent that reads the same, or None.
+        guide_share: of the random actions, in [0, 1].
     """
+
+    guide: BasePolicy | None = None
+    guide_share: float = 0.5
 
     def __init__(
         self,
@@ -232,11 +241,27 @@ class TextDQN(DQN):
     ) -> tuple[np.ndarray, tuple | None]:
         """As SB3's, but epsilon is tossed for each environment, not once for all of them."""
         actions, state = self.policy.predict(observation, state, episode_start, deterministic)
-        if self.target == "munchausen" or deterministic:
+        if deterministic or (self.target == "munchausen" and self.guide is None):
             return actions, state
         at_random = np.random.rand(*np.shape(actions)) < self.exploration_rate
         drawn = np.random.randint(self.action_space.n, size=np.shape(actions))
-        return np.where(at_random, drawn, actions), state
+        return np.where(at_random, self._guided(drawn, observation), actions), state
+
+    def _sample_action(
+        self, learning_starts: int, action_noise=None, n_envs: int = 1
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As SB3's, but the random actions before learning starts may be guided, too."""
+        actions, stored = super()._sample_action(learning_starts, action_noise, n_envs)
+        if self.num_timesteps < learning_starts:
+            actions = stored = self._guided(actions, self._last_obs)
+        return actions, stored
+
+    def _guided(self, drawn: np.ndarray, observation: np.ndarray) -> np.ndarray:
+        """Random actions, a share of them replaced by the guide's."""
+        if self.guide is None:
+            return drawn
+        shown, _ = self.guide.predict(observation, deterministic=False)
+        return np.where(np.random.rand(*np.shape(drawn)) < self.guide_share, shown, drawn)
 
     def train(self, gradient_steps: int, batch_size: int = 64) -> None:
         """Takes gradient steps on the smooth-L1 TD error."""

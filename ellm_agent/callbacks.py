@@ -128,14 +128,16 @@ class EpisodeLog(BaseCallback):
             if "finished" in info:
                 episode = info["finished"]
                 self._count(episode)
-                self._run.append("episodes", {"frames": self.num_timesteps, **vars(episode)})
+                self._run.append("episodes", {"frames": self.num_timesteps, **episode.row()})
         return True
 
     def means(self) -> dict[str, float]:
         """Means over the recent episodes; empty before the first has finished."""
         if not self.recent:
             return {}
+        successes = [e.success for e in self.recent if e.success is not None]
         return {
+            **({"success_rate": float(np.mean(successes))} if successes else {}),
             "unlocks_per_episode": float(np.mean([len(e.unlocked) for e in self.recent])),
             "episode_length": float(np.mean([e.length for e in self.recent])),
             "intrinsic_return": float(np.mean([e.intrinsic_return for e in self.recent])),
@@ -304,9 +306,8 @@ class Checkpoints(BaseCallback):
     def _save(self) -> None:
         self._due = False
         if self._saved != self.num_timesteps:
-            told = {
-                name: value for name, value in config_files.flatten(self._run.config).items() if name != "out"
-            }
+            told = config_files.plain(self._run.config)
+            del told["out"]
             counters = {"seconds": self._metrics.seconds, "rows": self._run.secure(), "config": told}
             worlds, phrases = self._exploration, self._exploration.phrases
             checkpoints.save(self._run.checkpoints, self.model, worlds, phrases, counters, self._bonus)
@@ -384,6 +385,8 @@ class ProgressLine(BaseCallback):
         if means:
             told += f"  {means['unlocks_per_episode']:.1f} unlocks/episode"
             told += f"  score {means['crafter_score']:.1f} %"
+            if "success_rate" in means:
+                told += f"  solved {means['success_rate']:.0%}"
         more = self._beside()
         return f"{told}  {more}" if more else told
 

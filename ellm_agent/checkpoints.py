@@ -40,6 +40,8 @@ from ellm_agent.text import tell
 FORMAT = 4
 KEPT = 2  # checkpoints
 MANIFEST = "manifest.json"
+PARAMETERS = "parameters.pt"
+PHRASES = ("phrases.json", "phrases.safetensors")
 
 
 class Worlds(Protocol):
@@ -97,7 +99,7 @@ def _write(
     counters: dict[str, Any],
     bonus: NoveltyBonus | None,
 ) -> None:
-    _save_tensors(agent.get_parameters(), folder / "parameters.pt")
+    _save_tensors(agent.get_parameters(), folder / PARAMETERS)
     if bonus is not None:
         _save_tensors(bonus.state(), folder / "bonus.pt")
     phrases.save(folder)
@@ -147,7 +149,7 @@ def frames_of(checkpoint: Path) -> int:
 
 
 def load_phrases(checkpoint: Path) -> PhraseTable:
-    """The phrase table of a checkpoint (needed before its agent can be built).
+    """The phrase table of a checkpoint (needed before its agent can be built), or of a copy of a part of it.
 
     Raises:
         UserError: if it cannot be read.
@@ -163,7 +165,17 @@ def load_parameters(checkpoint: Path, agent: BaseAlgorithm) -> None:
         UserError: if they cannot be read.
     """
     with _readable(checkpoint):
-        agent.set_parameters(torch.load(checkpoint / "parameters.pt", weights_only=True))
+        agent.set_parameters(torch.load(checkpoint / PARAMETERS, weights_only=True))
+
+
+def load_policy(checkpoint: Path, agent: BaseAlgorithm) -> None:
+    """Puts a checkpoint's networks alone into an agent: not the state of its optimiser.
+
+    Raises:
+        UserError: if they cannot be read, or are others than the agent's.
+    """
+    with _readable(checkpoint):
+        agent.policy.load_state_dict(torch.load(checkpoint / PARAMETERS, weights_only=True)["policy"])
 
 
 def load_counters(checkpoint: Path) -> dict[str, Any]:

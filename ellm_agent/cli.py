@@ -99,6 +99,62 @@ def experiment(description: str, method: str | None = None) -> None:
         run_experiment(request.config, request.resume)
 
 
+@dataclass(frozen=True)
+class Downstream:
+    """Options of a script that learns a task after pretraining, beside those of every run."""
+
+    run: Annotated[Path, tyro.conf.Positional]
+    """Folder of the pretrained run, whose options are the defaults here."""
+    from_scratch: bool = False
+    """Take nothing over from it but its options: the control."""
+
+
+def downstream(description: str, transfer: str) -> None:
+    """A script: learns a task with a pretrained agent's help, by the same training call as ``experiment``.
+
+    Args:
+        description: what ``--help`` begins with.
+        transfer: "finetune" or "guide", see ``transfer.downstream``.
+    """
+    with one_line_errors("stopped; run_crafter.py --resume goes on from the last checkpoint"):
+        config = parse_downstream(sys.argv[1:], description, transfer)
+        from ellm_agent.main import run_experiment
+
+        run_experiment(config)
+
+
+def parse_downstream(arguments: Sequence[str], description: str, transfer: str) -> Config:
+    """Reads the command line of such a script.
+
+    Raises:
+        UserError: naming the first thing that is wrong with it.
+        SystemExit: after ``--help``, with status 0.
+    """
+    from ellm_agent.runs import Run
+    from ellm_agent.transfer import settings
+
+    defaults, words = PRESETS["default"], list(arguments)
+    asks = any(word in ("-h", "--help") for word in words)
+    if not asks:
+        if not words or words[0].startswith("-"):
+            raise UserError("the pretrained run's folder comes first, such as runs/NAME")
+        task = _peek(words, "--task")
+        if task is None:
+            raise UserError("name a task: --task 'mine stone' (docs/tasks.md lists them)")
+        folder = Path(words[0])
+        defaults = settings(
+            folder, Run.open(folder).config, task, None if "--from-scratch" in words else transfer
+        )
+
+    @dataclass(frozen=True)
+    class Options:
+        which: Annotated[Downstream, tyro.conf.arg(name="")]
+        run: Annotated[Config, tyro.conf.arg(name="")] = defaults
+
+    names = [config_files.option(name) for name in config_files.flatten(defaults)]
+    return config_files.check(parse_options(Options, words, description, [*names, "from-scratch"]).run)
+
+
 @contextlib.contextmanager
 def one_line_errors(stopped: str = "stopped") -> Iterator[None]:
     """Turns what a user can mend into one line on stderr and exit status 2.

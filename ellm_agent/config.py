@@ -26,7 +26,12 @@ class EnvironmentConfig:
     action_space: Literal["native", "verb-noun"] | None = None
     """Actions: 17 native or 139 verb-noun ones. None: the protocol's."""
     episode_length: int | None = None
-    """Frames after which an episode is cut off. None: the protocol's (10,000 or 400)."""
+    """Frames after which an episode is cut off. None: the protocol's (10,000 or 400), or 400 with a task."""
+    task: str | None = None
+    """A downstream task such as "mine stone" (docs/tasks.md), which then gives the environment's reward and ends the
+    episode. None: play on."""
+    pays: Literal["last", "each"] = "last"
+    """What a task pays for. last (paper's reward_last): being solved; each: each of its steps, too."""
     caption: Literal["spatial", "paper"] = "spatial"
     """What the agent reads. paper: names only; spatial: also where, and how much."""
     n_envs: int = 32
@@ -40,9 +45,10 @@ class EnvironmentConfig:
 class GoalConfig:
     """Goals and the reward for them."""
 
-    goal_mode: Literal["open", "closed", "oracle", "novelty", "none"] = "open"
+    goal_mode: Literal["open", "closed", "oracle", "novelty", "task", "none"] = "open"
     """Who suggests goals. open, closed: a language model, in free text or by yes/no questions; oracle:
-    prerequisites; novelty: all goals; none: nobody."""
+    prerequisites; novelty: all goals; task: the next step of the environment's task, which only the environment pays
+    for; none: nobody."""
     threshold: float = 0.78
     """T: least cosine similarity of an event and a goal that is paid for, in [-1, 1]. Paper: 0.99, with
     another SentenceBERT. Chosen by measurement: docs/threshold.md."""
@@ -104,6 +110,20 @@ class GoalConfig:
     def frames_for_a_scene(self) -> int:
         """Frames for each scene that a language model is asked about; 0: all scenes, waiting."""
         return 0 if self.llm_wait else self.llm_every * (2 if self.goal_mode == "closed" else 1)
+
+
+@dataclass(frozen=True)
+class TransferConfig:
+    """What is taken over from a pretrained agent."""
+
+    pretrained: Path | None = None
+    """Run folder of a pretrained agent, of which a copy is kept. None: nothing is taken over."""
+    transfer: Literal["finetune", "guide"] = "finetune"
+    """finetune: its networks learn on; guide: a fresh agent explores with its actions (dqn only)."""
+    layers: Literal["all", "head"] = "all"
+    """finetune: which layers learn on."""
+    guide_share: float = 0.5
+    """guide: share of the random actions that are the pretrained agent's. Paper: 0.5"""
 
 
 @dataclass(frozen=True)
@@ -171,10 +191,12 @@ class DQNConfig:
     """Munchausen: weight alpha of the log-policy bonus. Vieillard et al. 2020: 0.9."""
     munchausen_clip: float = -1.0
     """Munchausen: least value of the log-policy bonus. Vieillard et al. 2020: -1."""
+    epsilon_initial: float = 1.0
+    """Double, and any guided exploration: first epsilon. Paper: 1, in fine-tuning 0.5."""
     epsilon_final: float = 0.05
-    """Double: last epsilon of a linear decay from 1. Paper: 0.01."""
+    """Double, and any guided exploration: last epsilon of a linear decay. Paper: 0.01."""
     epsilon_frames: int = 50_000
-    """Double: frames of the decay. Paper: 1,000,000."""
+    """Double, and any guided exploration: frames of the decay. Paper: 1,000,000."""
     max_grad_norm: float = 10.0
     """Gradient norm above which gradients are scaled down."""
 
@@ -233,6 +255,7 @@ class Config:
     environment: Annotated[EnvironmentConfig, _Unprefixed] = field(default_factory=EnvironmentConfig)
     goals: Annotated[GoalConfig, _Unprefixed] = field(default_factory=GoalConfig)
     novelty: Annotated[BonusConfig, _Unprefixed] = field(default_factory=BonusConfig)
+    transfer: Annotated[TransferConfig, _Unprefixed] = field(default_factory=TransferConfig)
     agent: Annotated[AgentConfig, _Unprefixed] = field(default_factory=AgentConfig)
     dqn: DQNConfig = field(default_factory=DQNConfig)
     ppo: OnPolicyConfig = field(default_factory=OnPolicyConfig)
@@ -241,10 +264,14 @@ class Config:
         """Says what the run is; overridden parts of the protocol are part of it."""
         world, goals, agent = self.environment, self.goals, self.agent
         algo = f"{agent.algo}-double" if (agent.algo, agent.target) == ("dqn", "double") else agent.algo
-        method = [goals.goal_mode] if goals.goal_mode != "none" or not self.novelty.bonus else []
+        if world.task and goals.goal_mode in ("task", "none"):
+            method = [self.transfer.transfer if self.transfer.pretrained else "scratch"]
+        else:
+            method = [goals.goal_mode] if goals.goal_mode != "none" or not self.novelty.bonus else []
         method += [self.novelty.bonus] if self.novelty.bonus else []
-        method += ["extrinsic"] if goals.extrinsic_weight else []
-        parts = [world.protocol, *method, algo]
+        method += ["extrinsic"] if goals.extrinsic_weight and not world.task else []
+        task = [world.task.replace(" ", "_")] if world.task else []
+        parts = [world.protocol, *task, *method, algo]
         parts += [f"actions_{world.action_space}"] if world.action_space else []
         parts += [f"length_{world.episode_length}"] if world.episode_length else []
         parts += [f"caption_{world.caption}"] if world.caption != "spatial" else []

@@ -16,6 +16,7 @@ import yaml
 from ellm_agent.config import PRESETS, Config, GoalConfig
 from ellm_agent.errors import UserError
 from ellm_agent.llm.endpoint import check_url
+from envs.tasks import tasks
 
 _AT_LEAST = {  # least sensible value of each count
     "frames": 1,
@@ -62,7 +63,14 @@ _ABOVE_ZERO = (
     "ppo.target_kl",
     "ppo.clip",
 )
-_SHARES = ("dqn.gamma", "dqn.epsilon_final", "ppo.gamma", "ppo.gae_lambda")  # in [0, 1]
+_SHARES = (
+    "transfer.guide_share",
+    "dqn.gamma",
+    "dqn.epsilon_initial",
+    "dqn.epsilon_final",
+    "ppo.gamma",
+    "ppo.gae_lambda",
+)  # in [0, 1]
 
 
 def check(config: Config) -> Config:
@@ -100,9 +108,33 @@ def check(config: Config) -> Config:
             f"llm-every is {config.goals.llm_every}, but llm-wait asks about every scene at once; "
             "leave it out, or give --no-llm-wait"
         )
+    _check_task(config)
     if values["dqn.munchausen_clip"] > 0:
         raise UserError(f"dqn.munchausen-clip is {values['dqn.munchausen_clip']}; it must be 0 or less")
     return config
+
+
+def _check_task(config: Config) -> None:
+    """
+    Raises:
+        UserError: for a task or a transfer that does not exist or go together.
+    """
+    world, transfer = config.environment, config.transfer
+    known = tasks().by_name
+    if world.task is not None and world.task not in known:
+        near = difflib.get_close_matches(world.task, known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}"
+        raise UserError(f"task is {world.task!r}; {hint}")
+    if config.goals.goal_mode == "task" and world.task is None:
+        raise UserError("goal-mode is task, but there is none; name one with --task")
+    if transfer.pretrained is None:
+        return
+    if transfer.transfer == "guide" and config.agent.algo != "dqn":
+        raise UserError(
+            f"algo is {config.agent.algo}; with --transfer guide it must be dqn: others learn from their own actions only"
+        )
+    if transfer.layers == "head" and config.agent.algo not in ("dqn", "ppo"):
+        raise UserError(f"algo is {config.agent.algo}; with --layers head it must be dqn or ppo")
 
 
 def _is_clean(text: str) -> bool:
@@ -122,6 +154,11 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def plain(config: Config) -> dict[str, Any]:
+    """As ``flatten``, in JSON values."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in flatten(config).items()}
+
+
 def differences(one: Config, other: Config, ignore: Sequence[str] = ()) -> list[str]:
     """Options in which two configurations differ."""
     a, b = flatten(one), flatten(other)
@@ -134,9 +171,14 @@ def differences(one: Config, other: Config, ignore: Sequence[str] = ()) -> list[
 
 def to_yaml(config: Config) -> str:
     """The whole configuration as text, for ``load``."""
-    data = dataclasses.asdict(config)
-    data["out"] = str(config.out) if config.out else None
-    return yaml.safe_dump(data, sort_keys=False)
+    return yaml.dump(dataclasses.asdict(config), Dumper=_Dumper, sort_keys=False)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes paths as text."""
+
+
+_Dumper.add_multi_representer(Path, lambda dumper, path: dumper.represent_str(str(path)))
 
 
 def load(path: Path, preset: str | None = None) -> Config:

@@ -74,6 +74,7 @@ class Recording:
         steps: one per frame: ``goals`` (all suggested before the action), ``open`` (those not achieved
             before it), ``met`` (goals met by it), ``events`` and ``reward``.
         unlocked: achievements at the end.
+        success: whether the environment's task was solved; None if it has none.
     """
 
     world_seed: int
@@ -81,6 +82,7 @@ class Recording:
     actions: list[int] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
     unlocked: tuple[str, ...] = ()
+    success: bool | None = None
 
     @property
     def total(self) -> float:
@@ -141,6 +143,7 @@ def record_episodes(
         )
         if "finished" in info:
             recordings[i].unlocked = info["finished"].unlocked
+            recordings[i].success = info["finished"].success
 
     with _apart_from_training(agent, seed=first_world % 2**31):
         evaluate_policy(
@@ -168,11 +171,13 @@ def _apart_from_training(agent: BaseAlgorithm, seed: int) -> Iterator[None]:
 
 
 def summarise(recordings: Sequence[Recording], achievements: Sequence[str]) -> dict[str, float]:
-    """Mean unlocks, score (%), length (frames) and intrinsic return of recorded episodes."""
+    """Mean unlocks, score (%), length (frames) and intrinsic return of recorded episodes; share of tasks solved, if any."""
     rates = SuccessRates(achievements)
     for recording in recordings:
         rates.add(recording.unlocked)
+    solved = [recording.success for recording in recordings if recording.success is not None]
     return {
+        **({"success_rate": float(np.mean(solved))} if solved else {}),
         "episodes": len(recordings),
         "unlocks_per_episode": float(np.mean([len(r.unlocked) for r in recordings])),
         "crafter_score": rates.score(),

@@ -161,7 +161,7 @@ class GoalExploration(VecEnvWrapper):
 
     def open_before(self, log: StepLog) -> tuple[Goal, ...]:
         """The goals not yet achieved before a transition."""
-        return self._reward.open_goals(log.goals, log.achieved)
+        return self._still_open(log.goals, log.achieved)
 
     # --- diagnostics --------------------------------------------------------------------------------
 
@@ -253,7 +253,7 @@ class GoalExploration(VecEnvWrapper):
         events = info["events"]
         if self._success == "attempt" and info["attempt"] is not None:
             events = tuple(dict.fromkeys((*events, info["attempt"])))
-        return self._reward.pay(events, self._open(i)) if events else NO_PAYMENT
+        return self._reward.pay(events, self._open(i)) if events and self._suggester.pays else NO_PAYMENT
 
     def _suggest(self, situations: list[Situation]) -> None:
         """Asks for the goals of the present states."""
@@ -296,7 +296,10 @@ class GoalExploration(VecEnvWrapper):
 
     def _open(self, i: int) -> tuple[Goal, ...]:
         # Looked up when somebody wants to know: most frames have no event, and few agents read their goals.
-        return self._reward.open_goals(self.goals[i], self.achieved[i])
+        return self._still_open(self.goals[i], self.achieved[i])
+
+    def _still_open(self, goals: tuple[Goal, ...], achieved: tuple[str, ...]) -> tuple[Goal, ...]:
+        return self._reward.open_goals(goals, achieved) if self._suggester.pays else goals
 
     def _finish(self, i: int, info: dict) -> None:
         intrinsic, extrinsic = self._returns[i]
@@ -307,6 +310,7 @@ class GoalExploration(VecEnvWrapper):
             intrinsic_return=round(float(intrinsic), 4),
             extrinsic_return=round(float(extrinsic), 4),
             unlocked=info["unlocked"],
+            success=info.get("success"),
         )
         total = float(intrinsic + self._extrinsic * extrinsic)
         info["episode"] = {"r": total, "l": length}
@@ -338,8 +342,7 @@ class GoalExploration(VecEnvWrapper):
         observation[:, self.fields["done"]] = self._done_ids[envs]
         if "goals" in self.fields:
             for row, mine, i in zip(observation, goals, envs, strict=True):
-                open_goals = self._reward.open_goals(mine, self.achieved[i])
-                self._write("goals", row[self.fields["goals"]], open_goals)
+                self._write("goals", row[self.fields["goals"]], self._still_open(mine, self.achieved[i]))
         return observation.astype(self.observation_space.dtype)
 
     def _write(self, field: str, row: np.ndarray, texts: Sequence[str]) -> None:

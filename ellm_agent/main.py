@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ellm_agent import checkpoints, config_files, report
+from ellm_agent import checkpoints, config_files, report, transfer
 from ellm_agent.config import MAY_CHANGE, Config
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation import Recording
@@ -49,7 +49,10 @@ def run_experiment(config: Config, resume: Path | None = None) -> Run:
         run.change(config)
     else:
         config = dataclasses.replace(config, goals=settled(config.goals))
+        origin = transfer.check(config)
         run = Run.create(config)
+        if origin:
+            transfer.adopt(origin, run)
     console.print(f"goals: {suggester.description}", markup=False)
     console.print(f"agent: {_agent(config)}", markup=False)
     console.print(f"run:   {run.folder}", markup=False)
@@ -77,7 +80,7 @@ def _refuse_changes(config: Config, checkpoint: Path) -> None:
         UserError: if the run's configuration is no longer that of its checkpoint: somebody has edited it.
     """
     before = checkpoints.load_counters(checkpoint)["config"]
-    now = config_files.flatten(config)
+    now = config_files.plain(config)
     for name, value in before.items():
         if name in now and name not in MAY_CHANGE and now[name] != value:
             told = f"{config_files.option(name)} is {now[name]} but was {value}"
@@ -98,11 +101,15 @@ def _extra(trained: Trained, suggester: str) -> dict:
 
 
 def _agent(config: Config) -> str:
-    agent = config.agent
+    agent, source = config.agent, config.transfer
     target = f" ({agent.target} target)" if agent.algo == "dqn" else ""
+    learned = ""
+    if source.pretrained:
+        how = "guided by" if source.transfer == "guide" else f"fine-tuning {source.layers} layers of"
+        learned = f", {how} {source.pretrained}"
     return (
         f"{agent.algo}{target} reading {config.environment.caption} captions, "
-        f"{config.environment.protocol} protocol, {config.frames:,} frames, seed {config.seed}"
+        f"{config.environment.protocol} protocol, {config.frames:,} frames, seed {config.seed}{learned}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 @dataclass(frozen=True)
@@ -14,10 +14,12 @@ class Situation:
     Attributes:
         caption: the state in the paper's words; all that a language model reads.
         possible: goals whose prerequisites hold; for the oracle and for diagnostics.
+        task: the step that comes next in the environment's task, if it has one.
     """
 
     caption: str
     possible: tuple[str, ...]
+    task: str | None = None
 
     def __deepcopy__(self, memo: dict) -> Situation:
         # SB3's vectorised environments deep-copy every info at every step; this cannot change.
@@ -95,6 +97,7 @@ class Episode:
         intrinsic_return: undiscounted sum of intrinsic rewards.
         extrinsic_return: undiscounted sum of the environment's rewards.
         unlocked: sorted names of the achievements unlocked.
+        success: whether the environment's task was solved; None if it has none.
     """
 
     world_seed: int
@@ -102,6 +105,11 @@ class Episode:
     intrinsic_return: float
     extrinsic_return: float
     unlocked: tuple[str, ...]
+    success: bool | None = None
+
+    def row(self) -> dict[str, Any]:
+        """For a log."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
     def __deepcopy__(self, memo: dict) -> Episode:
         return self

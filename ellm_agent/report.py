@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,15 @@ def write_summary(run: Run, achievements: Sequence[str], extra: Mapping[str, Any
     for row in episodes:
         rates.add(row["unlocked"])
     recent = [len(row["unlocked"]) for row in episodes[-RECENT:]]
+    solved = [row["success"] for row in episodes if "success" in row]
     metrics, evaluations = run.read("metrics"), run.read("evaluations")
     summary = {
         "name": run.config.name(),
+        **(
+            {"task": run.config.environment.task, "success_rate": float(np.mean(solved[-RECENT:]))}
+            if solved
+            else {}
+        ),
         "frames": metrics[-1]["frames"] if metrics else 0,
         "episodes": rates.episodes,
         "unlocks_per_episode": float(np.mean(recent)) if recent else 0.0,
@@ -64,6 +70,9 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
         cells = [(name, f"{rate:.1%}") for name, rate in rates[i::half]]
         table.add_row(*(text for cell in cells for text in cell))
     console.print(table)
+    if "success_rate" in summary:
+        console.print(f"task {summary['task']!r} solved, last {RECENT} training episodes: "
+                      f"{summary['success_rate']:.1%}")  # fmt: skip
     console.print(f"Crafter score over all {summary['episodes']:,} training episodes: "
                   f"{summary['crafter_score']:.1f} %")  # fmt: skip
     console.print(f"unlocks per episode, last {RECENT} training episodes: "
@@ -102,8 +111,9 @@ def draw_curves(run: Run, summary: Mapping[str, Any]) -> Path:
     )
     left.set(title=f"Unlocks per episode (last {RECENT})", xlabel="thousand frames", ylim=(0, None))
     left.legend(frameon=False)
-    middle.plot(frames, [row["crafter_score"] for row in metrics], color="#1a73e8")
-    middle.set(title="Crafter score (all training episodes)", xlabel="thousand frames", ylabel="%")
+    what, title = _measured(summary)
+    middle.plot(frames, [what(row) for row in metrics], color="#1a73e8")
+    middle.set(title=title, xlabel="thousand frames", ylabel="%")
     middle.set_ylim(0, None)
     rates = sorted(summary["success_rates"].items(), key=lambda item: item[1])
     names = [name.replace("_", " ") for name, _ in rates]
@@ -132,10 +142,12 @@ def write_page(run: Run, summary: Mapping[str, Any]) -> Path:
         "what the agent reads": "captions made from the simulator's state, not pixels",
         "training took": f"{summary['seconds']:,.0f} s",
     }
+    if "success_rate" in summary:
+        facts[f"solved: {summary['task']} (last {RECENT})"] = f"{summary['success_rate']:.1%}"
     for which, shares in summary["quality"].items():
         facts[f"goals {which}"] = ", ".join(f"{k.replace('_', ' ')} {v:.1%}" for k, v in shares.items())
     with page.figures():
-        drawings = [_learning(run), *_quality(run)]
+        drawings = [_learning(run, summary), *_quality(run)]
         spectrum = _spectrum(summary["success_rates"])
     gifs = sorted(run.replays.glob("*.gif"))
     configuration = yaml.safe_load((run.folder / "config.yaml").read_text(encoding="utf-8"))
@@ -180,7 +192,14 @@ def _achievements(run: Run, summary: Mapping[str, Any]) -> list[tuple[str, str, 
     ]
 
 
-def _learning(run: Run) -> str:
+def _measured(summary: Mapping[str, Any]) -> tuple[Callable[[Mapping[str, Any]], float], str]:
+    """What a run is about, from a row of its metrics, in %: solving its task, or else the Crafter score; and its title."""
+    if "success_rate" in summary:
+        return lambda row: 100 * row["success_rate"], f"Solved: {summary['task']} (last {RECENT})"
+    return lambda row: row["crafter_score"], "Crafter score (all training episodes)"
+
+
+def _learning(run: Run, summary: Mapping[str, Any]) -> str:
     from matplotlib import pyplot
 
     metrics = [row for row in run.read("metrics") if row["episodes"]]
@@ -199,9 +218,10 @@ def _learning(run: Run) -> str:
     )
     left.set(title=f"unlocks per episode (last {RECENT})", xlabel="thousand frames", ylim=(0, None))
     left.legend()
-    right.plot(frames, [row["crafter_score"] for row in metrics], color=page.COLOURS[0])
-    right.set(title="Crafter score (all training episodes), %", xlabel="thousand frames", ylim=(0, None))
-    return page.drawing(figure, "Unlocks per episode and Crafter score against frames")
+    what, title = _measured(summary)
+    right.plot(frames, [what(row) for row in metrics], color=page.COLOURS[0])
+    right.set(title=f"{title}, %", xlabel="thousand frames", ylim=(0, None))
+    return page.drawing(figure, f"Unlocks per episode, and {title[0].lower()}{title[1:]}, against frames")
 
 
 def _spectrum(rates: Mapping[str, float]) -> str:

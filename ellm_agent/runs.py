@@ -6,6 +6,7 @@ metrics.jsonl      one row per logging interval (docs/metrics.md)
 evaluations.jsonl  one row per evaluation on held-out worlds
 checkpoints/       the last two checkpoints
 lock               held by the process that writes the run
+pretrained/        what was taken over from a pretrained agent
 replays/           recorded evaluation episodes, and their GIFs
 summary.json       what the end of the run printed
 curves.png, report.html, tensorboard/
@@ -99,6 +100,11 @@ class Run:
     @property
     def checkpoints(self) -> Path:
         return self.folder / "checkpoints"
+
+    @property
+    def pretrained(self) -> Path:
+        """What was taken over from a pretrained agent, if anything was."""
+        return self.folder / "pretrained"
 
     @property
     def replays(self) -> Path:

@@ -25,9 +25,10 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from ellm_agent import checkpoints
+from ellm_agent import checkpoints, config_files, transfer
 from ellm_agent.agent import TextDQN, TextDQNPolicy, TextEncoder
 from ellm_agent.callbacks import (
     Checkpoints,
@@ -48,6 +49,7 @@ from ellm_agent.goals import (
     NoGoals,
     NoveltySuggester,
     OracleSuggester,
+    TaskGoals,
 )
 from ellm_agent.llm.base import LanguageModel
 from ellm_agent.llm.embedded import TEMPERATURE
@@ -103,13 +105,20 @@ def train(run: Run, suggester: GoalSuggester, checkpoint: Path | None = None) ->
     config = run.config
     torch.set_num_threads(config.threads)
     torch.distributions.Distribution.set_default_validate_args(False)  # SB3 makes one for each frame
-    phrases = checkpoints.load_phrases(checkpoint) if checkpoint else PhraseTable()
+    origin = run.pretrained if config.transfer.pretrained else None
+    start = checkpoint or origin
+    phrases = checkpoints.load_phrases(start) if start else PhraseTable()
 
     worlds = make_exploration(config, suggester, phrases, config.environment.n_envs)
     held_out = make_exploration(config, suggester, phrases, config.eval_episodes, one_episode=True)
     env = with_bonus(config, worlds)
     bonus = env if isinstance(env, NoveltyBonus) else None
+    guide = make_guide(config, origin, worlds)
     agent = make_agent(config, worlds, env)
+    if guide:
+        agent.guide, agent.guide_share = guide, config.transfer.guide_share
+    elif origin:
+        transfer.take_networks(agent, origin, config.transfer.layers)
     outputs = [MetricsWriter(run)]
     if config.tensorboard:
         outputs.append(TensorBoard(run.folder / "tensorboard"))
@@ -149,6 +158,8 @@ def environment_arguments(config: Config) -> dict[str, Any]:
         "caption": world.caption,
         "action_space": world.action_space,
         "episode_length": world.episode_length,
+        "task": world.task,
+        "pays": world.pays,
     }
 
 
@@ -168,6 +179,8 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
         return OracleSuggester()
     if goals.goal_mode == "novelty":
         return NoveltySuggester(language.goals)
+    if goals.goal_mode == "task":
+        return TaskGoals()
     if goals.goal_mode == "none":
         return NoGoals()
     model = model or make_model(goals)
@@ -217,7 +230,7 @@ def make_exploration(
         sentence=config.agent.encoder == "sentence",
         success=config.goals.success,
         extrinsic_weight=config.goals.extrinsic_weight,
-        witnessed=config.goals.goal_mode == "none",
+        witnessed=config.goals.goal_mode in ("none", "task"),
         one_episode=one_episode,
     )
 
@@ -298,6 +311,41 @@ def make_agent(config: Config, worlds: GoalExploration, env: VecEnv | None = Non
     )
 
 
+def make_guide(config: Config, origin: Path | None, worlds: GoalExploration) -> BasePolicy | None:
+    """The policy of a pretrained agent that is to guide exploration; None if nobody is.
+
+    Args:
+        config: of the run.
+        origin: folder of what was taken over.
+        worlds: give the phrases and fields that are read.
+
+    Raises:
+        UserError: if the pretrained networks cannot be read, or read something else.
+    """
+    if origin is None or config.transfer.transfer != "guide":
+        return None
+    return make_player(config_files.load(origin / "config.yaml"), origin, worlds).policy
+
+
+def make_player(config: Config, checkpoint: Path, worlds: GoalExploration) -> BaseAlgorithm:
+    """A trained agent that is to play, not to learn.
+
+    Args:
+        config: of the run that trained it.
+        checkpoint: one of that run's, or what another run has copied of it; its phrases are those of the worlds.
+        worlds: to play in.
+
+    Raises:
+        UserError: if its networks cannot be read, or read something else.
+    """
+    dqn = dataclasses.replace(config.dqn, buffer_size=1)  # nothing is learned: no replay, no minibatches
+    ppo = dataclasses.replace(config.ppo, batch_size=config.ppo.rollout * worlds.num_envs)
+    config = dataclasses.replace(config, dqn=dqn, ppo=ppo)
+    agent = make_agent(config, worlds)
+    checkpoints.load_policy(checkpoint, agent)
+    return agent
+
+
 def _make_dqn(config: Config, worlds: GoalExploration, env: VecEnv, common: dict[str, Any]) -> TextDQN:
     dqn, n_envs, target = config.dqn, worlds.num_envs, config.agent.target
     if config.agent.algo == "random":  # a softmax so hot that all actions are equal, and which never learns
@@ -325,7 +373,7 @@ def _make_dqn(config: Config, worlds: GoalExploration, env: VecEnv, common: dict
         learning_starts=dqn.learning_starts,
         buffer_size=max(n_envs, min(dqn.buffer_size, config.frames + n_envs)),
         target_update_interval=dqn.target_every,
-        exploration_initial_eps=1.0,
+        exploration_initial_eps=dqn.epsilon_initial,
         exploration_final_eps=dqn.epsilon_final,
         exploration_fraction=min(1.0, dqn.epsilon_frames / config.frames),
         max_grad_norm=dqn.max_grad_norm,

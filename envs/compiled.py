@@ -27,10 +27,14 @@ from envs.compiled_captions import (
     paper_caption,
     play,
     start,
+    view_of,
 )
+from envs.compiled_rules import daylight
 from envs.compiled_world import AREA, ITEMS, WORLD
 from envs.crafter_text import WORLD_SEEDS, CrafterTextEnv, episode_of, read_episode
 from envs.knowledge import knowledge
+from envs.state import CrafterState
+from envs.tasks import Progress
 from envs.worldgen import generate_map
 
 _K = knowledge()
@@ -71,7 +75,12 @@ class CompiledCrafter(VecEnv):
         self._world_seeds = [0] * n_envs
         self._frames = np.zeros(n_envs, int)
         self._played = np.zeros((n_envs, 512), np.min_scalar_type(model.action_space.n - 1))  # grows
-        self._told: dict[tuple[int, int], Situation] = {}
+        self._progress: list[Progress] | None = None
+        if model.task:
+            self._progress = [
+                Progress(model.task, model.progress.pays, self.episode_length) for _ in range(n_envs)
+            ]
+        self._told: dict[tuple[int, int, str | None], Situation] = {}
         self._events: dict[int, tuple[str, ...]] = {0: ()}
         self._attempts: dict[tuple[int, ...], str | None] = {}
 
@@ -107,13 +116,17 @@ class CompiledCrafter(VecEnv):
             self._played = np.pad(self._played, ((0, 0), (0, self._played.shape[1])))
         self._played[np.arange(self.num_envs), self._frames] = self._chosen
         self._frames += 1
-        dead = self._moment.dead.copy()
-        truncated = (self._frames >= self.episode_length) & ~dead
-        dones = dead | truncated
+        ended = self._moment.dead.copy()
         rewards = self._moment.reward.astype(np.float32)
+        if self._progress:
+            self._advance_tasks(ended, rewards)
+        truncated = (self._frames >= self.episode_length) & ~ended
+        dones = ended | truncated
         infos = self._infos(faced, held, truncated)
         for i in np.flatnonzero(dones):
             infos[i]["unlocked"] = self._unlocked(i)
+            if self._progress:
+                infos[i]["success"] = self._progress[i].solved
             infos[i]["terminal_observation"] = self._moment.observation[i].copy()
             self._start(i)
         return self._moment.observation.copy(), rewards, dones, infos
@@ -153,6 +166,8 @@ class CompiledCrafter(VecEnv):
             raise ValueError("the episode ended before its last action")
         self._random[i].bit_generator.state = episode["random"]
         self._worlds[i], self._world_seeds[i] = alone._worlds[0], world_seed
+        if self._progress:
+            self._progress[i], alone._progress[0] = alone._progress[0], self._progress[i]
         width = max(alone._played.shape[1] - self._played.shape[1], 0)
         self._played = np.pad(self._played, ((0, 0), (0, width)))
         self._played[i, : len(actions)], self._frames[i] = actions, len(actions)
@@ -171,6 +186,8 @@ class CompiledCrafter(VecEnv):
             world_seed = self._random[i].integers(WORLD_SEEDS)
         self._world_seeds[i] = int(world_seed)
         self._frames[i] = 0
+        if self._progress:
+            self._progress[i].start()
         generator = np.random.RandomState(self._world_seeds[i])
         creatures = generate_map(generator, AREA // 2, AREA // 2, self._worlds[i]["material"])
         _, key, position, *_ = generator.get_state()
@@ -179,6 +196,29 @@ class CompiledCrafter(VecEnv):
         start(self._worlds, i, creatures)
         self._look(i)
         self.reset_infos[i] = {"situation": self._situation(i), "world_seed": self._world_seeds[i]}
+
+    def _advance_tasks(self, ended: np.ndarray, rewards: np.ndarray) -> None:
+        """The task's rewards instead of the game's; worlds in which it is solved have ended."""
+        last = self._frames >= self.episode_length
+        for i, events in enumerate(self._moment.events.tolist()):
+            progress = self._progress[i]
+            rewards[i] = progress.advance(
+                self._name_events(events), lambda i=i: self._state(i), not ended[i], bool(last[i])
+            )
+            ended[i] |= progress.over
+
+    def _state(self, i: int) -> CrafterState:
+        """World ``i`` as ``CrafterTextEnv.state`` tells it."""
+        world, view = self._worlds[i], np.empty(_K.view, np.uint8)
+        view_of(self._worlds, i, view)
+        return CrafterState(
+            view=view,
+            facing=(int(world["facing"][0]), int(world["facing"][1])),
+            inventory=tuple(world["inventory"].tolist()),
+            asleep=bool(world["sleeping"]),
+            daylight=float(daylight(world["step"])),
+            counts=tuple(world["counts"].tolist()),
+        )
 
     def _look(self, i: int) -> None:
         """Describes world ``i`` as it is now."""
@@ -190,12 +230,13 @@ class CompiledCrafter(VecEnv):
         columns = (moment.caption.tolist(), moment.possible.tolist(), moment.events.tolist())
         chosen, cut = self._chosen.tolist(), truncated.tolist()
         infos = []
+        steps = [progress.shown for progress in self._progress] if self._progress else [None] * self.num_envs
         for i, (caption, possible, events) in enumerate(zip(*columns, strict=True)):
             happened = self._events.get(events)
             tried = (chosen[i], faced[i], held[i], events)
             infos.append(
                 {
-                    "situation": self._told.get((caption, possible)) or self._situation(i),
+                    "situation": self._told.get((caption, possible, steps[i])) or self._situation(i),
                     "world_seed": self._world_seeds[i],
                     "events": happened if happened is not None else self._name_events(events),
                     "attempt": self._attempts[tried] if tried in self._attempts else self._attempt(*tried),
@@ -207,18 +248,21 @@ class CompiledCrafter(VecEnv):
     def _situation(self, i: int) -> Situation:
         """Puts the situation of world ``i`` into words, once for each that differs."""
         caption, possible = int(self._moment.caption[i]), int(self._moment.possible[i])
-        if (caption, possible) not in self._told:
+        step = self._progress[i].shown if self._progress else None
+        if (caption, possible, step) not in self._told:
             if len(self._told) == REMEMBERED:
                 self._told.clear()
-            self._told[caption, possible] = Situation(
+            self._told[caption, possible, step] = Situation(
                 caption=paper_caption(caption),
                 possible=tuple(goal for bit, goal in enumerate(_K.goals) if possible >> bit & 1),
+                task=step,
             )
-        return self._told[caption, possible]
+        return self._told[caption, possible, step]
 
     def _name_events(self, bits: int) -> tuple[str, ...]:
-        names = [*(_K.phrase_of[name] for name in _K.achievements), "sleep"]
-        self._events[bits] = tuple(name for bit, name in enumerate(names) if bits >> bit & 1)
+        if bits not in self._events:
+            names = [*(_K.phrase_of[name] for name in _K.achievements), "sleep"]
+            self._events[bits] = tuple(name for bit, name in enumerate(names) if bits >> bit & 1)
         return self._events[bits]
 
     def _attempt(self, chosen: int, faced: int, held: int, events: int) -> str | None:

@@ -278,6 +278,12 @@ def look(worlds, first, last, tables, goals, dark_below, feels_below, moment):
 
 
 @njit(cache=True)
+def view_of(worlds, i, view):
+    """Writes the view of world ``i``, ``(9, 7)`` thing ids."""
+    _view(worlds[i], view)
+
+
+@njit(cache=True)
 def start(worlds, i, creatures):
     """Starts an episode in a world whose map has been generated."""
     start_world(worlds[i], creatures)

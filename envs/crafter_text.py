@@ -16,6 +16,7 @@ from envs import captions
 from envs.actions import ACTION_SPACES, attempted, carried_out, faced_noun
 from envs.knowledge import Protocol, canonical, knowledge
 from envs.state import CrafterState, read_state
+from envs.tasks import REWARDS, Progress, tasks
 from envs.worldgen import generate_world
 
 MAX_CLAUSES = 41  # 18 things, 4 sides, the faced thing, 16 counts, darkness and sleep
@@ -59,18 +60,23 @@ class CrafterTextEnv(gym.Env):
     least one achievement is unlocked for the first time in the episode, plus, under ``crafter``, a
     tenth of the change in health.
 
-    **Termination**: ``terminated`` when the player dies; ``truncated`` when ``episode_length`` frames
-    have passed and the player lives.
+    **Task** (``task``, see ``envs/tasks.py``): the reward is then that of the task alone, an episode ends when it is solved,
+    and lasts 400 frames unless told otherwise.
+
+    **Termination**: ``terminated`` when the player dies or has solved the task; ``truncated`` when ``episode_length`` frames
+    have passed and the episode has not terminated.
 
     **Info**, at reset and at each step:
 
     - ``situation``: a :class:`ellm_agent.records.Situation`: the paper's caption of the state, and
-      the goals that are possible in it (for the oracle and for diagnostics, not for the agent);
+      the goals that are possible in it (for the oracle and for diagnostics, not for the agent), and the
+      next step of the task;
     - ``world_seed``: int that, with the actions, determines the episode;
     - ``events`` (step only): tuple of phrases, what really happened (the *effect* definition);
     - ``attempt`` (step only): phrase tried with its noun faced or held, or None (the *attempt*
       definition);
-    - ``unlocked`` (last step of an episode only): sorted names of the achievements unlocked.
+    - ``unlocked`` (last step of an episode only): sorted names of the achievements unlocked;
+    - ``success`` (last step of an episode with a task only): whether it was solved.
 
     **Determinism**: the world seed and the actions give the same episode in every process, with any
     PYTHONHASHSEED, drawn or not. ``reset(seed=s)`` seeds the generator that draws world seeds (below
@@ -83,7 +89,9 @@ class CrafterTextEnv(gym.Env):
         protocol: "crafter" or "ellm".
         caption: "spatial" or "paper".
         action_space: "native" or "verb-noun"; None: the protocol's.
-        episode_length: frames; None: the protocol's.
+        episode_length: frames; None: the protocol's, or that of tasks.
+        task: one of ``envs.tasks.tasks()``, or None.
+        pays: what a task pays for: "last" (being solved) or "each" (each step passed, too).
         render_mode: None or "rgb_array".
         size: side of the picture in pixels.
         grain: whether night pictures have the package's noise.
@@ -100,6 +108,8 @@ class CrafterTextEnv(gym.Env):
         caption: str = "spatial",
         action_space: str | None = None,
         episode_length: int | None = None,
+        task: str | None = None,
+        pays: str = "last",
         render_mode: str | None = None,
         size: int = 450,
         grain: bool = True,
@@ -107,11 +117,16 @@ class CrafterTextEnv(gym.Env):
         self.rules: Protocol = _choose("protocol", protocol, knowledge().protocols)
         self._describe, vocabulary = _choose("caption", caption, captions.CAPTIONS)
         self.actions = _choose("action_space", action_space or self.rules.actions, ACTION_SPACES)
-        self.episode_length = self.rules.episode_length if episode_length is None else episode_length
+        usual = tasks().episode_length if task else self.rules.episode_length
+        self.episode_length = usual if episode_length is None else episode_length
         if self.episode_length < 1:
             raise ValueError(f"episode_length is {episode_length}; it must be at least 1 frame")
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode is {render_mode!r}; choose None or 'rgb_array'")
+        if pays not in REWARDS:
+            raise ValueError(f"pays is {pays!r}; choose one of {', '.join(REWARDS)}")
+        self.task = _choose("task", task, tasks().by_name) if task else None
+        self.progress = Progress(self.task, pays, self.episode_length) if self.task else None
         self.render_mode = render_mode
         self.language = Language(
             vocabulary=("", *vocabulary()),
@@ -146,6 +161,8 @@ class CrafterTextEnv(gym.Env):
         self._world_seed, self._played = world_seed, []
         self._game.start(world_seed)
         self._state = self._game.state()
+        if self.progress:
+            self.progress.start()
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Plays one frame."""
@@ -156,12 +173,19 @@ class CrafterTextEnv(gym.Env):
         reward, terminated = self._game.step(carried_out(chosen, faced))
         self._played.append(int(action))
         self._state = self._game.state()
-        truncated = len(self._played) >= self.episode_length and not terminated
+        last = len(self._played) >= self.episode_length
+        events = captions.describe_transition(before, self._state)
+        if self.progress:
+            reward = self.progress.advance(events, lambda: self._state, not terminated, last)
+            terminated = terminated or self.progress.over
+        truncated = last and not terminated
         info = self._info()
-        info["events"] = captions.describe_transition(before, self._state)
+        info["events"] = events
         info["attempt"] = attempted(chosen, faced, before.held, info["events"])
         if terminated or truncated:
             info["unlocked"] = self.unlocked
+            if self.progress:
+                info["success"] = self.progress.solved
         return self._observation(), reward, terminated, truncated, info
 
     def episode(self) -> dict[str, Any]:
@@ -214,6 +238,7 @@ class CrafterTextEnv(gym.Env):
             "situation": Situation(
                 caption=captions.to_sentence(captions.paper_clauses(self._state)),
                 possible=captions.possible_goals(self._state, self.rules.table_wood),
+                task=self.progress.shown if self.progress else None,
             ),
             "world_seed": self._world_seed,
         }

@@ -46,7 +46,10 @@ class CrafterState:
     @property
     def faced(self) -> str:
         """Name of the thing in the faced cell."""
-        dx, dy = self.facing
+        return self.thing_at(*self.facing)
+
+    def thing_at(self, dx: int, dy: int) -> str:
+        """Name of the thing so many cells east and south of the player, within the view."""
         return knowledge().things[self.view[_LEFT + dx, _UP + dy]]
 
     @property

@@ -16,10 +16,12 @@ class GoalSuggester:
     Attributes:
         description: one line for people: what is behind the suggestions.
         likely: goals that it will probably suggest, if any are known beforehand.
+        pays: whether achieving a goal is paid for, which closes it for the rest of the episode.
     """
 
     description: str
     likely: Sequence[Goal] = ()
+    pays: bool = True
 
     def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
         """Goals for each situation, most important first, possibly none; None where they are not known yet."""
@@ -71,6 +73,26 @@ class NoveltySuggester(GoalSuggester):
 
     def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...]]:
         return [self._goals] * len(situations)
+
+
+class FixedGoals(NoveltySuggester):
+    """Tells the agent what to do: always the same goals.
+
+    Args:
+        goals: in the words that the agent was trained with.
+    """
+
+    description = "fixed: goals that somebody has named (not a language model)"
+
+
+class TaskGoals(GoalSuggester):
+    """Shows the next step of the environment's task; the environment pays for it, not this."""
+
+    description = "task: the next step of the environment's task (not a language model)"
+    pays = False
+
+    def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...]]:
+        return [() if situation.task is None else (situation.task,) for situation in situations]
 
 
 class NoGoals(NoveltySuggester):

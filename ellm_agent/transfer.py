@@ -1,0 +1,136 @@
+"""What a run takes over from a pretrained agent: its networks, or its actions (Du et al. 2023, section 4.3).
+
+A copy of what is taken lies in the run's folder, under ``pretrained/``: the run can be resumed and read without the other.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from pathlib import Path
+from typing import Any
+
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from ellm_agent import checkpoints, config_files
+from ellm_agent.config import Config
+from ellm_agent.errors import UserError
+from ellm_agent.runs import Run
+
+# The paper fine-tunes with 2e-5 what it has pretrained with 6.25e-5; the same share of whatever a run was pretrained with.
+LEARNING_RATE_SHARE = 0.32
+READ_ALIKE = (  # options that decide what an agent reads and does; they must be the same in both runs
+    "environment.protocol",
+    "environment.action_space",
+    "environment.caption",
+    "goals.goal_conditioned",
+    "agent.encoder",
+)
+BUILT_ALIKE = (
+    *READ_ALIKE,
+    "agent.algo",
+    "agent.target",
+    "agent.clause_vectors",
+    "agent.hidden",
+)  # to learn on
+
+
+def settings(pretrained: Path, config: Config, task: str, transfer: str | None) -> Config:
+    """The paper's settings for learning a task after pretraining, over those of the pretrained run.
+
+    Args:
+        pretrained: folder of the run.
+        config: its configuration.
+        task: name of a task.
+        transfer: "finetune" (1M frames, epsilon from .5, a third of the learning rate), "guide" (a fresh DQN, 2M frames), or
+            None: from scratch, as long as fine-tuning.
+    """
+    dqn, ppo, agent = config.dqn, config.ppo, config.agent
+    frames = 1_000_000
+    if transfer == "finetune":
+        dqn = dataclasses.replace(dqn, learning_rate=_share(dqn.learning_rate), epsilon_initial=0.5)
+        ppo = dataclasses.replace(ppo, learning_rate=_share(ppo.learning_rate))
+    elif transfer == "guide":
+        frames = 2_000_000
+        dqn = dataclasses.replace(dqn, epsilon_final=0.01, epsilon_frames=1_000_000)
+        agent = dataclasses.replace(agent, algo="dqn")
+    return dataclasses.replace(
+        config,
+        frames=frames,
+        out=None,
+        environment=dataclasses.replace(config.environment, task=task),
+        goals=dataclasses.replace(config.goals, goal_mode="task", success="effect", extrinsic_weight=1.0),
+        novelty=dataclasses.replace(config.novelty, bonus=None),
+        transfer=dataclasses.replace(
+            config.transfer, pretrained=pretrained if transfer else None, transfer=transfer or "finetune"
+        ),
+        agent=agent,
+        dqn=dqn,
+        ppo=ppo,
+    )
+
+
+def _share(learning_rate: float) -> float:
+    return float(f"{LEARNING_RATE_SHARE * learning_rate:.3g}")
+
+
+def check(config: Config) -> Path | None:
+    """The checkpoint that a new run starts from; None if it starts from nothing.
+
+    Raises:
+        UserError: if there is none, or its agent reads or does something else.
+    """
+    transfer = config.transfer
+    if transfer.pretrained is None:
+        return None
+    run = Run.open(transfer.pretrained)
+    ours, theirs = config_files.flatten(config), config_files.flatten(run.config)
+    for name in BUILT_ALIKE if transfer.transfer == "finetune" else READ_ALIKE:
+        if ours[name] != theirs[name]:
+            raise UserError(
+                f"{config_files.option(name)} is {ours[name]}, but the agent pretrained in {run.folder} has {theirs[name]}"
+            )
+    if run.config.agent.algo == "random":
+        raise UserError(f"{run.folder} holds random actions; nothing was learned there")
+    checkpoint = checkpoints.latest(run.checkpoints)
+    if checkpoint is None:
+        raise UserError(f"{run.folder} holds no checkpoint yet; let the run end first")
+    return checkpoint
+
+
+def adopt(checkpoint: Path, run: Run) -> None:
+    """Copies what a run takes over into its folder.
+
+    Args:
+        checkpoint: of the pretrained run.
+        run: the new one.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    target = run.pretrained
+    try:
+        target.mkdir()
+        for part in (checkpoints.PARAMETERS, *checkpoints.PHRASES):
+            shutil.copy(checkpoint / part, target / part)
+        shutil.copy(checkpoint.parents[1] / "config.yaml", target / "config.yaml")
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}") from error
+
+
+def take_networks(agent: BaseAlgorithm, folder: Path, layers: str) -> None:
+    """Puts pretrained networks into a fresh agent; its optimiser starts anew.
+
+    Args:
+        agent: built as the pretrained one was.
+        folder: of what ``adopt`` copied.
+        layers: "all", or "head": then the encoder stays as it is.
+
+    Raises:
+        UserError: if they cannot be read, or do not fit.
+    """
+    checkpoints.load_policy(folder, agent)
+    if layers == "head":
+        policy: Any = getattr(agent, "q_net", agent.policy)
+        for parameter in policy.features_extractor.parameters():
+            parameter.requires_grad_(False)
