@@ -1,6 +1,7 @@
 """Results of many runs: one folder for each, and what is computed from their files alone.
 
-A cell is ``results/<name>/<protocol>/<algo>/<method>/seed<n>/`` with
+A cell is ``results/<name>/<protocol>/<algo>/<method>/seed<n>/``, or, of a downstream task after pretraining by that method,
+``results/<name>/tasks/<task>/<protocol>/<algo>/<method>/seed<n>/``, with
 
 config.yaml          the run's configuration
 summary.json         its summary
@@ -30,32 +31,50 @@ from ellm_agent.evaluation import crafter_score
 from ellm_agent.runs import Run, write_whole
 from envs.knowledge import knowledge
 
+AREA_POINTS = 201  # of a curve whose area is taken
 ANY = "any"  # the algorithm of methods that have none
+TASKS = "tasks"  # folder of downstream tasks
+NOTHING = "none"  # pretraining of agents that learn a task from scratch
 
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """One run of a comparison."""
+    """One run of a comparison; ``task``: that is learned after pretraining by the method, or ""."""
 
     protocol: str
     algo: str
     method: str
     seed: int
+    task: str = ""
 
     def folder(self, results: Path) -> Path:
         """Where its results lie."""
-        return results / self.protocol / self.algo / self.method / f"seed{self.seed}"
+        root = results / TASKS / self.task if self.task else results
+        return root / self.protocol / self.algo / self.method / f"seed{self.seed}"
+
+    def pretraining(self) -> Cell:
+        """The cell whose agent this one starts from."""
+        return dataclasses.replace(self, task="")
 
     def __str__(self) -> str:
-        return f"{self.protocol} {self.algo} {self.method} seed {self.seed}"
+        then = f", then {self.task}" if self.task else ""
+        return f"{self.protocol} {self.algo} {self.method} seed {self.seed}{then}"
 
 
-def keep(run: Run, target: Path) -> None:
-    """Keeps what of a finished run the results need; the folder appears whole or not at all."""
+def keep(run: Run, target: Path, pretrained: Path | None = None) -> None:
+    """Keeps what of a finished run the results need; the folder appears whole or not at all.
+
+    Args:
+        run: the run.
+        target: the cell's folder.
+        pretrained: what is kept as the folder of the pretrained agent: that of its cell, which is the same on every machine.
+    """
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    write_whole(partial / "config.yaml", config_files.to_yaml(dataclasses.replace(run.config, out=None)))
+    source = dataclasses.replace(run.config.transfer, pretrained=pretrained)
+    config = dataclasses.replace(run.config, out=None, transfer=source)
+    write_whole(partial / "config.yaml", config_files.to_yaml(config))
     shutil.copy(run.folder / "summary.json", partial / "summary.json")
     for log in ("episodes", "metrics"):
         path = run.folder / f"{log}.jsonl"  # which a run without a finished episode does not have
@@ -87,6 +106,7 @@ class Result:
         frames: of the run.
         ends: frames at which its episodes ended, ``(episodes,)``.
         unlocked: achievements of its episodes, ``(episodes, achievements)`` bool.
+        solved: whether they solved the task, ``(episodes,)`` bool; nothing without a task.
         summary: its summary.
         folder: where it lies.
     """
@@ -95,6 +115,7 @@ class Result:
     frames: int
     ends: np.ndarray
     unlocked: np.ndarray
+    solved: np.ndarray
     summary: dict[str, Any]
     folder: Path
 
@@ -115,10 +136,26 @@ class Result:
 
     def unlock_curve(self, grid: np.ndarray) -> np.ndarray:
         """Mean unlocks of the last episodes, at each of ``grid`` frames."""
-        counts = np.concatenate([[0], self.unlocked.sum(axis=1).cumsum()])
+        return self._recent(self.unlocked.sum(axis=1), grid)
+
+    @property
+    def guided(self) -> bool:
+        """Whether a pretrained agent guided it."""
+        return config_files.load(self.folder / "config.yaml").transfer.transfer == "guide"
+
+    def success_curve(self, grid: np.ndarray) -> np.ndarray:
+        """Share of the last episodes that solved the task, at each of ``grid`` frames."""
+        return self._recent(self.solved, grid)
+
+    def area(self) -> float:
+        """Normalised area under the success curve, in [0, 1]: its mean over the run."""
+        return float(self.success_curve(np.linspace(0, self.frames, AREA_POINTS)).mean())
+
+    def _recent(self, values: np.ndarray, grid: np.ndarray) -> np.ndarray:
+        sums = np.concatenate([[0], values.cumsum()])
         last = np.searchsorted(self.ends, grid, side="right")
         first = np.maximum(last - RECENT, 0)
-        return (counts[last] - counts[first]) / np.maximum(last - first, 1)
+        return (sums[last] - sums[first]) / np.maximum(last - first, 1)
 
     def score_curve(self, grid: np.ndarray) -> np.ndarray:
         """Crafter score of all episodes so far, at each of ``grid`` frames, in %."""
@@ -127,8 +164,8 @@ class Result:
         return np.array([crafter_score(sums[n] / max(n, 1)) for n in last])
 
 
-def read(folder: Path) -> Result:
-    """Reads a cell.
+def read(folder: Path, task: str = "") -> Result:
+    """Reads a cell; one of a task, if that is named.
 
     Raises:
         UserError: if something in it cannot be read.
@@ -140,12 +177,38 @@ def read(folder: Path) -> Result:
         names = list(knowledge().achievements)
         unlocked = np.array([[name in row["unlocked"] for name in names] for row in rows], bool)
         ends = np.array([row["frames"] for row in rows], np.int64)
+        solved = np.array([row["success"] for row in rows if task], bool)
         protocol, algo, method = folder.parts[-4:-1]
-        cell = Cell(protocol, algo, method, int(folder.name.removeprefix("seed")))
+        cell = Cell(protocol, algo, method, int(folder.name.removeprefix("seed")), task)
         summary = {name: summary[name] for name in ("suggester", "seconds", "quality", "versions")}
     except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
         raise UserError(f"{folder} is not a finished cell of a comparison") from error
-    return Result(cell, config.frames, ends, unlocked.reshape(len(rows), len(names)), summary, folder)
+    unlocked = unlocked.reshape(len(rows), len(names))
+    return Result(cell, config.frames, ends, unlocked, solved, summary, folder)
+
+
+def read_tasks(results: Path) -> dict[tuple[str, str], dict[str, dict[str, list[Result]]]]:
+    """All finished cells of downstream tasks: (protocol, algo) -> task -> method of pretraining -> results by seed.
+
+    Raises:
+        UserError: if some of a group had other frames.
+    """
+    groups: dict[tuple[str, str], dict[str, dict[str, list[Result]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(list))
+    )
+    for folder in sorted(results.glob(f"{TASKS}/*/*/*/*/seed*")):
+        result = read(folder, folder.parts[-5])
+        cell = result.cell
+        groups[cell.protocol, cell.algo][cell.task][cell.method].append(result)
+    for (protocol, algo), by_task in groups.items():
+        frames = {run.frames for methods in by_task.values() for runs in methods.values() for run in runs}
+        if len(frames) > 1:
+            told = ", ".join(f"{n:,}" for n in sorted(frames))
+            raise UserError(f"tasks of {protocol} {algo} in {results} mix runs of {told} frames")
+        for methods in by_task.values():
+            for runs in methods.values():
+                runs.sort(key=lambda result: result.cell.seed)
+    return {key: {task: dict(m) for task, m in by_task.items()} for key, by_task in sorted(groups.items())}
 
 
 def read_all(results: Path) -> dict[tuple[str, str], dict[str, list[Result]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,8 +125,8 @@ def improvements(methods: Methods) -> list[tuple[str, str]]:
     return found
 
 
-def build(groups: dict[tuple[str, str], Methods], name: str) -> str:
-    """The whole page."""
+def build(groups: dict[tuple[str, str], Methods], name: str, tasks: Sequence[str] = ()) -> str:
+    """The whole page; ``tasks``: the parts about downstream tasks."""
     parts = [
         page.paragraph("Every number and figure is computed from the raw episodes of the runs. " + PIXELS)
     ]
@@ -148,6 +148,7 @@ def build(groups: dict[tuple[str, str], Methods], name: str) -> str:
             parts.append(first_unlocks(methods))
             parts.append(page.row(episodes(methods)))
     parts += [
+        *tasks,
         page.heading("Published, by their authors"),
         page.paragraph(PIXELS, aside=True),
         page.table(
@@ -169,6 +170,7 @@ def colours(methods: Methods) -> dict[str, str]:
     known = ("open", "oracle", "closed", "rnd", "apt", "noveld", "icm", "novelty", "random", "scratch")
     names = sorted(methods, key=lambda name: known.index(name) if name in known else len(known))
     fixed = dict(zip(known, page.COLOURS, strict=False))
+    fixed["none"] = fixed["scratch"]  # of downstream tasks: not pretrained
     spare = [colour for colour in page.COLOURS if colour not in fixed.values()]
     return {
         name: fixed.get(name) or (spare + list(page.COLOURS))[i % (len(spare) + len(page.COLOURS))]
@@ -178,11 +180,16 @@ def colours(methods: Methods) -> dict[str, str]:
 
 def save_curves(methods: Methods, path: Path) -> None:
     """Learning curves as a PNG, for documents."""
+    saved(lambda: curves(methods), path)
+
+
+def saved(draw: Callable[[], Figure], path: Path) -> None:
+    """Draws a figure and writes it as a PNG."""
     import matplotlib
 
     matplotlib.use("agg")
     with matplotlib.rc_context({"font.size": 9, "axes.spines.top": False, "axes.spines.right": False}):
-        figure = curves(methods)
+        figure = draw()
         figure.savefig(path, dpi=110, facecolor="white", metadata={"Software": None})
         matplotlib.pyplot.close(figure)
 

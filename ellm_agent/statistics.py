@@ -40,20 +40,35 @@ def interquartile_mean(runs: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
     """
     scores = {name: np.asarray(values, float) for name, values in runs.items()}
     shaped = {name: v.reshape(len(v), 1, -1) for name, v in scores.items()}  # (seeds, one task, points)
-
-    def centre(values: np.ndarray) -> np.ndarray:
-        # What rliable's aggregate_iqm computes, for all points at once.
-        ordered = np.sort(values.reshape(-1, values.shape[-1]), axis=0)
-        cut = len(ordered) // 4
-        return ordered[cut : len(ordered) - cut].mean(axis=0)
-
-    centres, intervals = _estimated(shaped, centre)
+    centres, intervals = _estimated(shaped, _trimmed_mean)
     estimates = {}
     for name, values in scores.items():
         shape = values.shape[1:]
         low, high = (part.reshape(shape) for part in intervals[name])
         estimates[name] = Estimate(centres[name].reshape(shape), low, high)
     return estimates
+
+
+def over_tasks(runs: Mapping[str, np.ndarray]) -> dict[str, tuple[Estimate, Estimate]]:
+    """Mean and interquartile mean over all seeds and tasks; tasks are the strata of the bootstrap.
+
+    Args:
+        runs: method -> ``(seeds, tasks)``.
+    """
+    shaped = {name: np.asarray(values, float)[..., None] for name, values in runs.items()}
+    found = []
+    for centre in (lambda values: values.mean(axis=(0, 1)), _trimmed_mean):
+        centres, intervals = _estimated(shaped, centre)
+        ends = {name: [np.float64(part.item()) for part in intervals[name]] for name in shaped}
+        found.append({name: Estimate(np.float64(centres[name].item()), *ends[name]) for name in shaped})
+    return {name: (found[0][name], found[1][name]) for name in shaped}
+
+
+def _trimmed_mean(values: np.ndarray) -> np.ndarray:
+    """What rliable's ``aggregate_iqm`` computes, for all points at once: ``(seeds, tasks, points)`` -> ``(points,)``."""
+    ordered = np.sort(values.reshape(-1, values.shape[-1]), axis=0)
+    cut = len(ordered) // 4
+    return ordered[cut : len(ordered) - cut].mean(axis=0)
 
 
 def probability_of_improvement(one: Sequence[float], other: Sequence[float]) -> Estimate:

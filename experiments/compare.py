@@ -2,7 +2,10 @@
 
 What is finished is not run again, so a sweep that was stopped goes on; a cell that was under way goes on from its last
 checkpoint, so that its files are those of a sweep that was never stopped, but for what tells the time (a real language
-model may answer otherwise). ``experiments/report.py`` makes tables and figures of the results. Behind ``--`` stand further options of ``run_crafter.py``, for every run.
+model may answer otherwise). ``experiments/report.py`` makes tables and figures of the results.
+
+With ``--tasks``, each method is what an agent is pretrained by (``none``: not at all), and each task is then learned by every
+agent. Behind ``--`` stand further options of ``run_crafter.py``, for every run.
 """
 
 from __future__ import annotations
@@ -16,20 +19,22 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ellm_agent import cli, config_files
-from ellm_agent.comparison import ANY, Cell, keep
+from ellm_agent.comparison import ANY, NOTHING, Cell, keep
 from ellm_agent.config import Config
 from ellm_agent.errors import UserError
 from ellm_agent.llm.choice import settled
 from ellm_agent.methods import METHODS
 from ellm_agent.runs import Run, write_whole
+from ellm_agent.transfer import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "experiments" / "run_crafter.py"
@@ -61,6 +66,12 @@ class Options:
     """Seeds; each is a run."""
     frames: int = 300_000
     """Frames of each run."""
+    tasks: tuple[str, ...] = ()
+    """Downstream tasks to learn after that (docs/tasks.md)."""
+    task_frames: int = 200_000
+    """Frames for each task."""
+    transfer: Literal["finetune", "guide"] = "finetune"
+    """How a pretrained agent helps with them: its networks learn on, or a fresh DQN explores with its actions."""
     label: str = ""
     """Goes behind the methods' names where further options make them others: oracle-LABEL."""
     jobs: int = os.cpu_count() or 1
@@ -85,9 +96,9 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
         if part and (part != Path(part).name or part == ".."):
             raise UserError(f"{part!r} is used as a folder's name; leave out slashes and dots")
     for method in options.methods:
-        if method not in METHODS:
+        if method not in METHODS and not (options.tasks and method == NOTHING):
             raise UserError(f"method is {method!r}; choose from {', '.join(METHODS)}")
-    cli.at_least(1, jobs=options.jobs)
+    cli.at_least(1, jobs=options.jobs, task_frames=options.task_frames)
     for word in more:
         if word.partition("=")[0] in NAMED:
             option = word.partition("=")[0]
@@ -99,15 +110,46 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
                 for algo in options.algos:
                     told = ["--protocol", protocol, "--seed", str(seed), "--frames", str(options.frames)]
                     told += ["--threads", "1", "--replays", "0", "--no-tensorboard"]
-                    fixed = METHODS[method].get("agent", {}).get("algo")
+                    fixed = METHODS.get(method, {}).get("agent", {}).get("algo")
+                    if fixed and options.tasks:
+                        raise UserError(
+                            f"method is {method}, which learns nothing that a task could be learned from"
+                        )
                     told += [] if fixed else ["--algo", algo]
-                    config = cli.parse([*more, *told], "", method).config
+                    config = cli.parse([*more, *told], "", None if method == NOTHING else method).config
                     label = f"{method}-{options.label}" if options.label else method
                     # An endpoint from the environment becomes part of the configuration: whoever goes on with the
                     # sweep in another shell must not mix two models under one name.
                     config = dataclasses.replace(config, goals=settled(config.goals))
-                    cells[Cell(protocol, ANY if fixed else algo, label, seed)] = config
+                    cell = Cell(protocol, ANY if fixed else algo, label, seed)
+                    if method != NOTHING:
+                        cells[cell] = config
+                    cells |= {
+                        dataclasses.replace(cell, task=task): _downstream(cell, config, task, options)
+                        for task in options.tasks
+                    }
     return cells
+
+
+def _downstream(cell: Cell, config: Config, task: str, options: Options) -> Config:
+    """The run that learns a task after a cell's pretraining."""
+    how = options.transfer if cell.method != NOTHING else None
+    frames = options.task_frames
+    learning = settings(work_folder(cell, options) / "run", config, task, how)
+    # The paper's schedule ends in the middle of a run, however long that is; a DQN without a guide explores by itself.
+    dqn = dataclasses.replace(learning.dqn, epsilon_frames=min(learning.dqn.epsilon_frames, frames // 2))
+    algo = "dqn" if options.transfer == "guide" else learning.agent.algo
+    agent = dataclasses.replace(learning.agent, algo=algo)
+    return config_files.check(
+        dataclasses.replace(learning, frames=frames, eval_every=frames, dqn=dqn, agent=agent)
+    )
+
+
+def work_folder(cell: Cell, options: Options) -> Path:
+    """Where a cell is run."""
+    return (
+        options.work / options.name / "-".join(str(part) for part in dataclasses.astuple(cell) if part != "")
+    )
 
 
 @contextlib.contextmanager
@@ -142,7 +184,7 @@ def unfinished(cells: dict[Cell, Config], results: Path) -> dict[Cell, Config]:
             left[cell] = config
             continue
         there = config_files.load(folder / "config.yaml")
-        ignore = ["out", "threads", "replays"]
+        ignore = ["out", "threads", "replays", "transfer.pretrained"]
         if config.goals.goal_mode not in ("open", "closed"):  # nobody is asked, however that would be done
             ignore += [name for name in config_files.flatten(config) if name.startswith("goals.llm")]
         changed = config_files.differences(there, config, ignore)
@@ -151,12 +193,20 @@ def unfinished(cells: dict[Cell, Config], results: Path) -> dict[Cell, Config]:
     return left
 
 
+def with_pretraining(
+    left: dict[Cell, Config], cells: dict[Cell, Config], options: Options
+) -> dict[Cell, Config]:
+    """Cells to run, those included that have results but whose agents are wanted and gone."""
+    wanted = {cell.pretraining() for cell in left if left[cell].transfer.pretrained}
+    gone = {cell for cell in wanted if not (work_folder(cell, options) / "run" / "summary.json").is_file()}
+    return {cell: config for cell, config in cells.items() if cell in left or cell in gone}
+
+
 class Running:
     """A cell under way, in a process of its own."""
 
-    def __init__(self, cell: Cell, config: Config, work: Path):
-        self.cell, self.config = cell, config
-        self.folder = work / "-".join(map(str, dataclasses.astuple(cell)))
+    def __init__(self, cell: Cell, config: Config, folder: Path):
+        self.cell, self.config, self.folder = cell, config, folder
         wanted, text = self.folder / "wanted.yaml", config_files.to_yaml(config)
         if wanted.exists() and wanted.read_text() == text and (self.run_folder / "config.yaml").exists():
             arguments = ["--resume", self.run_folder]
@@ -188,22 +238,30 @@ class Running:
         return lines[-1] if lines else "no output"
 
 
+def ready(cell: Cell, waiting: Iterable[Cell], running: Iterable[Cell]) -> bool:
+    """Whether a cell can be run: what it starts from is there."""
+    return not cell.task or cell.pretraining() not in {*waiting, *running}
+
+
 def work_through(cells: dict[Cell, Config], options: Options, results: Path) -> list[str]:
     """Runs cells, several at once; returns what failed."""
-    waiting, running, failed = list(cells.items()), [], []
+    waiting, running, failed = dict(cells), [], []
     with progress(len(cells)) as show:
         try:
             while waiting or running:
-                while waiting and len(running) < options.jobs:
-                    running.append(Running(*waiting.pop(0), options.work / options.name))
+                under_way = [one.cell for one in running]
+                for cell in [cell for cell in waiting if ready(cell, waiting, under_way)]:
+                    if len(running) < options.jobs:
+                        running.append(Running(cell, waiting.pop(cell), work_folder(cell, options)))
                 time.sleep(0.5)
                 for one in list(running):
                     if one.process.poll() is None:
                         continue
                     running.remove(one)
                     if one.process.returncode == 0:
-                        keep(Run.open(one.run_folder), one.cell.folder(results))
-                        shutil.rmtree(one.folder)
+                        _keep(one, results)
+                        if one.cell.task or not options.tasks:  # or else its agent is still wanted
+                            shutil.rmtree(one.folder)
                     else:
                         told = f"status {one.process.returncode}; delete {one.folder} to start it anew"
                         failed.append(f"{one.cell} ({told}): {one.complaint()}")
@@ -214,6 +272,14 @@ def work_through(cells: dict[Cell, Config], options: Options, results: Path) -> 
                 one.process.kill()
                 one.process.wait()
     return failed
+
+
+def _keep(one: Running, results: Path) -> None:
+    """Keeps a finished cell's results, if that has not been done before."""
+    folder = one.cell.folder(results)
+    if not folder.is_dir():
+        origin = one.cell.pretraining().folder(Path()) if one.config.transfer.pretrained else None
+        keep(Run.open(one.run_folder), folder, origin)
 
 
 class progress:
@@ -283,6 +349,7 @@ def main(options: Options, more: Sequence[str] = ()) -> None:
     with alone(options.work / options.name):
         left = unfinished(cells, results)
         done = len(cells) - len(left)
+        left = with_pretraining(left, cells, options)
         print(f"{len(cells)} runs, {done} finished before; results in {results}", file=sys.stderr)
         failed = work_through(left, options, results)
     if failed:

@@ -24,12 +24,16 @@ class Options:
 def main(options: Options) -> None:
     """Writes and prints."""
     groups = comparison.read_all(options.results)
-    from ellm_agent import comparison_page  # imported late: rliable takes seconds
+    tasks = comparison.read_tasks(options.results)
+    from ellm_agent import comparison_page, task_page  # imported late: rliable takes seconds
 
-    tables = comparison_page.markdown(groups)
+    tables = "\n".join([comparison_page.markdown(groups), task_page.markdown(tasks)]).rstrip() + "\n"
     (options.results / "tables.md").write_text(tables, encoding="utf-8")
     path = options.results / "report.html"
-    path.write_text(comparison_page.build(groups, options.results.name), encoding="utf-8")
+    about = task_page.build(tasks)
+    path.write_text(comparison_page.build(groups, options.results.name, about), encoding="utf-8")
+    for (protocol, algo), by_task in tasks.items():
+        task_page.save_curves(by_task, options.results / f"tasks-{protocol}-{algo}.png")
     for (protocol, algo), methods in groups.items():
         comparison_page.save_curves(methods, options.results / f"curves-{protocol}-{algo}.png")
     print(tables)

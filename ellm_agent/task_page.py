@@ -1,0 +1,153 @@
+"""Tables and figures of downstream tasks, from the raw files of a comparison alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ellm_agent import page
+from ellm_agent.callbacks import RECENT
+from ellm_agent.comparison import Result
+from ellm_agent.comparison_page import FEW, POINTS, colours, saved
+from ellm_agent.statistics import Estimate, interquartile_mean, over_tasks
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+ByTask = dict[str, dict[str, list[Result]]]  # task -> method of pretraining -> results by seed
+AREA = (
+    "Normalised area under the curve: the share of solved episodes (of the last "
+    f"{RECENT}), averaged over all frames of the task; 1 would be solving every episode from the start."
+)
+HEAD = ("pretrained by", "seeds", "mean over tasks and seeds", "interquartile mean")
+
+
+def areas(by_task: ByTask) -> dict[str, np.ndarray]:
+    """Normalised areas of methods that have results for every task, ``(seeds, tasks)``, of the seeds that all tasks have."""
+    found = {}
+    for method in dict.fromkeys(name for methods in by_task.values() for name in methods):
+        each = [
+            {run.cell.seed: run.area() for run in methods.get(method, [])} for methods in by_task.values()
+        ]
+        seeds = sorted(set.intersection(*(set(of_task) for of_task in each)))
+        if seeds:
+            found[method] = np.array([[of_task[seed] for of_task in each] for seed in seeds])
+    return dict(sorted(found.items(), key=lambda item: -item[1].mean()))
+
+
+def overall(by_task: ByTask) -> list[tuple[str, ...]]:
+    """One row for each method, see ``HEAD``."""
+    found = areas(by_task)
+    told = over_tasks(found)
+    return [
+        (name, str(len(values)), *(_told(estimate, len(values)) for estimate in told[name]))
+        for name, values in found.items()
+    ]
+
+
+def each(by_task: ByTask) -> tuple[list[str], list[tuple[str, ...]]]:
+    """Names of methods, and a row of areas for each task."""
+    order = list(areas(by_task)) or sorted({name for methods in by_task.values() for name in methods})
+    rows = []
+    for task in ranked(by_task):
+        methods = by_task[task]
+        there = {name: np.array([run.area() for run in runs]) for name, runs in methods.items()}
+        estimates = interquartile_mean(there)
+        rows.append((task, *(_told(estimates[n], len(there[n])) if n in there else "-" for n in order)))
+    return order, rows
+
+
+def ranked(by_task: ByTask) -> list[str]:
+    """Tasks by how well they are solved, the easiest first."""
+    return sorted(
+        by_task, key=lambda task: -np.mean([run.area() for runs in by_task[task].values() for run in runs])
+    )
+
+
+def _told(estimate: Estimate, seeds: int) -> str:
+    return str(estimate) if seeds > 2 else f"{float(estimate.centre):.2f}"
+
+
+def kind(by_task: ByTask) -> str:
+    """How pretrained agents help, in words."""
+    runs = [run for methods in by_task.values() for runs in methods.values() for run in runs]
+    return "guided exploration" if any(run.guided for run in runs) else "fine-tuning"
+
+
+def frames(by_task: ByTask) -> int:
+    """Of each run."""
+    return next(iter(next(iter(by_task.values())).values()))[0].frames
+
+
+def title(protocol: str, algo: str, by_task: ByTask) -> str:
+    """What a section is about."""
+    return (
+        f"Downstream tasks by {kind(by_task)}, {frames(by_task):,} frames each: {protocol} protocol, {algo}"
+    )
+
+
+def markdown(groups: dict[tuple[str, str], ByTask]) -> str:
+    """The tables as Markdown."""
+    lines = []
+    for (protocol, algo), by_task in groups.items():
+        order, rows = each(by_task)
+        lines += [f"### {title(protocol, algo, by_task)}", "", AREA, ""]
+        lines += [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
+        lines += [f"| {' | '.join(row)} |" for row in overall(by_task)]
+        lines += ["", f"| task | {' | '.join(order)} |", "|---" * (len(order) + 1) + "|"]
+        lines += [f"| {' | '.join(row)} |" for row in rows]
+        lines += ["", FEW, ""]
+    return "\n".join(lines)
+
+
+def build(groups: dict[tuple[str, str], ByTask]) -> list[str]:
+    """Parts of the page."""
+    parts = []
+    with page.figures():
+        for (protocol, algo), by_task in groups.items():
+            order, rows = each(by_task)
+            parts.append(page.heading(title(protocol, algo, by_task)))
+            parts.append(page.drawing(curves(by_task), "Share of episodes in which the task is solved"))
+            parts += [page.paragraph(AREA, aside=True), page.table(overall(by_task), HEAD, (1,))]
+            parts += [page.table(rows, ("area, by task", *order)), page.paragraph(FEW, aside=True)]
+    return parts
+
+
+def save_curves(by_task: ByTask, path: Path) -> None:
+    """Success curves as a PNG, for documents."""
+    saved(lambda: curves(by_task), path)
+
+
+def curves(by_task: ByTask) -> Figure:
+    """Success rate against frames, a panel for each task: interquartile mean over seeds and 95 % interval."""
+    from matplotlib import pyplot
+
+    colour = colours({name: [] for methods in by_task.values() for name in methods})
+    points = np.linspace(0, frames(by_task), POINTS)
+    columns = min(3, len(by_task))
+    lines = -(-len(by_task) // columns)
+    figure, panels = pyplot.subplots(
+        lines, columns, figsize=(3.6 * columns, 2.6 * lines), layout="constrained", squeeze=False, sharex=True
+    )
+    for axes, task in zip(panels.flat, ranked(by_task), strict=False):
+        found = interquartile_mean(
+            {
+                name: np.stack([run.success_curve(points) for run in runs])
+                for name, runs in by_task[task].items()
+            }
+        )
+        for name in sorted(found, key=lambda name: -float(found[name].centre.mean())):
+            estimate, shade = found[name], colour[name]
+            axes.plot(points / 1000, 100 * estimate.centre, color=shade, label=name)
+            axes.fill_between(
+                points / 1000, 100 * estimate.low, 100 * estimate.high, color=shade, alpha=0.15, lw=0
+            )
+        axes.set(title=task, ylim=(0, 100))
+    for axes in panels.flat[len(by_task) :]:
+        axes.set_visible(False)
+    panels[-1][0].set(xlabel="thousand frames", ylabel=f"solved, % (last {RECENT})")
+    handles = dict(zip(*reversed(panels[0][0].get_legend_handles_labels()), strict=True))
+    figure.legend(handles.values(), handles.keys(), loc="outside right upper", title="pretrained by")
+    return figure
