@@ -37,7 +37,7 @@ from ellm_agent.novelty import NoveltyBonus
 from ellm_agent.phrases import PhraseTable
 from ellm_agent.text import tell
 
-FORMAT = 4
+FORMAT = 5
 KEPT = 2  # checkpoints
 MANIFEST = "manifest.json"
 PARAMETERS = "parameters.pt"

@@ -59,6 +59,11 @@ class GoalConfig:
     """Weight of the environment's own reward. Paper: 0 in pretraining."""
     goal_conditioned: bool = False
     """Whether the agent also reads its open goals."""
+    goals_at_once: int | None = None
+    """How many of the suggested goals count at a time, drawn by lot; an agent that is to do what it is told needs 1.
+    None (paper): all."""
+    goal_frames: int = 64
+    """Frames for which goals so drawn count, unless they are achieved before."""
     closed_candidates: Literal["goals", "all"] = "goals"
     """Closed form: which goals are asked about. goals: the real ones; all: every verb-noun pair (paper)."""
     llm: Literal["auto", "endpoint", "embedded", "script", "replay"] = "auto"

@@ -30,6 +30,8 @@ _AT_LEAST = {  # least sensible value of each count
     "environment.n_envs": 1,
     "environment.episode_length": 1,
     "goals.extrinsic_weight": 0,
+    "goals.goals_at_once": 1,
+    "goals.goal_frames": 1,
     "goals.llm_concurrency": 1,
     "goals.llm_every": 1,
     "goals.llm_temperature": 0,

@@ -45,6 +45,8 @@ class GoalExploration(VecEnvWrapper):
         reward: judges events against goals.
         phrases: interns what the agent reads.
         conditioned: whether the agent reads its open goals.
+        at_once: how many of the suggested goals count at a time, drawn by lot; None: all.
+        goal_frames: frames for which those drawn count, unless they are achieved before.
         sentence: whether a field is one sentence instead of clauses.
         success: "effect" (what really happened counts) or "attempt" (so does a phrase whose noun was
             faced or held: the official code's intrinsic reward).
@@ -55,8 +57,8 @@ class GoalExploration(VecEnvWrapper):
             there any more, until ``reset``.
 
     Attributes:
-        goals: per environment, all goals suggested for its present state; the last ones known in the episode, where
-            a language model has not yet answered.
+        goals: per environment, the goals that count in its present state: all that were suggested for it (the last ones
+            known in the episode, where a language model has not yet answered), or those drawn.
         achieved: per environment, events paid for (or all events, if witnessed) in this episode.
         rewarded: counts of rewarded goals by quality bin, so far.
         failure: why the suggester can no longer be asked, if that came up in the middle of a step; from then on it is
@@ -70,6 +72,8 @@ class GoalExploration(VecEnvWrapper):
         reward: GoalSimilarity,
         phrases: PhraseTable,
         conditioned: bool = False,
+        at_once: int | None = None,
+        goal_frames: int = 64,
         sentence: bool = False,
         success: str = "effect",
         extrinsic_weight: float = 0.0,
@@ -97,6 +101,8 @@ class GoalExploration(VecEnvWrapper):
         self._suggester, self._reward = suggester, reward
         self._sentence, self._success, self._extrinsic = sentence, success, extrinsic_weight
         self._witnessed = witnessed
+        self._at_once, self._goal_frames = at_once, goal_frames
+        self._lots = np.random.default_rng()
         self._one_episode, self._idle = one_episode, set()
         language = self.language
         self._bins = QualityBins(language.canonical, language.goals, language.verbs, language.nouns)
@@ -116,8 +122,14 @@ class GoalExploration(VecEnvWrapper):
         self._suggest([info["situation"] for info in self.venv.reset_infos])
         return self._observe(scenes)
 
+    def seed(self, seed: int | None = None) -> list[int | None]:
+        self._lots = np.random.default_rng(seed)
+        return super().seed(seed)
+
     def _begin(self) -> None:
         """Forgets what belongs to episodes."""
+        self._drawn: list[tuple[Goal, ...]] = [()] * self.num_envs
+        self._drawn_for = np.zeros(self.num_envs, int)  # frames
         self.achieved: list[tuple[str, ...]] = [()] * self.num_envs
         self._done_ids = np.full((self.num_envs, self._width("done")), PADDING)
         self._returns = np.zeros((self.num_envs, 2))  # intrinsic, extrinsic
@@ -199,6 +211,8 @@ class GoalExploration(VecEnvWrapper):
             "suggester": self._suggester.state(),
             "episodes": self.venv.env_method("episode"),
             "goals": self.goals,
+            "last_goals": self._last_goals,
+            "lots": [self._lots.bit_generator.state, self._drawn, self._drawn_for.tolist()],
             "achieved": self.achieved,
             "returns": self._returns.tolist(),
             "lengths": self._lengths.tolist(),
@@ -222,7 +236,10 @@ class GoalExploration(VecEnvWrapper):
         ]
         self._situations = [info["situation"] for _, info in taken]
         self.goals = [tuple(goals) for _, goals in zip(taken, state["goals"], strict=True)]
-        self._last_goals = list(self.goals)
+        self._last_goals = [tuple(goals) for goals in state["last_goals"]]
+        random, drawn, frames = state["lots"]
+        self._lots.bit_generator.state = random
+        self._drawn, self._drawn_for[:] = [tuple(goals) for goals in drawn], frames
         self.achieved = [tuple(events) for _, events in zip(taken, state["achieved"], strict=True)]
         for ids, events in zip(self._done_ids, self.achieved, strict=True):
             self._write("done", ids, events)
@@ -267,6 +284,25 @@ class GoalExploration(VecEnvWrapper):
         for goals, situation in zip(self.goals, situations, strict=True):
             key = goals, situation.possible
             self._uncounted[key] = self._uncounted.get(key, 0) + 1
+        if self._at_once is not None:
+            for i in asked:
+                self.goals[i] = self._draw(i)
+
+    def _draw(self, i: int) -> tuple[Goal, ...]:
+        """Those of world ``i``'s goals that count: drawn before, while there are any that are open and not too old."""
+        self._drawn_for[i] += 1
+        kept = self._still_open(self._drawn[i], self.achieved[i])
+        if not kept or self._drawn_for[i] >= self._goal_frames:
+            there = self._open(i)
+            few = min(self._at_once, len(there))
+            kept = (
+                tuple(there[k] for k in sorted(self._lots.choice(len(there), few, replace=False)))
+                if few
+                else ()
+            )
+            self._drawn_for[i] = 0
+        self._drawn[i] = kept
+        return kept
 
     def _count(self) -> None:
         for (goals, possible), times in self._uncounted.items():
@@ -314,7 +350,7 @@ class GoalExploration(VecEnvWrapper):
         )
         total = float(intrinsic + self._extrinsic * extrinsic)
         info["episode"] = {"r": total, "l": length}
-        self.achieved[i] = self._last_goals[i] = ()
+        self.achieved[i] = self._last_goals[i] = self._drawn[i] = ()
         self._done_ids[i] = PADDING
         self._returns[i] = 0
         self._lengths[i] = 0

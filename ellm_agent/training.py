@@ -227,6 +227,8 @@ def make_exploration(
         GoalSimilarity(phrases, config.goals.threshold, language.canonical),
         phrases,
         conditioned=config.goals.goal_conditioned,
+        at_once=config.goals.goals_at_once,
+        goal_frames=config.goals.goal_frames,
         sentence=config.agent.encoder == "sentence",
         success=config.goals.success,
         extrinsic_weight=config.goals.extrinsic_weight,
