@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
+from torch import nn
 
 from ellm_agent import checkpoints, config_files
 from ellm_agent.config import Config
@@ -130,6 +131,11 @@ def take_networks(agent: BaseAlgorithm, folder: Path, layers: str) -> None:
         UserError: if they cannot be read, or do not fit.
     """
     checkpoints.load_policy(folder, agent)
+    critic = getattr(agent.policy, "value_net", None)
+    if critic is not None:
+        # What a state was worth in pretraining says little of the task, and taking that back would undo the policy first.
+        nn.init.zeros_(critic.weight)
+        nn.init.zeros_(critic.bias)
     if layers == "head":
         policy: Any = getattr(agent, "q_net", agent.policy)
         for parameter in policy.features_extractor.parameters():
