@@ -210,10 +210,12 @@ class TextDQN(DQN):
     Attributes:
         guide: policy of another agent that reads the same, or None.
         guide_share: of the random actions, in [0, 1].
+        experienced: whether it acts as it knows also before learning starts, not at random: it was pretrained.
     """
 
     guide: BasePolicy | None = None
     guide_share: float = 0.5
+    experienced: bool = False
 
     def __init__(
         self,
@@ -250,9 +252,10 @@ class TextDQN(DQN):
     def _sample_action(
         self, learning_starts: int, action_noise=None, n_envs: int = 1
     ) -> tuple[np.ndarray, np.ndarray]:
-        """As SB3's, but the random actions before learning starts may be guided, too."""
-        actions, stored = super()._sample_action(learning_starts, action_noise, n_envs)
-        if self.num_timesteps < learning_starts:
+        """As SB3's, but the random actions before learning starts may be guided, too, or there are none."""
+        starts = 0 if self.experienced else learning_starts
+        actions, stored = super()._sample_action(starts, action_noise, n_envs)
+        if self.num_timesteps < starts:
             actions = stored = self._guided(actions, self._last_obs)
         return actions, stored
 

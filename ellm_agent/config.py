@@ -226,6 +226,9 @@ class OnPolicyConfig:
     """Weight of the entropy bonus (PPO)."""
     clip: float = 0.2
     """Range of the probability ratio (PPO)."""
+    normalize: bool = True
+    """Whether advantages are scaled to deviation 1 in each minibatch (PPO). Where most minibatches hold no reward, that
+    makes noise of them large."""
     target_kl: float = 0.01
     """Trust region (TRPO)."""
 

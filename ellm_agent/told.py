@@ -21,6 +21,8 @@ from ellm_agent.goals.base import Goal
 from ellm_agent.rewards import GoalSimilarity
 from ellm_agent.training import environment_arguments, make_exploration, make_player
 from envs.crafter_text import CrafterTextEnv
+from envs.knowledge import canonical
+from envs.tasks import tasks
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class Told:
         reads_goals: whether the agent reads what it is told; if not, there is one row for all.
         episodes: for each goal told.
         within: frames of an episode, at most.
-        reached: share of episodes in which a goal (column) was reached when one (row) was told.
+        reached: share of episodes in which a goal (column) was reached while one (row) was told: until that was reached, or
+            the episode's end.
         frames: median frames until the goal told was reached, where it was; None if it never was.
     """
 
@@ -47,9 +50,15 @@ class Told:
         """How often goal ``i`` was reached when it was told."""
         return self.reached[i if self.reads_goals else 0][i]
 
-    def otherwise(self, i: int) -> float:
-        """How often it was reached when another was told: the mean over the others."""
-        return float(np.mean([row[i] for k, row in enumerate(self.reached) if k != i]))
+    def otherwise(self, i: int) -> float | None:
+        """How often it was reached when another was told: the mean over the others that do not need it, if there are any."""
+        others = [k for k, goal in enumerate(self.goals) if k != i and not self._needs(goal, self.goals[i])]
+        return float(np.mean([self.reached[k][i] for k in others])) if others else None
+
+    def _needs(self, goal: Goal, step: Goal) -> bool:
+        """Whether a goal cannot be reached without another: wood comes before a table."""
+        task = tasks().by_name.get(canonical(goal))
+        return task is not None and canonical(step) in task.after
 
 
 def measure(config: Config, checkpoint: Path, goals: Sequence[Goal], episodes: int, within: int) -> Told:
@@ -79,7 +88,14 @@ def measure(config: Config, checkpoint: Path, goals: Sequence[Goal], episodes: i
         exploration = make_exploration(config, FixedGoals(told), phrases, episodes, one_episode=True)
         agent = agent or make_player(config, checkpoint, exploration)
         recordings = record_episodes(agent, exploration, episodes, arguments)
-        when = {goal: [_frame(recording, goal, similar) for recording in recordings] for goal in goals}
+        # Once it has done what it was told, it is told nothing any more, and what it does then says nothing.
+        ends = [_frame(recording, told[0], similar) if told else None for recording in recordings]
+        when = {
+            goal: [
+                _frame(recording, goal, similar, end) for recording, end in zip(recordings, ends, strict=True)
+            ]
+            for goal in goals
+        }
         rows.append([float(np.mean([frame is not None for frame in when[goal]])) for goal in goals])
         for goal in told or goals:
             reached = [frame for frame in when[goal] if frame is not None]
@@ -87,9 +103,9 @@ def measure(config: Config, checkpoint: Path, goals: Sequence[Goal], episodes: i
     return Told(goals, reads, episodes, within, rows, frames)
 
 
-def _frame(recording: Recording, goal: Goal, similar: GoalSimilarity) -> int | None:
-    """The frame at which a goal was reached, from 1; None if it was not."""
-    for frame, step in enumerate(recording.steps, 1):
+def _frame(recording: Recording, goal: Goal, similar: GoalSimilarity, end: int | None = None) -> int | None:
+    """The frame at which a goal was reached, from 1 to ``end``; None if it was not."""
+    for frame, step in enumerate(recording.steps[:end], 1):
         if any(similar.satisfies(event, goal) for event in step["events"]):
             return frame
     return None
@@ -114,8 +130,10 @@ def show(found: Told) -> None:
         frames = "never" if found.frames[i] is None else f"{found.frames[i]:.0f}"
         cells = [f"{found.told(i):.0%}"]
         if found.reads_goals:
-            several = len(found.goals) > 1
-            other = found.otherwise(i) if several else 0.0
-            cells += [f"{other:.0%}" if several else "-", f"{found.told(i) / other:.1f}" if other else "-"]
+            other = found.otherwise(i)
+            cells += [
+                "-" if other is None else f"{other:.0%}",
+                f"{found.told(i) / other:.1f}" if other else "-",
+            ]
         table.add_row(Text(goal), *cells, frames)
     console.print(table)

@@ -119,6 +119,8 @@ def train(run: Run, suggester: GoalSuggester, checkpoint: Path | None = None) ->
         agent.guide, agent.guide_share = guide, config.transfer.guide_share
     elif origin:
         transfer.take_networks(agent, origin, config.transfer.layers)
+        if isinstance(agent, TextDQN):
+            agent.experienced = True
     outputs = [MetricsWriter(run)]
     if config.tensorboard:
         outputs.append(TensorBoard(run.folder / "tensorboard"))
@@ -308,6 +310,7 @@ def make_agent(config: Config, worlds: GoalExploration, env: VecEnv | None = Non
         batch_size=batch_size,
         n_epochs=ppo.epochs,
         ent_coef=ppo.entropy,
+        normalize_advantage=ppo.normalize,
         clip_range=ppo.clip,
         **common,
     )

@@ -14,6 +14,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import nn
 
 from ellm_agent import checkpoints, config_files
+from ellm_agent.agent import TextDQN
 from ellm_agent.config import Config
 from ellm_agent.errors import UserError
 from ellm_agent.runs import Run
@@ -30,7 +31,6 @@ READ_ALIKE = (  # options that decide what an agent reads and does; they must be
 BUILT_ALIKE = (
     *READ_ALIKE,
     "agent.algo",
-    "agent.target",
     "agent.clause_vectors",
     "agent.hidden",
 )  # to learn on
@@ -131,12 +131,20 @@ def take_networks(agent: BaseAlgorithm, folder: Path, layers: str) -> None:
         UserError: if they cannot be read, or do not fit.
     """
     checkpoints.load_policy(folder, agent)
-    critic = getattr(agent.policy, "value_net", None)
-    if critic is not None:
-        # What a state was worth in pretraining says little of the task, and taking that back would undo the policy first.
+    # What a state was worth in pretraining, where much more is paid for, says little of the task. Unlearning it would begin with
+    # what the agent does most, and so undo what it can do; what is better than what in a state (the policy, or a dueling
+    # network's advantages) stays.
+    for critic in _state_values(agent):
         nn.init.zeros_(critic.weight)
         nn.init.zeros_(critic.bias)
     if layers == "head":
         policy: Any = getattr(agent, "q_net", agent.policy)
         for parameter in policy.features_extractor.parameters():
             parameter.requires_grad_(False)
+
+
+def _state_values(agent: BaseAlgorithm) -> list[nn.Linear]:
+    """The layers that say what a state is worth."""
+    if isinstance(agent, TextDQN):
+        return [agent.q_net.value, agent.q_net_target.value]
+    return [agent.policy.value_net]
