@@ -114,7 +114,7 @@ def downstream(description: str, transfer: str) -> None:
 
     Args:
         description: what ``--help`` begins with.
-        transfer: "finetune" or "guide", see ``transfer.downstream``.
+        transfer: "finetune" or "guide", see ``transfer.settings``.
     """
     with one_line_errors("stopped; run_crafter.py --resume goes on from the last checkpoint"):
         config = parse_downstream(sys.argv[1:], description, transfer)
@@ -131,28 +131,40 @@ def parse_downstream(arguments: Sequence[str], description: str, transfer: str) 
         SystemExit: after ``--help``, with status 0.
     """
     from ellm_agent.runs import Run
-    from ellm_agent.transfer import settings
+    from ellm_agent.transfer import control, settings
 
-    defaults, words = PRESETS["default"], list(arguments)
-    asks = any(word in ("-h", "--help") for word in words)
-    if not asks:
-        if not words or words[0].startswith("-"):
-            raise UserError("the pretrained run's folder comes first, such as runs/NAME")
-        task = _peek(words, "--task")
-        if task is None:
-            raise UserError("name a task: --task 'mine stone' (docs/tasks.md lists them)")
-        folder = Path(words[0])
-        defaults = settings(
-            folder, Run.open(folder).config, task, None if "--from-scratch" in words else transfer
-        )
+    def read(defaults: Config) -> tuple[Downstream, Config]:
+        @dataclass(frozen=True)
+        class Options:
+            which: Annotated[Downstream, tyro.conf.arg(name="")]
+            run: Annotated[Config, tyro.conf.arg(name="")] = defaults
 
-    @dataclass(frozen=True)
-    class Options:
-        which: Annotated[Downstream, tyro.conf.arg(name="")]
-        run: Annotated[Config, tyro.conf.arg(name="")] = defaults
+        names = [config_files.option(name) for name in config_files.flatten(defaults)]
+        options = parse_options(Options, words, description, [*names, "from-scratch"])
+        return options.which, options.run
 
-    names = [config_files.option(name) for name in config_files.flatten(defaults)]
-    return config_files.check(parse_options(Options, words, description, [*names, "from-scratch"]).run)
+    words = list(arguments)
+    if any(word in ("-h", "--help") for word in words):
+        read(PRESETS["default"])  # which ends here
+    if not words or words[0].startswith("-"):
+        raise UserError("the pretrained run's folder comes first, such as runs/NAME")
+    task = _peek(words, "--task")
+    if task is None:
+        raise UserError("name a task: --task 'mine stone' (docs/tasks.md lists them)")
+    folder = Path(words[0])
+    pretraining = Run.open(folder).config
+    defaults = settings(folder, pretraining, task, transfer)
+    which, config = read(defaults)
+    if which.from_scratch:
+        defaults = control(folder, pretraining, task, transfer)
+        _, config = read(defaults)
+    before, now = config_files.flatten(defaults), config_files.flatten(config)
+    for name in ("preset", "transfer.pretrained", "transfer.transfer"):
+        if now[name] != before[name]:
+            raise UserError(
+                f"{config_files.option(name)} is {now[name]}, but this script and {folder} make it {before[name]}"
+            )
+    return config_files.check(config)
 
 
 @contextlib.contextmanager
@@ -239,6 +251,7 @@ def parse_options(
             raise
         text = " ".join(re.sub(r"[^\x20-\x7e]", " ", told.getvalue()).split())
         text = re.split(r" Argument helptext| For full helptext", text)[0]
+        text = re.sub(r"^-{3,} | -{3,}$", "", text)  # a frame's corners
         text = re.sub(r"^(Invalid choice|Missing argument|Parsing error|Value error) ", "", text)
         raise UserError(text) from None
     if unknown:

@@ -71,6 +71,18 @@ def settings(pretrained: Path, config: Config, task: str, transfer: str | None) 
     )
 
 
+def control(pretrained: Path, config: Config, task: str, transfer: str) -> Config:
+    """The settings of a run to hold a transfer against: the same task, learned from scratch.
+
+    What is guided is held against the same fresh DQN for as many frames; what is fine-tuned, against the pretrained run's options.
+    """
+    if transfer != "guide":
+        return settings(pretrained, config, task, None)
+    guided = settings(pretrained, config, task, transfer)
+    alone = dataclasses.replace(guided.transfer, pretrained=None, transfer="finetune")
+    return dataclasses.replace(guided, transfer=alone)
+
+
 def _share(learning_rate: float) -> float:
     return float(f"{LEARNING_RATE_SHARE * learning_rate:.3g}")
 
