@@ -23,6 +23,7 @@ from ellm_agent.records import NO_PAYMENT, Episode, Language, Payment, Situation
 from ellm_agent.rewards import GoalSimilarity
 
 SLOTS = {"done": 24, "goals": 24}  # phrases that fit in a field; more are left out
+UNCOUNTED = 2**10  # steps whose suggestions are kept until somebody wants to know their counts, at most
 OPENINGS = {"scene": "", "done": "achieved: ", "goals": "goal: "}  # what tells the fields' phrases apart
 
 
@@ -108,7 +109,7 @@ class GoalExploration(VecEnvWrapper):
         self._bins = QualityBins(language.canonical, language.goals, language.verbs, language.nouns)
         self._suggested: Counter[str] = Counter()
         self._wordings: Counter[str] = Counter()
-        self._uncounted: dict[tuple, int] = {}  # (goals, possible goals) -> how often, not yet counted
+        self._uncounted: list[tuple[list[tuple[Goal, ...]], list[Situation]]] = []  # of each step
         self.rewarded: Counter[str] = Counter()
         self._told = {"suggested": Counter(), "rewarded": Counter()}
         self.failure: LanguageModelError | None = None
@@ -141,22 +142,29 @@ class GoalExploration(VecEnvWrapper):
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]:
         scenes, extrinsic, dones, infos = self.venv.step_wait()
         self._stepping = True
-        intrinsic = np.array([self._pay(i, info).reward for i, info in enumerate(infos)], np.float32)
-        self._returns += np.stack([intrinsic, extrinsic], axis=1)
+        intrinsic = np.zeros(self.num_envs, np.float32)
+        attempts = self._success == "attempt"
+        for i, (info, goals, achieved) in enumerate(zip(infos, self.goals, self.achieved, strict=True)):
+            payment = NO_PAYMENT
+            if info["events"] or attempts:  # in most frames nothing happens
+                payment = self._pay(i, info)
+                intrinsic[i] = payment.reward
+            info["log"] = StepLog(goals, achieved, payment)
+        self._returns[:, 0] += intrinsic
+        self._returns[:, 1] += extrinsic
         self._lengths += 1
+        situations = [info["situation"] for info in infos]
 
         ended = np.flatnonzero(dones)
         if len(ended):  # the environments have already started over; the agent may see how it ended
             last = np.stack([infos[i]["terminal_observation"] for i in ended])
-            situations = [infos[i]["situation"] for i in ended]
-            last = self._observe(last, ended, self._suggest_for(ended, situations))
+            last = self._observe(last, ended, self._suggest_for(ended, [situations[i] for i in ended]))
             for row, i in enumerate(ended):
                 infos[i]["terminal_observation"] = last[row]
                 self._finish(i, infos[i])
+                situations[i] = self.venv.reset_infos[i]["situation"]
 
-        self._suggest(
-            [(self.venv.reset_infos[i] if dones[i] else info)["situation"] for i, info in enumerate(infos)]
-        )
+        self._suggest(situations)
         return self._observe(scenes), intrinsic + self._extrinsic * extrinsic, dones, infos
 
     def features(self, whiten: bool) -> PhraseFeatures:
@@ -248,13 +256,9 @@ class GoalExploration(VecEnvWrapper):
 
     # --- the parts of a step ------------------------------------------------------------------------
 
-    def _pay(self, i: int, info: dict) -> Payment:
+    def _pay(self, i: int, info: Mapping) -> Payment:
         """Judges what happened in world ``i`` by the goals of the state before."""
-        if not info["events"] and self._success == "effect":  # in most frames nothing happens
-            info["log"] = StepLog(self.goals[i], self.achieved[i], NO_PAYMENT)
-            return NO_PAYMENT
         payment = self._judge(i, info)
-        info["log"] = StepLog(self.goals[i], self.achieved[i], payment)
         achieved = payment.events
         if self._witnessed:
             achieved = tuple(event for event in info["events"] if event not in self.achieved[i])
@@ -269,43 +273,49 @@ class GoalExploration(VecEnvWrapper):
     def _judge(self, i: int, info: Mapping) -> Payment:
         events = info["events"]
         if self._success == "attempt" and info["attempt"] is not None:
-            events = tuple(dict.fromkeys((*events, info["attempt"])))
-        return self._reward.pay(events, self._open(i)) if events and self._suggester.pays else NO_PAYMENT
+            events = dict.fromkeys((*events, info["attempt"]))
+        if not self._suggester.pays:
+            return NO_PAYMENT
+        # What was paid for has closed all goals that it satisfies; nothing is open that it could be paid for again.
+        new = [event for event in events if event not in self.achieved[i]]
+        return self._reward.pay(new, self._open(i)) if new else NO_PAYMENT
 
     def _suggest(self, situations: list[Situation]) -> None:
         """Asks for the goals of the present states."""
         self._situations = situations
-        asked = [i for i in range(self.num_envs) if i not in self._idle]
-        self.goals: list[tuple[Goal, ...]] = [()] * self.num_envs
-        for i, goals in zip(asked, self._ask(asked, [situations[i] for i in asked]), strict=True):
-            self.goals[i] = goals
+        if self._idle:
+            asked = [i for i in range(self.num_envs) if i not in self._idle]
+            told = dict(zip(asked, self._ask(asked, [situations[i] for i in asked]), strict=True))
+            self.goals: list[tuple[Goal, ...]] = [told.get(i, ()) for i in range(self.num_envs)]
+        else:
+            self.goals = self._ask(range(self.num_envs), situations)
         self._last_goals = list(self.goals)
         self._reward.learn(self.goals)
-        for goals, situation in zip(self.goals, situations, strict=True):
-            key = goals, situation.possible
-            self._uncounted[key] = self._uncounted.get(key, 0) + 1
+        self._uncounted.append((self.goals, situations))
+        if len(self._uncounted) == UNCOUNTED:
+            self._count()
         if self._at_once is not None:
-            for i in asked:
-                self.goals[i] = self._draw(i)
+            self.goals = [() if i in self._idle else self._draw(i) for i in range(self.num_envs)]
 
     def _draw(self, i: int) -> tuple[Goal, ...]:
         """Those of world ``i``'s goals that count: drawn before, while there are any that are open and not too old."""
         self._drawn_for[i] += 1
-        kept = self._still_open(self._drawn[i], self.achieved[i])
-        if not kept or self._drawn_for[i] >= self._goal_frames:
+        drawn = self._still_open(self._drawn[i], self.achieved[i])
+        if not drawn or self._drawn_for[i] >= self._goal_frames:
             there = self._open(i)
             few = min(self._at_once, len(there))
-            kept = (
-                tuple(there[k] for k in sorted(self._lots.choice(len(there), few, replace=False)))
-                if few
-                else ()
-            )
-            self._drawn_for[i] = 0
-        self._drawn[i] = kept
-        return kept
+            chosen = sorted(self._lots.choice(len(there), few, replace=False)) if few else ()
+            drawn, self._drawn_for[i] = tuple(there[k] for k in chosen), 0
+        self._drawn[i] = drawn
+        return drawn
 
     def _count(self) -> None:
-        for (goals, possible), times in self._uncounted.items():
+        told = [
+            (goals, situation.possible)
+            for step in self._uncounted
+            for goals, situation in zip(*step, strict=True)
+        ]
+        for (goals, possible), times in Counter(told).items():  # most are the same again and again
             for goal in goals:
                 self._suggested[self._bins.bin(goal, possible)] += times
                 self._wordings[goal] += times
@@ -366,20 +376,22 @@ class GoalExploration(VecEnvWrapper):
         goals: list[tuple[Goal, ...]] | None = None,
     ) -> np.ndarray:
         """Phrase ids for the agent, ``(len(scenes), slots)``; of all worlds and their present goals, unless given."""
-        envs = np.arange(self.num_envs) if envs is None else envs
-        goals = self.goals if goals is None else goals
-        observation = np.full((len(scenes), self.observation_space.shape[0]), PADDING)
+        done = self._done_ids if envs is None else self._done_ids[envs]
+        space = self.observation_space
+        observation = np.full((len(scenes), space.shape[0]), PADDING, space.dtype)
         if self._sentence:
             for row, scene in zip(observation, scenes, strict=True):
                 clauses = [self.language.vocabulary[clause] for clause in scene if clause]
                 self._write("scene", row[self.fields["scene"]], clauses)
         else:
-            observation[:, self.fields["scene"]] = self._phrase_ids[scenes]
-        observation[:, self.fields["done"]] = self._done_ids[envs]
+            observation[:, self.fields["scene"]] = self._phrase_ids.take(scenes)
+        observation[:, self.fields["done"]] = done
         if "goals" in self.fields:
+            envs = range(self.num_envs) if envs is None else envs
+            goals = self.goals if goals is None else goals
             for row, mine, i in zip(observation, goals, envs, strict=True):
                 self._write("goals", row[self.fields["goals"]], self._still_open(mine, self.achieved[i]))
-        return observation.astype(self.observation_space.dtype)
+        return observation
 
     def _write(self, field: str, row: np.ndarray, texts: Sequence[str]) -> None:
         """Writes a field: its phrases, or one sentence of them."""

@@ -19,8 +19,10 @@ from ellm_agent.config import Config
 from ellm_agent.errors import UserError
 from ellm_agent.runs import Run
 
-# The paper fine-tunes with 2e-5 what it has pretrained with 6.25e-5; the same share of whatever a run was pretrained with.
-LEARNING_RATE_SHARE = 0.32
+LEARNING_RATE = 2e-5  # of fine-tuning: the paper's. PPO forgets what it knew at 8e-5 (docs/results.md)
+# A soft policy values being undecided, at up to temperature * ln(actions) / (1 - discount) = 1.7: more than a task's single
+# reward of 1, seen from far away, and solving the task ends that. The reward has to count for more.
+SOFT_WEIGHT = 10.0
 READ_ALIKE = (  # options that decide what an agent reads and does; they must be the same in both runs
     "environment.protocol",
     "environment.action_space",
@@ -43,24 +45,30 @@ def settings(pretrained: Path, config: Config, task: str, transfer: str | None) 
         pretrained: folder of the run.
         config: its configuration.
         task: name of a task.
-        transfer: "finetune" (1M frames, epsilon from .5, a third of the learning rate), "guide" (a fresh DQN, 2M frames), or
+        transfer: "finetune" (1M frames, epsilon from .5, learning rate 2e-5), "guide" (a fresh DQN, 2M frames), or
             None: from scratch, as long as fine-tuning.
     """
     dqn, ppo, agent = config.dqn, config.ppo, config.agent
     frames = 1_000_000
     if transfer == "finetune":
-        dqn = dataclasses.replace(dqn, learning_rate=_share(dqn.learning_rate), epsilon_initial=0.5)
-        ppo = dataclasses.replace(ppo, learning_rate=_share(ppo.learning_rate))
+        dqn = dataclasses.replace(
+            dqn, learning_rate=LEARNING_RATE, learning_starts=5_000, epsilon_initial=0.5
+        )
+        ppo = dataclasses.replace(ppo, learning_rate=LEARNING_RATE)
     elif transfer == "guide":
         frames = 2_000_000
         dqn = dataclasses.replace(dqn, epsilon_final=0.01, epsilon_frames=1_000_000)
         agent = dataclasses.replace(agent, algo="dqn")
+    soft = agent.algo == "dqn" and agent.target == "munchausen"
+    goals = dataclasses.replace(
+        config.goals, goal_mode="task", success="effect", extrinsic_weight=SOFT_WEIGHT if soft else 1.0
+    )
     return dataclasses.replace(
         config,
         frames=frames,
         out=None,
         environment=dataclasses.replace(config.environment, task=task),
-        goals=dataclasses.replace(config.goals, goal_mode="task", success="effect", extrinsic_weight=1.0),
+        goals=goals,
         novelty=dataclasses.replace(config.novelty, bonus=None),
         transfer=dataclasses.replace(
             config.transfer, pretrained=pretrained if transfer else None, transfer=transfer or "finetune"
@@ -81,10 +89,6 @@ def control(pretrained: Path, config: Config, task: str, transfer: str) -> Confi
     guided = settings(pretrained, config, task, transfer)
     alone = dataclasses.replace(guided.transfer, pretrained=None, transfer="finetune")
     return dataclasses.replace(guided, transfer=alone)
-
-
-def _share(learning_rate: float) -> float:
-    return float(f"{LEARNING_RATE_SHARE * learning_rate:.3g}")
 
 
 def check(config: Config) -> Path | None:

@@ -173,12 +173,14 @@ def facts(caption: str) -> frozenset[str]:
     >>> sorted(facts("You see grass, tree. You feel hungry."))
     ['You feel hungry', 'You see grass', 'You see tree']
     """
-    told = []
-    for sentence in caption.rstrip(".").split(". "):
-        opening = next((group for group in _GROUPS if sentence.startswith(group + " ")), "")
-        rest = sentence[len(opening) + 1 :] if opening else sentence
-        told += [f"{opening} {name}".strip() for name in rest.split(", ")]
-    return frozenset(told)
+    return frozenset().union(*map(_facts_of, caption.rstrip(".").split(". ")))
+
+
+@functools.lru_cache(maxsize=2**14)
+def _facts_of(sentence: str) -> frozenset[str]:
+    opening = next((group for group in _GROUPS if sentence.startswith(group + " ")), "")
+    rest = sentence[len(opening) + 1 :] if opening else sentence
+    return frozenset(f"{opening} {name}".strip() for name in rest.split(", "))
 
 
 # --- transition captions --------------------------------------------------------------------------

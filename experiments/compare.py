@@ -34,7 +34,7 @@ from ellm_agent.errors import UserError
 from ellm_agent.llm.choice import settled
 from ellm_agent.methods import METHODS
 from ellm_agent.runs import Run, write_whole
-from ellm_agent.transfer import settings
+from ellm_agent.transfer import control, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "experiments" / "run_crafter.py"
@@ -133,16 +133,11 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
 
 def _downstream(cell: Cell, config: Config, task: str, options: Options) -> Config:
     """The run that learns a task after a cell's pretraining."""
-    how = options.transfer if cell.method != NOTHING else None
-    frames = options.task_frames
-    learning = settings(work_folder(cell, options) / "run", config, task, how)
+    frames, how = options.task_frames, control if cell.method == NOTHING else settings
+    learning = how(work_folder(cell, options) / "run", config, task, options.transfer)
     # The paper's schedule ends in the middle of a run, however long that is; a DQN without a guide explores by itself.
     dqn = dataclasses.replace(learning.dqn, epsilon_frames=min(learning.dqn.epsilon_frames, frames // 2))
-    algo = "dqn" if options.transfer == "guide" else learning.agent.algo
-    agent = dataclasses.replace(learning.agent, algo=algo)
-    return config_files.check(
-        dataclasses.replace(learning, frames=frames, eval_every=frames, dqn=dqn, agent=agent)
-    )
+    return config_files.check(dataclasses.replace(learning, frames=frames, eval_every=frames, dqn=dqn))
 
 
 def work_folder(cell: Cell, options: Options) -> Path:

@@ -1,14 +1,17 @@
 """Asking ahead: while a language model has not answered, training goes on."""
 
+import functools
 import json
+import random
 import threading
 import time
+from fractions import Fraction
 
 import pytest
 
 from ellm_agent.goals import LanguageModelSuggester, language
 from ellm_agent.goals.language import BATCH
-from ellm_agent.goals.nearest import NearestScene
+from ellm_agent.goals.nearest import CLOSEST, NearestScene
 from ellm_agent.llm.base import LanguageModelError
 from tests.scene_model import NO_GOALS, Model, situations
 
@@ -127,6 +130,28 @@ def test_which_scene_is_closest_is_looked_up_once_until_there_are_more():
     nearest.add("abc")
     assert nearest.find("ab") == ["abc", "ax"]
     assert len(nearest) == 2
+
+
+@pytest.mark.parametrize("distinct", [6, 40, 200])
+def test_closest_scenes_equal_brute_force_ties_included(distinct):
+    """Of few facts, with many ties; and of more than fit in a word, which come up one after the other."""
+    draw = random.Random(distinct)
+
+    def some(most):
+        return " ".join(f"fact-{draw.randrange(most)}" for _ in range(draw.randrange(12)))
+
+    def share(*scenes):
+        one, other = (set(scene.split()) for scene in scenes)
+        return Fraction(len(one & other), max(len(one | other), 1))
+
+    nearest, known = NearestScene(str.split), []
+    for i in range(150):
+        known.append(some(1 + distinct * i // 150))
+        nearest.add(known[-1])
+        for scene in (some(distinct), some(2 * distinct), known[draw.randrange(len(known))]):
+            # Sorting keeps the order of equal ones, also in reverse: the older first.
+            closest = sorted(known, key=functools.partial(share, scene), reverse=True)
+            assert nearest.find(scene) == closest[:CLOSEST]
 
 
 @pytest.mark.parametrize("every", [0, 1000])

@@ -6,6 +6,7 @@ import pytest
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from ellm_agent import exploration
 from ellm_agent.agent import TextDQN, TextDQNPolicy, TextEncoder
 from ellm_agent.exploration import GoalExploration, closed_vocabulary
 from ellm_agent.goals import GoalSuggester, NoGoals, NoveltySuggester, OracleSuggester
@@ -211,7 +212,9 @@ def test_environment_reward_is_added_by_weight(explore):
     assert play(worlds, 3)[0] == [1.0, 1.0, 1.0]
 
 
-def test_quality_is_counted_for_suggested_and_rewarded_goals(explore):
+@pytest.mark.parametrize("uncounted", [exploration.UNCOUNTED, 1, 3])
+def test_quality_is_counted_for_suggested_and_rewarded_goals(explore, monkeypatch, uncounted):
+    monkeypatch.setattr(exploration, "UNCOUNTED", uncounted)
     worlds = explore(NoveltySuggester(("chop tree", "drink water", "chop water", "fly away")))
     worlds.reset()
     play(worlds, 3)
@@ -223,6 +226,9 @@ def test_quality_is_counted_for_suggested_and_rewarded_goals(explore):
     assert metrics["goals/rewarded_good"] == 1.0
     play(worlds, 1)
     assert worlds.metrics()["goals/suggested_good"] == pytest.approx(2 / 4)  # since the last call
+    play(worlds, 5)
+    assert len(worlds._uncounted) < uncounted  # memory is bounded, also where nobody asks
+    assert worlds.wordings["fly away"] == 10
 
 
 def _options(worlds):

@@ -7,7 +7,7 @@ from ellm_agent import phrases
 from ellm_agent.goals.quality import QualityBins
 from ellm_agent.phrases import PhraseTable, whitening
 from ellm_agent.records import NO_PAYMENT
-from ellm_agent.rewards import GoalSimilarity
+from ellm_agent.rewards import GoalSimilarity, similarity
 from envs.knowledge import canonical, knowledge
 
 # Unit vectors in the plane: cosines are 0.8, 0.6 and 0.96 by hand.
@@ -59,6 +59,21 @@ def test_achieved_goals_and_their_other_wordings_are_filtered(reward):
 def test_a_new_event_can_satisfy_goals_looked_up_before(reward):
     assert reward.open_goals(["fell tree"], ["drink water"]) == ("fell tree",)
     assert reward.open_goals(["fell tree"], ["drink water", "chop tree"]) == ()
+
+
+def test_new_goals_are_encoded_in_one_batch_and_what_is_remembered_is_bounded(table, monkeypatch):
+    monkeypatch.setattr(similarity, "REMEMBERED", 3)
+    table.known.update(VECTORS)
+    reward, batches = GoalSimilarity(table, 0.7), []
+    monkeypatch.setattr(table, "vectors_of", lambda ids: batches.append([table.text(i) for i in ids]))
+    both = ("chop tree", "drink water")
+    reward.learn([both, ("drink water", "cut tree")])
+    reward.learn([both, ("cut tree", "chop tree"), ()])
+    assert batches == [["chop tree", "drink water", "cut tree"]]
+    for i in range(20):  # tuples come and go: no id may be taken for another's
+        reward.learn([(f"goal {i}", "chop tree"), both])
+    assert batches[1:] == [[f"goal {i}"] for i in range(20)]
+    assert len(reward._known) <= 5
 
 
 @pytest.mark.parametrize("threshold", [-1.01, 1.5, float("nan")])

@@ -9,7 +9,7 @@ from ellm_agent.goals.base import Goal
 from ellm_agent.phrases import PhraseTable
 from ellm_agent.records import NO_PAYMENT, Payment
 
-REMEMBERED = 2**14  # pairs of goals and achieved events whose open goals are kept
+REMEMBERED = 2**14  # tuples of goals, and pairs of them and achieved events, of which something is kept
 
 
 class GoalSimilarity:
@@ -35,7 +35,8 @@ class GoalSimilarity:
             raise ValueError(f"threshold is {threshold}; a cosine lies between -1 and 1")
         self._phrases, self._threshold, self._canonical = phrases, threshold, canonical
         self._learned: set[Goal] = set()
-        self._cosines: dict[tuple[str, Goal], float] = {}
+        self._known: dict[int, tuple[Goal, ...]] = {}  # learned tuples, held, so that their ids stay theirs
+        self._cosines: dict[str, dict[Goal, float]] = {}  # event -> goal -> cosine
         self._bits: dict[str, int] = {}  # paid event -> its bit
         self._satisfied_by: dict[Goal, int] = {}  # goal -> bits of the events that satisfy it
         self._open_goals = functools.lru_cache(REMEMBERED)(self._filter)
@@ -45,14 +46,20 @@ class GoalSimilarity:
 
         Beyond the sixth, it depends on what else was encoded in the same batch.
         """
-        pair = (event, goal)
-        if pair not in self._cosines:
-            self._cosines[pair] = round(self._phrases.cosine(event, self._canonical(goal)), 4)
-        return self._cosines[pair]
+        cosines = self._cosines.setdefault(event, {})
+        if goal not in cosines:
+            cosines[goal] = round(self._phrases.cosine(event, self._canonical(goal)), 4)
+        return cosines[goal]
 
     def learn(self, suggestions: Iterable[tuple[Goal, ...]]) -> None:
         """Encodes new goals before they are judged, in one batch."""
-        new = {goal: None for goals in suggestions for goal in goals if goal not in self._learned}
+        fresh = [goals for goals in suggestions if id(goals) not in self._known]
+        if not fresh:  # in most frames: what is suggested is the same again and again
+            return
+        if len(self._known) > REMEMBERED:
+            self._known.clear()
+        self._known.update(zip(map(id, fresh), fresh, strict=True))
+        new = {goal: None for goals in fresh for goal in goals if goal not in self._learned}
         if new:
             self._learned.update(new)
             self._phrases.vectors_of(self._phrases.ids(map(self._canonical, new)))
@@ -78,7 +85,13 @@ class GoalSimilarity:
             events: captions of what happened.
             goals: open goals of the state before the action.
         """
-        paid = [(event, goal) for event in events for goal in goals if self.satisfies(event, goal)]
+        paid = []
+        for event in events:
+            known = self._cosines.get(event, {})
+            for goal in goals:
+                cosine = known[goal] if goal in known else self.cosine(event, goal)
+                if cosine > self._threshold:
+                    paid.append((event, goal))
         if not paid:
             return NO_PAYMENT
         reward = max(self.cosine(event, goal) for event, goal in paid)
