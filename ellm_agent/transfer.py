@@ -52,7 +52,7 @@ def settings(pretrained: Path, config: Config, task: str, transfer: str | None) 
     frames = 1_000_000
     if transfer == "finetune":
         dqn = dataclasses.replace(
-            dqn, learning_rate=LEARNING_RATE, learning_starts=5_000, epsilon_initial=0.5
+            dqn, learning_rate=LEARNING_RATE, epsilon_initial=0.5
         )
         ppo = dataclasses.replace(ppo, learning_rate=LEARNING_RATE)
     elif transfer == "guide":
