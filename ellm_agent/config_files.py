@@ -129,6 +129,8 @@ def _check_task(config: Config) -> None:
         raise UserError(f"task is {world.task!r}; {hint}")
     if config.goals.goal_mode == "task" and world.task is None:
         raise UserError("goal-mode is task, but there is none; name one with --task")
+    if transfer.layers == "head" and (transfer.pretrained is None or transfer.transfer == "guide"):
+        raise UserError("layers is head, which needs a pretrained agent to fine-tune")
     if transfer.pretrained is None:
         return
     if transfer.transfer == "guide" and config.agent.algo != "dqn":

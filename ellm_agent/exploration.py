@@ -291,7 +291,8 @@ class GoalExploration(VecEnvWrapper):
             self.goals = self._ask(range(self.num_envs), situations)
         self._last_goals = list(self.goals)
         self._reward.learn(self.goals)
-        self._uncounted.append((self.goals, situations))
+        if self._suggester.pays:
+            self._uncounted.append((self.goals, situations))
         if len(self._uncounted) == UNCOUNTED:
             self._count()
         if self._at_once is not None:

@@ -47,12 +47,15 @@ def run_experiment(config: Config, resume: Path | None = None) -> Run:
         if checkpoint:
             _refuse_changes(config, checkpoint)
         run.change(config)
+        origin = (
+            None if run.pretrained.is_dir() else transfer.check(config)
+        )  # it was stopped before it had copied it
     else:
         config = dataclasses.replace(config, goals=settled(config.goals))
         origin = transfer.check(config)
         run = Run.create(config)
-        if origin:
-            transfer.adopt(origin, run)
+    if origin:
+        transfer.adopt(origin, run)
     console.print(f"goals: {suggester.description}", markup=False)
     console.print(f"agent: {_agent(config)}", markup=False)
     console.print(f"run:   {run.folder}", markup=False)
@@ -113,19 +116,28 @@ def _agent(config: Config) -> str:
     )
 
 
+def _place(recording: Recording) -> tuple[int, ...]:
+    """The best episode has the least."""
+    if recording.success is None:
+        return (-len(recording.unlocked),)
+    return (not recording.success, len(recording.actions))
+
+
 def _draw_replays(run: Run, recordings: Sequence[Recording]) -> None:
-    """Keeps the last evaluation's episodes and draws best, median and worst by unlocks, then others."""
+    """Keeps the last evaluation's episodes and draws best, median and worst, then others: by whether and how soon a task was
+    solved, or else by unlocks."""
     from ellm_agent.rendering import write_gif
 
     for old in (*run.replays.glob("*.json"), *run.replays.glob("*.gif")):
         old.unlink()  # of an evaluation before a resume
-    ranked = sorted(recordings, key=lambda r: -len(r.unlocked))
+    ranked = sorted(recordings, key=_place)
     last = len(ranked) - 1
     order = dict.fromkeys((0, last // 2, last, *range(len(ranked))))
     names = {last: "worst", last // 2: "median", 0: "best"}
     for place, i in enumerate(order):
         recording = ranked[i]
-        stem = f"{place + 1:02d}-{names.get(i, 'episode')}-{len(recording.unlocked)}-unlocks"
+        outcome = {None: f"{len(recording.unlocked)}-unlocks", True: "solved", False: "not-solved"}
+        stem = f"{place + 1:02d}-{names.get(i, 'episode')}-{outcome[recording.success]}"
         recording.save(run.replays / f"{stem}.json")
         if place < run.config.replays:
             write_gif(recording, run.replays / f"{stem}.gif")

@@ -51,9 +51,7 @@ def settings(pretrained: Path, config: Config, task: str, transfer: str | None) 
     dqn, ppo, agent = config.dqn, config.ppo, config.agent
     frames = 1_000_000
     if transfer == "finetune":
-        dqn = dataclasses.replace(
-            dqn, learning_rate=LEARNING_RATE, epsilon_initial=0.5
-        )
+        dqn = dataclasses.replace(dqn, learning_rate=LEARNING_RATE, epsilon_initial=0.5)
         ppo = dataclasses.replace(ppo, learning_rate=LEARNING_RATE)
     elif transfer == "guide":
         frames = 2_000_000
@@ -116,7 +114,7 @@ def check(config: Config) -> Path | None:
 
 
 def adopt(checkpoint: Path, run: Run) -> None:
-    """Copies what a run takes over into its folder.
+    """Copies what a run takes over into its folder, whole or not at all.
 
     Args:
         checkpoint: of the pretrained run.
@@ -125,12 +123,14 @@ def adopt(checkpoint: Path, run: Run) -> None:
     Raises:
         UserError: if it cannot be written.
     """
-    target = run.pretrained
+    target, partial = run.pretrained, run.folder / "pretrained.partial"
     try:
-        target.mkdir()
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
         for part in (checkpoints.PARAMETERS, *checkpoints.PHRASES):
-            shutil.copy(checkpoint / part, target / part)
-        shutil.copy(checkpoint.parents[1] / "config.yaml", target / "config.yaml")
+            shutil.copy(checkpoint / part, partial / part)
+        shutil.copy(checkpoint.parents[1] / "config.yaml", partial / "config.yaml")
+        partial.rename(target)
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror}") from error
 

@@ -72,11 +72,17 @@ def test_crafter_score_by_hand(rates, score):
 def test_curves_by_hand():
     unlocked = np.zeros((3, 22), bool)
     unlocked[1, :2] = unlocked[2, 0] = True
-    result = comparison.Result(Cell("p", "a", "m", 0), 300, np.array([100, 200, 300]), unlocked, {}, None)
+    solved = np.array([False, True, True])
+    result = comparison.Result(
+        Cell("p", "a", "m", 0), 300, np.array([100, 200, 300]), unlocked, solved, {}, None
+    )
     assert result.unlock_curve(np.array([50, 100, 250, 300])).tolist() == [0, 0, 1, 1]
     after_two = np.expm1(2 * np.log1p(50) / 22)
     assert result.score_curve(np.array([50, 250])).tolist() == pytest.approx([0, after_two])
     assert result.unlocks == 1
+    assert result.success_curve(np.array([50, 100, 250, 300])).tolist() == pytest.approx([0, 0, 1 / 2, 2 / 3])
+    # Of 201 points from 0 to 300 frames, 66 lie from 200 on and before 300, where it is 1/2, and one at 300.
+    assert result.area() == pytest.approx((66 / 2 + 2 / 3) / 201)
 
 
 # --- sweeps ----------------------------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ def test_fine_tuning_has_the_papers_settings(tmp_path):
     assert config.dqn.learning_rate == 2e-5
     assert PRESETS["paper"].dqn.learning_rate == 6.25e-5
     assert (config.dqn.epsilon_initial, config.dqn.epsilon_final) == (0.5, 0.01)
-    assert config.ppo.learning_rate == pytest.approx(0.32 * PRESETS["paper"].ppo.learning_rate)
+    assert config.ppo.learning_rate == 2e-5
     assert (config.transfer.pretrained, config.transfer.transfer) == (tmp_path, "finetune")
     assert (config.environment.task, config.environment.pays) == ("mine stone", "last")
     assert (config.goals.goal_mode, config.goals.extrinsic_weight, config.goals.success) == (
@@ -112,6 +112,9 @@ def test_fine_tuning_has_the_papers_settings(tmp_path):
         "effect",
     )
     assert config.out is None
+    # A soft policy's entropy must not outweigh the task.
+    soft = transfer.settings(tmp_path, PRESETS["default"], "mine stone", "finetune")
+    assert (soft.agent.target, soft.goals.extrinsic_weight) == ("munchausen", 10)
     # Whatever decides what it reads and does stays as it was.
     before, now = config_files.flatten(PRESETS["paper"]), config_files.flatten(config)
     assert all(now[name] == before[name] for name in transfer.BUILT_ALIKE)
@@ -162,7 +165,6 @@ def test_what_was_learned_without_goals_loses_its_bonus(tmp_path):
         ("finetune", "goals", {"goal_conditioned": False}, "goal-conditioned is False, but .* has True"),
         ("finetune", "agent", {"hidden": 32}, "hidden is 32, but the agent .* has 16"),
         ("finetune", "agent", {"algo": "ppo"}, "algo is ppo, but the agent .* has dqn"),
-        ("finetune", "agent", {"target": "munchausen"}, "target is munchausen, but .* has double"),
         ("finetune", "agent", {"encoder": "sentence"}, "encoder is sentence, but .* has clauses"),
         ("finetune", "agent", {"clause_vectors": "raw"}, "clause-vectors is raw, but .* has None"),
         ("guide", "environment", {"caption": "paper"}, "caption is paper, but the agent .* has spatial"),
@@ -212,7 +214,7 @@ def test_a_run_without_anything_learned_is_refused(pretrained, tmp_path):
 
 @pytest.mark.parametrize("algo", ["dqn", "ppo"])
 def test_fine_tuning_starts_with_the_pretrained_networks(pretrained, tmp_path, algo):
-    """Also with their outputs, and with an optimiser that remembers nothing."""
+    """Also with what is better than what, but not with what states were worth; its optimiser remembers nothing."""
     run = Run.open(pretrained(algo))
     config = learning(pretrained(algo), tmp_path / "run")
     ours = Run.create(config)
@@ -223,8 +225,10 @@ def test_fine_tuning_starts_with_the_pretrained_networks(pretrained, tmp_path, a
     transfer.take_networks(agent, ours.pretrained, "all")
     theirs = parameters(pretrained(algo))
     taken, other = equal(agent.policy.state_dict(), theirs["policy"])
-    assert other == []
-    assert len(taken) == len(theirs["policy"])
+    values = ["q_net.value", "q_net_target.value"] if algo == "dqn" else ["value_net"]
+    assert sorted(other) == sorted(f"{value}.{part}" for value in values for part in ("weight", "bias"))
+    assert not any(agent.policy.state_dict()[name].any() for name in other)
+    assert len(taken) == len(theirs["policy"]) - len(other)
     assert equal(fresh, theirs["policy"])[1]  # they had learned something
     optimisers = {name: part for name, part in theirs.items() if "optimizer" in name}
     for name, state in optimisers.items():
@@ -232,17 +236,20 @@ def test_fine_tuning_starts_with_the_pretrained_networks(pretrained, tmp_path, a
         assert agent.get_parameters()[name]["state"] == {}
     assert all(p.requires_grad for p in agent.policy.parameters())
     (group,) = agent.policy.optimizer.param_groups
-    assert group["lr"] == pytest.approx(0.32 * getattr(run.config, algo).learning_rate)
+    assert group["lr"] == 2e-5
 
     player = make_player(run.config, checkpoints.latest(run.checkpoints), worlds)
     seen = torch.as_tensor(scenes(worlds))
     with torch.no_grad():
         if algo == "dqn":
-            assert torch.equal(agent.q_net(seen), player.q_net(seen))
+            ours, theirs = (q_net(seen) for q_net in (agent.q_net, player.q_net))
+            better = [values - values.mean(dim=1, keepdim=True) for values in (ours, theirs)]
+            assert torch.allclose(*better, atol=1e-6)
+            assert torch.allclose(ours.mean(dim=1), torch.zeros(len(ours)), atol=1e-6)
         else:
             ours, theirs = (p.policy.get_distribution(seen).distribution.logits for p in (agent, player))
             assert torch.equal(ours, theirs)
-            assert torch.equal(agent.policy.predict_values(seen), player.policy.predict_values(seen))
+            assert not agent.policy.predict_values(seen).any()
 
 
 def test_a_run_that_never_updates_ends_with_what_it_took_over(pretrained, tmp_path):
@@ -250,7 +257,7 @@ def test_a_run_that_never_updates_ends_with_what_it_took_over(pretrained, tmp_pa
     still = {"learning_starts": 10_000, "target_every": 10_000}
     learn(learning(pretrained(), tmp_path / "run", dqn=still))
     after, before = parameters(tmp_path / "run"), parameters(pretrained())
-    assert equal(before["policy"], after["policy"])[1] == []
+    assert [name for name in equal(before["policy"], after["policy"])[1] if ".value." not in name] == []
     assert after["policy.optimizer"]["state"] == {}
     learn(learning(pretrained(), tmp_path / "scratch", how=None, dqn=still))
     assert equal(before["policy"], parameters(tmp_path / "scratch")["policy"], "weight")[1]
@@ -411,7 +418,7 @@ def test_scripts_leave_what_they_promise(pretrained, tmp_path, name, options, pr
     assert summary["frames"] == 640
     episodes = rows(folder, "episodes")
     solved = [row["success"] for row in episodes]
-    assert set(solved) == {True, False}
+    assert True in solved
     assert summary["success_rate"] == pytest.approx(np.mean(solved[-100:]))
     assert rows(folder, "metrics")[-1]["success_rate"] == summary["success_rate"]
     assert 0 <= rows(folder, "evaluations")[-1]["success_rate"] <= 1
