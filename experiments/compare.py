@@ -116,7 +116,7 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
                             f"method is {method}, which learns nothing that a task could be learned from"
                         )
                     told += [] if fixed else ["--algo", algo]
-                    config = cli.parse([*more, *told], "", None if method == NOTHING else method).config
+                    config = cli.parse([*more, *told], "", "scratch" if method == NOTHING else method).config
                     label = f"{method}-{options.label}" if options.label else method
                     # An endpoint from the environment becomes part of the configuration: whoever goes on with the
                     # sweep in another shell must not mix two models under one name.
