@@ -86,7 +86,7 @@ class GoalExploration(VecEnvWrapper):
         self._phrase_ids = np.array(phrases.ids(self.language.vocabulary))
         # In a batch that is the same in every run: the next ones find it on disk.
         phrases.vectors_of(phrases.ids(closed_vocabulary(self.language)))
-        reward.learn([tuple(suggester.likely)])
+        reward.learn([(*suggester.likely, *self.language.goals)])
         slots = {"scene": venv.observation_space.shape[0], "done": SLOTS["done"]}
         if conditioned:
             slots["goals"] = SLOTS["goals"]
