@@ -31,6 +31,7 @@ from rich.table import Table
 from benchmarks import references
 from ellm_agent.config import PRESETS, Config
 from ellm_agent.exploration import GoalExploration
+from ellm_agent.phrases import sentence_bert
 from ellm_agent.runs import Run
 from ellm_agent.training import Trained, environment_arguments, make_suggester, train
 from envs.compiled import CompiledCrafter
@@ -191,6 +192,9 @@ def small(algo: str, goal_mode: str, frames: int, preset: str = "default", threa
 
 def trained(config: Config) -> tuple[Trained, list[dict]]:
     """Trains in a folder that is thrown away; returns also the rows of metrics."""
+    sentence_bert(
+        ["loaded"]
+    )  # a run loads it, in two seconds, when it first meets a wording that nobody foresaw, if ever
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(dataclasses.replace(config, out=Path(folder) / "run"))
         suggester = make_suggester(config, CrafterTextEnv(**environment_arguments(config)).language)

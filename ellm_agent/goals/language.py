@@ -208,7 +208,7 @@ class LanguageModelSuggester(GoalSuggester):
         """Counts scenes, takes up answers that have come, and asks about those met most often."""
         for scene in scenes:
             if scene not in self._goals and scene not in self._silent:
-                self._met[scene] = self._met.get(scene, 0) + 1  # `+= 1` of a Counter takes three times as long
+                self._met[scene] += 1
         if len(self._met) > 2 * REMEMBERED:  # of those met least often few will ever be asked about
             kept = set(self._most_met(REMEMBERED))
             self._forgotten += len(self._met) - len(kept)
