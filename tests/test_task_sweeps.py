@@ -1,8 +1,6 @@
 """Sweeps over downstream tasks: pretraining, then each task with every agent, and what is told of them."""
 
-import os
 import shutil
-import signal
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ from ellm_agent.errors import UserError
 from ellm_agent.statistics import over_tasks
 from experiments.compare import Options, plan, ready, with_pretraining, work_folder
 from tests.processes import script
-from tests.test_comparison import compare, raw_files
+from tests.test_comparison import compare
 
 TASKS = ["--tasks", "survival", "--task-frames", "400", "--jobs", "2"]
 EACH = ["--", "--preset", "debug", "--episode-length", "60", "--eval-every", "400", "--eval-episodes", "2"]
@@ -91,20 +89,6 @@ def test_a_sweep_over_tasks_leaves_its_results(sweep):
         folder / "tasks" / "survival" / "crafter" / "ppo" / "oracle" / "seed0" / "config.yaml"
     )
     assert str(kept.transfer.pretrained) == "crafter/ppo/oracle/seed0"  # the same on every machine
-
-
-def test_a_killed_sweep_over_tasks_goes_on_to_the_same_files(sweep, tmp_path):
-    words = ["--methods", "oracle", NOTHING, *TASKS]
-    process = compare(tmp_path, "whole", *words, *EACH, start=True)
-    first = tmp_path / "results" / "whole" / "tasks" / "survival" / "crafter" / "ppo" / "oracle" / "seed0"
-    while not first.is_dir():
-        assert process.poll() is None
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    done = compare(tmp_path, "whole", *words, *EACH)
-    assert done.returncode == 0, done.stderr
-    assert "0 finished before" not in done.stderr
-    assert raw_files(tmp_path / "results") == raw_files(sweep / "results")
 
 
 def test_the_report_tells_of_tasks(sweep):
