@@ -196,8 +196,8 @@ class TextDQN(DQN):
     """SB3's DQN with a double-Q or a Munchausen target.
 
     ``double`` explores with epsilon-greedy actions (drawn for each environment by itself);
-    ``munchausen`` samples from its softmax policy and needs no epsilon. With a ``guide`` both have an epsilon, and a share
-    of what would be random actions are the guide's (Du et al. 2023, section 4.3).
+    ``munchausen`` samples from its softmax policy and needs no epsilon, but may have one. Of what would be random actions, a
+    share can be those of a ``guide`` (Du et al. 2023, section 4.3).
 
     Args:
         target: "munchausen" or "double".
@@ -208,6 +208,7 @@ class TextDQN(DQN):
         **kwargs: as for SB3's DQN.
 
     Attributes:
+        epsilon: whether there are random actions.
         guide: policy of another agent that reads the same, or None.
         guide_share: of the random actions, in [0, 1].
         experienced: whether it acts as it knows also before learning starts, not at random: it was pretrained.
@@ -230,7 +231,7 @@ class TextDQN(DQN):
     ):
         if target not in ("munchausen", "double"):
             raise ValueError(f"target is {target!r}; choose 'munchausen' or 'double'")
-        self.target = target
+        self.target, self.epsilon = target, target == "double"
         self.temperature, self.munchausen_scale = temperature, munchausen_scale
         self.munchausen_clip = munchausen_clip
         soft = temperature if target == "munchausen" else None
@@ -243,7 +244,7 @@ class TextDQN(DQN):
     ) -> tuple[np.ndarray, tuple | None]:
         """As SB3's, but epsilon is tossed for each environment, not once for all of them."""
         actions, state = self.policy.predict(observation, state, episode_start, deterministic)
-        if deterministic or (self.target == "munchausen" and self.guide is None):
+        if deterministic or not self.epsilon:
             return actions, state
         at_random = np.random.rand(*np.shape(actions)) < self.exploration_rate
         drawn = np.random.randint(self.action_space.n, size=np.shape(actions))

@@ -82,7 +82,7 @@ def save(
         _write(partial, agent, worlds, phrases, counters, bonus)
         shutil.rmtree(final, ignore_errors=True)
         partial.rename(final)
-        _to_disk(folder)
+        to_disk(folder)
     except (OSError, SafetensorError) as error:  # which is how safetensors words an OSError
         shutil.rmtree(partial, ignore_errors=True)
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
@@ -116,7 +116,7 @@ def _write(
     manifest = {"format": FORMAT, "files": {path.name: _sha256(path) for path in sorted(folder.iterdir())}}
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     for path in (*folder.iterdir(), folder):
-        _to_disk(path)
+        to_disk(path)
 
 
 def _save_tensors(tensors: Any, path: Path) -> None:
@@ -319,7 +319,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
     """Waits until a file, or a folder's list of files, would survive a power failure."""
     descriptor = os.open(path, os.O_RDONLY)
     try:

@@ -282,6 +282,7 @@ class Config:
         parts = [world.protocol, *task, *method, algo]
         parts += [f"actions_{world.action_space}"] if world.action_space else []
         parts += [f"length_{world.episode_length}"] if world.episode_length else []
+        parts += [f"goals_{goals.goals_at_once}"] if goals.goals_at_once else []
         parts += [f"caption_{world.caption}"] if world.caption != "spatial" else []
         return "-".join([*parts, f"seed{self.seed}"])
 

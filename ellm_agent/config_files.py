@@ -131,8 +131,6 @@ def _check_task(config: Config) -> None:
         raise UserError("goal-mode is task, but there is none; name one with --task")
     if transfer.layers == "head" and (transfer.pretrained is None or transfer.transfer == "guide"):
         raise UserError("layers is head, which needs a pretrained agent to fine-tune")
-    if transfer.pretrained is None:
-        return
     if transfer.transfer == "guide" and config.agent.algo != "dqn":
         raise UserError(
             f"algo is {config.agent.algo}; with --transfer guide it must be dqn: others learn from their own actions only"

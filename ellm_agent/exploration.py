@@ -102,7 +102,8 @@ class GoalExploration(VecEnvWrapper):
         self._suggester, self._reward = suggester, reward
         self._sentence, self._success, self._extrinsic = sentence, success, extrinsic_weight
         self._witnessed = witnessed
-        self._at_once, self._goal_frames = at_once, goal_frames
+        # What nobody pays for is shown whole: it is for somebody else to say when it is done.
+        self._at_once, self._goal_frames = at_once if suggester.pays else None, goal_frames
         self._lots = np.random.default_rng()
         self._one_episode, self._idle = one_episode, set()
         language = self.language
@@ -326,7 +327,9 @@ class GoalExploration(VecEnvWrapper):
         self, ended: Sequence[int], situations: list[Situation]
     ) -> list[tuple[Goal, ...]] | None:
         """Goals of worlds' last states, in which nobody will act; only a conditioned agent reads them."""
-        return self._ask(ended, situations) if "goals" in self.fields else None
+        if "goals" not in self.fields:
+            return None
+        return self._ask(ended, situations) if self._at_once is None else [self._drawn[i] for i in ended]
 
     def _ask(self, worlds: Sequence[int], situations: list[Situation]) -> list[tuple[Goal, ...]]:
         """Goals of worlds' situations; the last ones known in the episode where there is no answer yet."""

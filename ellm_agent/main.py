@@ -47,9 +47,8 @@ def run_experiment(config: Config, resume: Path | None = None) -> Run:
         if checkpoint:
             _refuse_changes(config, checkpoint)
         run.change(config)
-        origin = (
-            None if run.pretrained.is_dir() else transfer.check(config)
-        )  # it was stopped before it had copied it
+        stopped_early = checkpoint is None and not run.pretrained.is_dir()
+        origin = transfer.check(config) if stopped_early else None
     else:
         config = dataclasses.replace(config, goals=settled(config.goals))
         origin = transfer.check(config)
@@ -120,7 +119,8 @@ def _place(recording: Recording) -> tuple[int, ...]:
     """The best episode has the least."""
     if recording.success is None:
         return (-len(recording.unlocked),)
-    return (not recording.success, len(recording.actions))
+    frames = len(recording.actions)
+    return (0, frames) if recording.success else (1, -frames)
 
 
 def _draw_replays(run: Run, recordings: Sequence[Recording]) -> None:

@@ -49,21 +49,6 @@ def interquartile_mean(runs: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
     return estimates
 
 
-def over_tasks(runs: Mapping[str, np.ndarray]) -> dict[str, tuple[Estimate, Estimate]]:
-    """Mean and interquartile mean over all seeds and tasks; tasks are the strata of the bootstrap.
-
-    Args:
-        runs: method -> ``(seeds, tasks)``.
-    """
-    shaped = {name: np.asarray(values, float)[..., None] for name, values in runs.items()}
-    found = []
-    for centre in (lambda values: values.mean(axis=(0, 1)), _trimmed_mean):
-        centres, intervals = _estimated(shaped, centre)
-        ends = {name: [np.float64(part.item()) for part in intervals[name]] for name in shaped}
-        found.append({name: Estimate(np.float64(centres[name].item()), *ends[name]) for name in shaped})
-    return {name: (found[0][name], found[1][name]) for name in shaped}
-
-
 def _trimmed_mean(values: np.ndarray) -> np.ndarray:
     """What rliable's ``aggregate_iqm`` computes, for all points at once: ``(seeds, tasks, points)`` -> ``(points,)``."""
     ordered = np.sort(values.reshape(-1, values.shape[-1]), axis=0)

@@ -11,7 +11,7 @@ from ellm_agent import page
 from ellm_agent.callbacks import RECENT
 from ellm_agent.comparison import Result
 from ellm_agent.comparison_page import FEW, POINTS, colours, saved
-from ellm_agent.statistics import Estimate, interquartile_mean, over_tasks
+from ellm_agent.statistics import Estimate, interquartile_mean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 ByTask = dict[str, dict[str, list[Result]]]  # task -> method of pretraining -> results by seed
 AREA = (
     "Normalised area under the curve: the share of solved episodes (of the last "
-    f"{RECENT}), averaged over all frames of the task; 1 would be solving every episode from the start."
+    f"{RECENT}; 0 until the first has ended), averaged over all frames of the task."
 )
-HEAD = ("pretrained by", "seeds", "mean over tasks and seeds", "interquartile mean")
+HEAD = ("pretrained by", "seeds", "mean area over all tasks", "each seed")
+WHOLE_SEEDS = "A seed is one pretrained agent and all that it learns, so the interval is over whole seeds. Of three seeds it is their range."
 
 
 def areas(by_task: ByTask) -> dict[str, np.ndarray]:
@@ -39,17 +40,19 @@ def areas(by_task: ByTask) -> dict[str, np.ndarray]:
 
 def overall(by_task: ByTask) -> list[tuple[str, ...]]:
     """One row for each method, see ``HEAD``."""
-    found = areas(by_task)
-    told = over_tasks(found)
+    found = {name: values.mean(axis=1) for name, values in areas(by_task).items()}
+    told = interquartile_mean(found)
     return [
-        (name, str(len(values)), *(_told(estimate, len(values)) for estimate in told[name]))
-        for name, values in found.items()
+        (name, str(len(means)), _told(told[name], len(means)), ", ".join(f"{mean:.2f}" for mean in means))
+        for name, means in found.items()
     ]
 
 
 def each(by_task: ByTask) -> tuple[list[str], list[tuple[str, ...]]]:
     """Names of methods, and a row of areas for each task."""
-    order = list(areas(by_task)) or sorted({name for methods in by_task.values() for name in methods})
+    order = list(
+        dict.fromkeys([*areas(by_task), *(name for methods in by_task.values() for name in methods)])
+    )
     rows = []
     for task in ranked(by_task):
         methods = by_task[task]
@@ -70,12 +73,6 @@ def _told(estimate: Estimate, seeds: int) -> str:
     return str(estimate) if seeds > 2 else f"{float(estimate.centre):.2f}"
 
 
-def kind(by_task: ByTask) -> str:
-    """How pretrained agents help, in words."""
-    runs = [run for methods in by_task.values() for runs in methods.values() for run in runs]
-    return "guided exploration" if any(run.guided for run in runs) else "fine-tuning"
-
-
 def frames(by_task: ByTask) -> int:
     """Of each run."""
     return next(iter(next(iter(by_task.values())).values()))[0].frames
@@ -83,9 +80,9 @@ def frames(by_task: ByTask) -> int:
 
 def title(protocol: str, algo: str, by_task: ByTask) -> str:
     """What a section is about."""
-    return (
-        f"Downstream tasks by {kind(by_task)}, {frames(by_task):,} frames each: {protocol} protocol, {algo}"
-    )
+    guided = any(run.guided for methods in by_task.values() for runs in methods.values() for run in runs)
+    how = f"by a fresh DQN, guided by {algo} agents" if guided else f"by fine-tuning, {algo}"
+    return f"Downstream tasks {how}: {protocol} protocol, {frames(by_task):,} frames each"
 
 
 def markdown(groups: dict[tuple[str, str], ByTask]) -> str:
@@ -96,7 +93,7 @@ def markdown(groups: dict[tuple[str, str], ByTask]) -> str:
         lines += [f"### {title(protocol, algo, by_task)}", "", AREA, ""]
         lines += [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
         lines += [f"| {' | '.join(row)} |" for row in overall(by_task)]
-        lines += ["", f"| task | {' | '.join(order)} |", "|---" * (len(order) + 1) + "|"]
+        lines += ["", WHOLE_SEEDS, "", f"| task | {' | '.join(order)} |", "|---" * (len(order) + 1) + "|"]
         lines += [f"| {' | '.join(row)} |" for row in rows]
         lines += ["", FEW, ""]
     return "\n".join(lines)
@@ -111,6 +108,7 @@ def build(groups: dict[tuple[str, str], ByTask]) -> list[str]:
             parts.append(page.heading(title(protocol, algo, by_task)))
             parts.append(page.drawing(curves(by_task), "Share of episodes in which the task is solved"))
             parts += [page.paragraph(AREA, aside=True), page.table(overall(by_task), HEAD, (1,))]
+            parts.append(page.paragraph(WHOLE_SEEDS, aside=True))
             parts += [page.table(rows, ("area, by task", *order)), page.paragraph(FEW, aside=True)]
     return parts
 
@@ -148,6 +146,8 @@ def curves(by_task: ByTask) -> Figure:
     for axes in panels.flat[len(by_task) :]:
         axes.set_visible(False)
     panels[-1][0].set(xlabel="thousand frames", ylabel=f"solved, % (last {RECENT})")
-    handles = dict(zip(*reversed(panels[0][0].get_legend_handles_labels()), strict=True))
+    handles = {}
+    for axes in panels.flat:
+        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside right upper", title="pretrained by")
     return figure

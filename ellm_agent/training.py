@@ -115,8 +115,8 @@ def train(run: Run, suggester: GoalSuggester, checkpoint: Path | None = None) ->
     bonus = env if isinstance(env, NoveltyBonus) else None
     guide = make_guide(config, origin, worlds)
     agent = make_agent(config, worlds, env)
-    if guide:
-        agent.guide, agent.guide_share = guide, config.transfer.guide_share
+    if config.transfer.transfer == "guide":
+        agent.epsilon, agent.guide, agent.guide_share = True, guide, config.transfer.guide_share
     elif origin:
         transfer.take_networks(agent, origin, config.transfer.layers)
         if isinstance(agent, TextDQN):

@@ -15,9 +15,10 @@ from torch import nn
 
 from ellm_agent import checkpoints, config_files
 from ellm_agent.agent import TextDQN
-from ellm_agent.config import Config
+from ellm_agent.config import Config, TransferConfig
 from ellm_agent.errors import UserError
 from ellm_agent.runs import Run
+from ellm_agent.text import tell
 
 LEARNING_RATE = 2e-5  # of fine-tuning: the paper's. PPO forgets what it knew at 8e-5 (docs/results.md)
 # A soft policy values being undecided, at up to temperature * ln(actions) / (1 - discount) = 1.7: more than a task's single
@@ -59,7 +60,11 @@ def settings(pretrained: Path, config: Config, task: str, transfer: str | None) 
         agent = dataclasses.replace(agent, algo="dqn")
     soft = agent.algo == "dqn" and agent.target == "munchausen"
     goals = dataclasses.replace(
-        config.goals, goal_mode="task", success="effect", extrinsic_weight=SOFT_WEIGHT if soft else 1.0
+        config.goals,
+        goal_mode="task",
+        success="effect",
+        extrinsic_weight=SOFT_WEIGHT if soft else 1.0,
+        goals_at_once=None,
     )
     return dataclasses.replace(
         config,
@@ -68,9 +73,7 @@ def settings(pretrained: Path, config: Config, task: str, transfer: str | None) 
         environment=dataclasses.replace(config.environment, task=task),
         goals=goals,
         novelty=dataclasses.replace(config.novelty, bonus=None),
-        transfer=dataclasses.replace(
-            config.transfer, pretrained=pretrained if transfer else None, transfer=transfer or "finetune"
-        ),
+        transfer=TransferConfig(pretrained if transfer else None, transfer or "finetune"),
         agent=agent,
         dqn=dqn,
         ppo=ppo,
@@ -80,13 +83,13 @@ def settings(pretrained: Path, config: Config, task: str, transfer: str | None) 
 def control(pretrained: Path, config: Config, task: str, transfer: str) -> Config:
     """The settings of a run to hold a transfer against: the same task, learned from scratch.
 
-    What is guided is held against the same fresh DQN for as many frames; what is fine-tuned, against the pretrained run's options.
+    What is guided is held against the same fresh DQN, whose random actions, as many and as long, are all uniform; what is fine-tuned,
+    against the pretrained run's options.
     """
     if transfer != "guide":
         return settings(pretrained, config, task, None)
     guided = settings(pretrained, config, task, transfer)
-    alone = dataclasses.replace(guided.transfer, pretrained=None, transfer="finetune")
-    return dataclasses.replace(guided, transfer=alone)
+    return dataclasses.replace(guided, transfer=dataclasses.replace(guided.transfer, pretrained=None))
 
 
 def check(config: Config) -> Path | None:
@@ -110,6 +113,10 @@ def check(config: Config) -> Path | None:
     checkpoint = checkpoints.latest(run.checkpoints)
     if checkpoint is None:
         raise UserError(f"{run.folder} holds no checkpoint yet; let the run end first")
+    if not (run.folder / "summary.json").is_file():
+        tell(
+            f"warning: the run in {run.folder} has not ended; its agent is taken as it was at {checkpoint.name} frames"
+        )
     return checkpoint
 
 
@@ -130,6 +137,8 @@ def adopt(checkpoint: Path, run: Run) -> None:
         for part in (checkpoints.PARAMETERS, *checkpoints.PHRASES):
             shutil.copy(checkpoint / part, partial / part)
         shutil.copy(checkpoint.parents[1] / "config.yaml", partial / "config.yaml")
+        for path in (*partial.iterdir(), partial):
+            checkpoints.to_disk(path)
         partial.rename(target)
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror}") from error

@@ -51,19 +51,13 @@ class Task:
         """Name of its environment: "PlantRow"."""
         return "".join(word.capitalize() for word in self.name.split())
 
-    def happened(self, before: Any, after: Any) -> bool:
-        """Whether its goal came about between two states, whatever was to be done before it.
+    def fulfilled(self, events: Sequence[str], state: Callable[[], Any]) -> bool:
+        """Whether its goal came about in a frame, whatever was to be done before it.
 
         Args:
-            before: a ``CrafterState``.
-            after: the one a frame later.
+            events: what happened in the frame (``captions.describe_transition``).
+            state: gives the ``CrafterState`` after it, which is only made where it matters.
         """
-        from envs.captions import describe_transition
-
-        return self.fulfilled(describe_transition(before, after), lambda: after)
-
-    def fulfilled(self, events: Sequence[str], state: Callable[[], Any]) -> bool:
-        """``happened``, from the events of a frame and the state after it, which is only made if it matters."""
         if self.goal is None or self.goal not in events:
             return False
         if self.beside is not None and not _stands_beside(state(), self.beside):

@@ -39,6 +39,16 @@ from ellm_agent.transfer import control, settings
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "experiments" / "run_crafter.py"
 NAMED = {"--seed": "--seeds", "--algo": "--algos", "--protocol": "--protocols", "--frames": "--frames"}
+# What pretraining and tasks have their own values of.
+SETTLED = (
+    "--task",
+    "--goal-mode",
+    "--transfer",
+    "--pretrained",
+    "--extrinsic-weight",
+    "--dqn.learning-rate",
+    "--ppo.learning-rate",
+)
 # A run ends with the sweep, however that ends: it looks after its parent, which no signal can prevent.
 ORPHANS = """
 import os, runpy, sys, threading, time
@@ -100,6 +110,10 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
             raise UserError(f"method is {method!r}; choose from {', '.join(METHODS)}")
     cli.at_least(1, jobs=options.jobs, task_frames=options.task_frames)
     for word in more:
+        if options.tasks and word.partition("=")[0].replace("_", "-") in SETTLED:
+            raise UserError(
+                f"{word.partition('=')[0]} cannot be given with --tasks: pretraining and tasks each have their own"
+            )
         if word.partition("=")[0] in NAMED:
             option = word.partition("=")[0]
             raise UserError(f"{option} is part of what runs are called; use {NAMED[option]} before the --")
@@ -125,15 +139,15 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
                     if method != NOTHING:
                         cells[cell] = config
                     cells |= {
-                        dataclasses.replace(cell, task=task): _downstream(cell, config, task, options)
+                        dataclasses.replace(cell, task=task): _downstream(cell, method, config, task, options)
                         for task in options.tasks
                     }
     return cells
 
 
-def _downstream(cell: Cell, config: Config, task: str, options: Options) -> Config:
-    """The run that learns a task after a cell's pretraining."""
-    frames, how = options.task_frames, control if cell.method == NOTHING else settings
+def _downstream(cell: Cell, method: str, config: Config, task: str, options: Options) -> Config:
+    """The run that learns a task after a cell's pretraining by a method."""
+    frames, how = options.task_frames, control if method == NOTHING else settings
     learning = how(work_folder(cell, options) / "run", config, task, options.transfer)
     # The paper's schedule ends in the middle of a run, however long that is; a DQN without a guide explores by itself.
     dqn = dataclasses.replace(learning.dqn, epsilon_frames=min(learning.dqn.epsilon_frames, frames // 2))
@@ -193,8 +207,15 @@ def with_pretraining(
 ) -> dict[Cell, Config]:
     """Cells to run, those included that have results but whose agents are wanted and gone."""
     wanted = {cell.pretraining() for cell in left if left[cell].transfer.pretrained}
-    gone = {cell for cell in wanted if not (work_folder(cell, options) / "run" / "summary.json").is_file()}
+    gone = {cell for cell in wanted if not _is_there(cell, cells[cell], options)}
     return {cell: config for cell, config in cells.items() if cell in left or cell in gone}
+
+
+def _is_there(cell: Cell, config: Config, options: Options) -> bool:
+    """Whether a cell's finished run still lies where it was made."""
+    folder = work_folder(cell, options)
+    wanted, finished = folder / "wanted.yaml", (folder / "run" / "summary.json").is_file()
+    return finished and wanted.is_file() and wanted.read_text() == config_files.to_yaml(config)
 
 
 class Running:
@@ -260,6 +281,9 @@ def work_through(cells: dict[Cell, Config], options: Options, results: Path) -> 
                     else:
                         told = f"status {one.process.returncode}; delete {one.folder} to start it anew"
                         failed.append(f"{one.cell} ({told}): {one.complaint()}")
+                        lost = [cell for cell in waiting if cell.task and cell.pretraining() == one.cell]
+                        failed += [f"{cell}: its pretraining failed" for cell in lost]
+                        waiting = {cell: config for cell, config in waiting.items() if cell not in lost}
                     show.finished(one, one.process.returncode == 0)
                 show.running(running)
         finally:

@@ -36,7 +36,7 @@ def evaluate(options: Options) -> None:
     cli.at_least(1, episodes=options.episodes, within=options.within)
     if any(not goal.strip() for goal in options.goals):
         raise UserError("a goal is empty; name it in words, such as 'chop tree'")
-    from ellm_agent import checkpoints, told  # imported late: --help must not wait for PyTorch
+    from ellm_agent import checkpoints, config_files, told  # imported late: --help must not wait for PyTorch
     from ellm_agent.runs import Run, write_whole
 
     run = Run.open(options.run)
@@ -46,7 +46,9 @@ def evaluate(options: Options) -> None:
     found = told.measure(run.config, checkpoint, options.goals, options.episodes, options.within)
     told.show(found)
     out = options.out or run.folder / "told.json"
-    write_whole(out, json.dumps({"run": run.config.name(), **asdict(found)}, indent=1))
+    options_of_run = {name: value for name, value in config_files.plain(run.config).items() if name != "out"}
+    told_of = {"run": options_of_run, "frames": checkpoints.frames_of(checkpoint), **asdict(found)}
+    write_whole(out, json.dumps(told_of))
 
 
 if __name__ == "__main__":

@@ -291,3 +291,40 @@ def test_any_sb3_algorithm_trains_on_it(explore):
     agent = PPO("MlpPolicy", worlds, n_steps=16, batch_size=16, policy_kwargs=_options(worlds), device="cpu")
     agent.learn(64)
     assert agent.num_timesteps == 64
+
+
+def test_goals_one_at_a_time_are_drawn_kept_and_drawn_again(explore):
+    worlds = explore(NoveltySuggester(LANGUAGE.goals), conditioned=True, at_once=1, goal_frames=3)
+    worlds.seed(0)
+    worlds.reset()
+    drawn = []
+    for _ in range(6):
+        drawn.append(worlds.goals[0])
+        assert len(worlds.goals[0]) == 1
+        _, rewards, _, infos = worlds.step([0])
+        log = infos[0]["log"]
+        assert log.goals == drawn[-1]
+        assert (rewards[0] > 0) == bool(set(infos[0]["events"]) & set(log.goals) - set(log.achieved))
+    assert drawn[0] == drawn[1]  # what is not achieved is kept for three frames
+    assert worlds.suggested.total() == 2 * 7  # all that was suggested is counted, not what was drawn
+
+
+def test_the_last_observation_of_an_episode_shows_the_goal_drawn(explore):
+    worlds = explore(NoveltySuggester(LANGUAGE.goals), conditioned=True, at_once=1, truncates=True)
+    worlds.seed(1)
+    goals = worlds.fields["goals"]
+    shown = [worlds.reset()[0, goals]]
+    for _ in range(7):
+        observation, _, dones, infos = worlds.step([0])
+        shown.append(infos[0]["terminal_observation"][goals] if dones[0] else observation[0, goals])
+    assert dones[0]
+    assert max(np.count_nonzero(row) for row in shown) == 1
+
+
+def test_what_nobody_pays_for_is_shown_whole(explore):
+    class Shown(NoveltySuggester):
+        pays = False
+
+    worlds = explore(Shown(LANGUAGE.goals), conditioned=True, at_once=1)
+    worlds.reset()
+    assert worlds.goals == [LANGUAGE.goals]

@@ -8,7 +8,6 @@ import pytest
 from ellm_agent import comparison, config_files, task_page
 from ellm_agent.comparison import NOTHING, Cell
 from ellm_agent.errors import UserError
-from ellm_agent.statistics import over_tasks
 from experiments.compare import Options, plan, ready, with_pretraining, work_folder
 from tests.processes import script
 from tests.test_comparison import compare
@@ -54,10 +53,7 @@ def test_a_task_is_learned_after_its_pretraining():
 def test_a_guided_agent_is_held_against_the_same_without_a_guide():
     _, guided, alone = cells(transfer="guide", task_frames=5_000).values()
     assert (guided.agent.algo, guided.dqn.epsilon_frames, guided.frames) == ("dqn", 2_500, 5_000)
-    assert {told.split(" ")[0] for told in config_files.differences(guided, alone)} == {
-        "pretrained",
-        "transfer",
-    }
+    assert {told.split(" ")[0] for told in config_files.differences(guided, alone)} == {"pretrained"}
 
 
 def test_pretraining_is_made_again_only_where_its_agent_is_wanted_and_gone(tmp_path):
@@ -71,6 +67,11 @@ def test_pretraining_is_made_again_only_where_its_agent_is_wanted_and_gone(tmp_p
     there = work_folder(pretraining, options) / "run"
     there.mkdir(parents=True)
     (there / "summary.json").write_text("{}")
+    assert list(with_pretraining({after: found[after]}, found, options)) == [
+        pretraining,
+        after,
+    ]  # of who knows whom
+    (there.parent / "wanted.yaml").write_text(config_files.to_yaml(found[pretraining]))
     assert list(with_pretraining({after: found[after]}, found, options)) == [after]
 
 
@@ -96,7 +97,7 @@ def test_the_report_tells_of_tasks(sweep):
     done = script("report.py", folder)
     assert done.returncode == 0, done.stderr
     tables = (folder / "tables.md").read_text()
-    assert "### Downstream tasks by fine-tuning, 400 frames each: crafter protocol, ppo" in tables
+    assert "### Downstream tasks by fine-tuning, ppo: crafter protocol, 400 frames each" in tables
     assert "| task | oracle | none |" in tables or "| task | none | oracle |" in tables
     assert "| survival |" in tables
     assert (folder / "tasks-crafter-ppo.png").is_file()
@@ -120,6 +121,7 @@ def test_tasks_of_other_lengths_are_refused(sweep, tmp_path):
         (["--tasks", "mine stone", "--methods", "random"], "learns nothing"),
         (["--methods", NOTHING], "method is 'none'"),
         (["--tasks", "mine stone", "--transfer", "copy"], "copy"),
+        (["--tasks", "mine stone", "--", "--ppo.learning-rate", "1"], "cannot be given with --tasks"),
     ],
 )
 def test_bad_sweeps_over_tasks_are_told_in_one_line(tmp_path, more, told):
@@ -130,14 +132,30 @@ def test_bad_sweeps_over_tasks_are_told_in_one_line(tmp_path, more, told):
     assert done.stderr.count("\n") == 1
 
 
-def test_means_over_tasks_by_hand():
-    found = over_tasks({"a": np.array([[0.0, 1.0], [0.2, 0.8]]), "b": np.full((2, 2), 0.5)})
-    mean, middle = found["a"]
-    assert float(mean.centre) == pytest.approx(0.5)
-    assert float(middle.centre) == pytest.approx((0.2 + 0.8) / 2)  # of 0, .2, .8, 1
-    # Tasks are strata: each resample has two seeds of each, whose means lie in [0, .2] and [.8, 1].
-    assert 0.4 <= float(mean.low) <= 0.5 <= float(mean.high) <= 0.6
-    assert all(str(estimate) == "0.50 [0.50, 0.50]" for estimate in found["b"])
+def test_a_method_is_told_by_whole_seeds(monkeypatch):
+    monkeypatch.setattr(task_page, "areas", lambda _: {"a": np.array([[0.0, 0.2], [0.4, 0.8], [0.6, 1.0]])})
+    ((name, seeds, told, each),) = task_page.overall({})
+    assert (name, seeds, each) == ("a", "3", "0.10, 0.60, 0.80")
+    assert told == "0.50 [0.10, 0.80]"  # all that a seed learns stands or falls with its one pretrained agent
+
+
+def test_tasks_fail_with_their_pretraining(tmp_path):
+    broken = [
+        "--",
+        "--preset",
+        "debug",
+        "--episode-length",
+        "60",
+        "--llm",
+        "endpoint",
+        "--llm-on-failure",
+        "stop",
+    ]
+    broken += ["--llm-base-url", "http://127.0.0.1:9/v1", "--llm-model", "none", "--llm-timeout", "1"]
+    done = compare(tmp_path, "broken", "--methods", "open", *TASKS, *broken)
+    assert done.returncode == 2
+    assert "open seed 0, then survival: its pretraining failed" in done.stderr
+    assert not (tmp_path / "results" / "broken" / "tasks").exists()
 
 
 def test_areas_are_of_the_seeds_that_all_tasks_have():

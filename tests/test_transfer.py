@@ -144,7 +144,7 @@ def test_a_control_differs_in_what_is_taken_over_alone(tmp_path):
     alone = transfer.control(tmp_path, ppo, "sleep", "guide")
     guided = transfer.settings(tmp_path, ppo, "sleep", "guide")
     before, now = config_files.flatten(guided), config_files.flatten(alone)
-    assert {name for name in now if now[name] != before[name]} == {"transfer.pretrained", "transfer.transfer"}
+    assert {name for name in now if now[name] != before[name]} == {"transfer.pretrained"}
     assert alone.transfer.pretrained is None
     assert alone.agent.algo == "dqn"
 
@@ -296,7 +296,7 @@ def guided(pretrained, tmp_path, algo="dqn", share=0.5, target="double", **dqn):
     worlds = world_of(config, run.pretrained, 16)
     guide = make_guide(config, run.pretrained, worlds)
     agent = make_agent(config, worlds)
-    agent.guide, agent.guide_share = guide, config.transfer.guide_share
+    agent.epsilon, agent.guide, agent.guide_share = True, guide, config.transfer.guide_share
     return agent, worlds
 
 
@@ -458,21 +458,22 @@ def test_a_task_is_learned_by_the_main_script_too(tmp_path):
 
 
 def test_an_agent_is_told_goals(pretrained, tmp_path):
-    options = ["--goals", "chop grass", "drink", "--episodes", "3", "--within", "30"]
+    options = ["--goals", "chop grass", "Drink the water", "--episodes", "3", "--within", "30"]
     done = script("evaluate.py", pretrained(), *options)
     assert done.returncode == 0, done.stderr
     assert "does not read goals" not in done.stdout
-    assert all(word in done.stdout for word in ("told another", "chop grass", "drink", "within 30 frames"))
+    assert all(
+        word in done.stdout for word in ("another told", "chop grass", "Drink the water", "within 30 frames")
+    )
     found = json.loads((pretrained() / "told.json").read_text())
-    assert found["goals"] == ["chop grass", "drink"]
-    assert (found["episodes"], found["within"], found["reads_goals"]) == (3, 30, True)
-    shares = np.array(found["reached"])
-    assert shares.shape == (2, 2)
-    assert ((shares * 3 - (shares * 3).round()).round(6) == 0).all()
-    assert len(found["frames"]) == 2
-    for told_one, frames in zip(np.diag(shares), found["frames"], strict=True):
-        assert (frames is None) == (told_one == 0)
-        assert frames is None or 1 <= frames <= 30
+    assert found["goals"] == ["chop grass", "Drink the water"]
+    assert found["events"] == ["chop grass", "drink water"]
+    assert (found["within"], found["reads_goals"], found["frames"]) == (30, True, 640)
+    assert found["run"]["goals.goal_conditioned"] is True
+    assert str(tmp_path) not in json.dumps(found)
+    reached = found["reached"]
+    assert [[len(episodes) for episodes in row] for row in reached] == [[3, 3], [3, 3]]
+    assert all(f is None or 1 <= f <= 30 for row in reached for episodes in row for f in episodes)
     again = script("evaluate.py", pretrained(), *options, "--out", tmp_path / "again.json")
     assert again.returncode == 0, again.stderr
     assert json.loads((tmp_path / "again.json").read_text()) == found  # the same worlds, the same dice
@@ -483,22 +484,40 @@ def test_an_agent_that_does_not_read_is_only_watched(pretrained, tmp_path):
     done = script("evaluate.py", pretrained("ppo"), "--episodes", "2", "--within", "60", "--out", out)
     assert done.returncode == 0, done.stderr
     assert "this agent does not read goals" in done.stdout
-    assert "told another" not in done.stdout
+    assert "another told" not in done.stdout
     found = json.loads(out.read_text())
     assert found["reads_goals"] is False
-    assert len(found["goals"]) == len(found["frames"]) == 23
+    assert len(found["goals"]) == len(found["events"]) == 23
     assert [len(row) for row in found["reached"]] == [23]
-    assert any(share > 0 for share in found["reached"][0])
+    assert any(frame for episodes in found["reached"][0] for frame in episodes)
 
 
 def test_what_is_told_is_worked_out_by_hand():
-    goals = ("a", "b", "c")
-    reached = [[0.5, 0.1, 0.0], [0.2, 0.8, 0.0], [0.4, 0.3, 0.0]]
-    found = told.Told(goals, True, 10, 50, reached, [3.0, 9.5, None])
-    assert [found.told(i) for i in range(3)] == [0.5, 0.8, 0.0]
-    assert [found.otherwise(i) for i in range(3)] == pytest.approx([0.3, 0.2, 0.0])
-    watched = told.Told(goals, False, 10, 50, [[0.5, 0.1, 0.0]], [3.0, 9.5, None])
-    assert [watched.told(i) for i in range(3)] == [0.5, 0.1, 0.0]
+    goals = ("drink", "grass", "table")
+    events = ("drink water", "chop grass", "place crafting table")
+    reached = [
+        [[3, 8, None, 9], [5, 2, None, None], [None] * 4],  # told to drink
+        [[9, None, 1, None], [4, 6, 2, None], [None] * 4],  # told to fetch grass
+        [[None] * 4, [None, None, None, 7], [6, 6, 6, 6]],
+    ]
+    found = told.Told(goals, events, True, 10, reached)
+    assert [found.told(i) for i in range(3)] == [0.75, 0.75, 1.0]
+    assert [found.frames(i) for i in range(3)] == [8, 4, 6]
+    # Drinking before grass: told so, in episodes 1 and 4 of 4; told grass, in the third. Before the table: 3 of 4; 0 of 4.
+    assert found.compared(0) == pytest.approx(((2 / 4 + 3 / 4) / 2, (1 / 4 + 0) / 2))
+    assert found._before(0, 1, 0) == 1 / 4  # a frame too late is not before
+    deaf = told.Told(goals, events, True, 10, [reached[0]] * 3)
+    one, other = deaf.compared(0)
+    assert one == other  # who does not listen does the same
+    wood = told.Told(
+        ("tree", "table"), ("chop tree", "place crafting table"), True, 10, [row[:2] for row in reached[:2]]
+    )
+    assert wood.compared(0) is None  # on the way to a table: nothing to compare with
+    assert wood.compared(1) is not None
+    watched = told.Told(goals, events, False, 10, reached[:1])
+    assert [watched.told(i) for i in range(3)] == [0.75, 0.5, 0.0]
+    assert watched.frames(2) is None
+    assert watched.compared(0) is None
 
 
 # --- what is wrong is told in one line ------------------------------------------------------------------------------
@@ -590,6 +609,8 @@ def test_what_does_not_go_together(complaint, pretrained, tmp_path, module, algo
         (["."], ". is not a run folder: it holds no config.yaml"),
         (["RUN", "--goals", "chop tree", ""], "a goal is empty; name it in words, such as 'chop tree'"),
         (["RUN", "--goals", "  "], "a goal is empty"),
+        (["RUN", "--goals", "win the lottery"], "goal 'win the lottery' means nothing in this game"),
+        (["RUN", "--goals", "eat cow", "attack cow"], "goals 'eat cow' and 'attack cow' are the same"),
         (["RUN", "--within", "0"], "within is 0; it must be at least 1"),
         (["RUN", "--episodes", "-3"], "episodes is -3; it must be at least 1"),
         (["RUN", "--goal", "sleep"], "unknown option --goal; did you mean --goals?"),
