@@ -140,18 +140,7 @@ def test_a_method_is_told_by_whole_seeds(monkeypatch):
 
 
 def test_tasks_fail_with_their_pretraining(tmp_path):
-    broken = [
-        "--",
-        "--preset",
-        "debug",
-        "--episode-length",
-        "60",
-        "--llm",
-        "endpoint",
-        "--llm-on-failure",
-        "stop",
-    ]
-    broken += ["--llm-base-url", "http://127.0.0.1:9/v1", "--llm-model", "none", "--llm-timeout", "1"]
+    broken = ["--", "--preset", "debug", "--llm", "replay", "--llm-cache", tmp_path / "nothing.sqlite"]
     done = compare(tmp_path, "broken", "--methods", "open", *TASKS, *broken)
     assert done.returncode == 2
     assert "open seed 0, then survival: its pretraining failed" in done.stderr
