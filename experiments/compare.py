@@ -259,6 +259,11 @@ def ready(cell: Cell, waiting: Iterable[Cell], running: Iterable[Cell]) -> bool:
     return not cell.task or cell.pretraining() not in {*waiting, *running}
 
 
+def lost_with(failed: Cell, waiting: Iterable[Cell]) -> list[Cell]:
+    """Cells that cannot be run any more because one has failed."""
+    return [cell for cell in waiting if cell.task and cell.pretraining() == failed]
+
+
 def work_through(cells: dict[Cell, Config], options: Options, results: Path) -> list[str]:
     """Runs cells, several at once; returns what failed."""
     waiting, running, failed = dict(cells), [], []
@@ -281,7 +286,7 @@ def work_through(cells: dict[Cell, Config], options: Options, results: Path) -> 
                     else:
                         told = f"status {one.process.returncode}; delete {one.folder} to start it anew"
                         failed.append(f"{one.cell} ({told}): {one.complaint()}")
-                        lost = [cell for cell in waiting if cell.task and cell.pretraining() == one.cell]
+                        lost = lost_with(one.cell, waiting)
                         failed += [f"{cell}: its pretraining failed" for cell in lost]
                         waiting = {cell: config for cell, config in waiting.items() if cell not in lost}
                     show.finished(one, one.process.returncode == 0)

@@ -12,6 +12,16 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 torch.set_num_threads(1)
 
 
+def pytest_sessionstart(session):
+    """Compiles the game once, before the workers and the scripts that they start would each do so for themselves."""
+    from envs.compiled import CompiledCrafter, is_compiled
+
+    if not hasattr(session.config, "workerinput") and not is_compiled():
+        worlds = CompiledCrafter(1)
+        worlds.reset()
+        worlds.step(np.zeros(1, int))
+
+
 @pytest.fixture(autouse=True)
 def _no_endpoint(monkeypatch):
     """No test may find a real language model through the environment."""

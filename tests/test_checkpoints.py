@@ -213,7 +213,7 @@ def test_another_format_is_told_apart_from_damage(saved, capsys):
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 3}))
     with pytest.raises(UserError, match="no checkpoint that is whole and of this version"):
         checkpoints.latest(folder)
-    assert "has format 3; this version reads 4" in capsys.readouterr().err
+    assert f"has format 3; this version reads {checkpoints.FORMAT}" in capsys.readouterr().err
 
 
 def test_loading_runs_no_code(saved, tmp_path):
