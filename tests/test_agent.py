@@ -166,6 +166,7 @@ def test_a_folded_encoder_reads_the_same(features, table):
 
 def test_second_derivatives_exist_where_asked_for(features):
     """TRPO differentiates twice; both ways of summing give the same."""
+    torch.manual_seed(0)  # of other networks all four units may be dead
     space = gym.spaces.Box(0, 100, (3,), np.int16)
     obs = torch.tensor([[1.0, 2.0, 0.0], [2.0, 2.0, 1.0], [0.0, 0.0, 0.0]])
     once, twice = (TextEncoder(space, features, hidden=4, offsets=3, twice=flag) for flag in (False, True))
