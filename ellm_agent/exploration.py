@@ -7,7 +7,6 @@ It wraps any ``VecEnv`` of text environments (those whose ``language`` attribute
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,14 +15,14 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from ellm_agent.goals.base import Goal, GoalSuggester
-from ellm_agent.goals.quality import BINS, QualityBins
+from ellm_agent.goals.lots import GoalLots
+from ellm_agent.goals.quality import GoalCounts, QualityBins
 from ellm_agent.llm.base import LanguageModelError
 from ellm_agent.phrases import PADDING, PhraseFeatures, PhraseTable
 from ellm_agent.records import NO_PAYMENT, Episode, Language, Payment, Situation, StepLog
 from ellm_agent.rewards import GoalSimilarity
 
 SLOTS = {"done": 24, "goals": 24}  # phrases that fit in a field; more are left out
-UNCOUNTED = 2**10  # steps whose suggestions are kept until somebody wants to know their counts, at most
 OPENINGS = {"scene": "", "done": "achieved: ", "goals": "goal: "}  # what tells the fields' phrases apart
 
 
@@ -61,7 +60,7 @@ class GoalExploration(VecEnvWrapper):
         goals: per environment, the goals that count in its present state: all that were suggested for it (the last ones
             known in the episode, where a language model has not yet answered), or those drawn.
         achieved: per environment, events paid for (or all events, if witnessed) in this episode.
-        rewarded: counts of rewarded goals by quality bin, so far.
+        counts: of the goals suggested and rewarded, by quality.
         failure: why the suggester can no longer be asked, if that came up in the middle of a step; from then on it is
             not. Whoever trains ends the run when it can.
     """
@@ -83,7 +82,7 @@ class GoalExploration(VecEnvWrapper):
     ):
         self.language: Language = venv.get_attr("language")[0]
         self.phrases = phrases
-        self._phrase_ids = np.array(phrases.ids(self.language.vocabulary))
+        vocabulary = phrases.ids(self.language.vocabulary)
         # In a batch that is the same in every run: the next ones find it on disk.
         phrases.vectors_of(phrases.ids(closed_vocabulary(self.language)))
         reward.learn([(*suggester.likely, *self.language.goals)])
@@ -96,6 +95,7 @@ class GoalExploration(VecEnvWrapper):
         # Whole sentences, free goals and attempts are an open vocabulary, which may outgrow 16 bits.
         is_open = sentence or conditioned or success == "attempt"
         dtype = np.int32 if is_open else np.int16
+        self._phrase_ids = np.array(vocabulary, dtype)
         space = gym.spaces.Box(0, np.iinfo(dtype).max, (sum(slots.values()),), dtype)
         super().__init__(venv, observation_space=space)
         self._features: dict[bool, PhraseFeatures] = {}  # by whether they are whitened
@@ -103,16 +103,11 @@ class GoalExploration(VecEnvWrapper):
         self._sentence, self._success, self._extrinsic = sentence, success, extrinsic_weight
         self._witnessed = witnessed
         # What nobody pays for is shown whole: it is for somebody else to say when it is done.
-        self._at_once, self._goal_frames = at_once if suggester.pays else None, goal_frames
-        self._lots = np.random.default_rng()
+        self._lots = GoalLots(venv.num_envs, at_once if suggester.pays else None, goal_frames)
         self._one_episode, self._idle = one_episode, set()
         language = self.language
-        self._bins = QualityBins(language.canonical, language.goals, language.verbs, language.nouns)
-        self._suggested: Counter[str] = Counter()
-        self._wordings: Counter[str] = Counter()
-        self._uncounted: list[tuple[list[tuple[Goal, ...]], list[Situation]]] = []  # of each step
-        self.rewarded: Counter[str] = Counter()
-        self._told = {"suggested": Counter(), "rewarded": Counter()}
+        bins = QualityBins(language.canonical, language.goals, language.verbs, language.nouns)
+        self.counts = GoalCounts(bins)
         self.failure: LanguageModelError | None = None
         self._stepping = False
 
@@ -125,15 +120,14 @@ class GoalExploration(VecEnvWrapper):
         return self._observe(scenes)
 
     def seed(self, seed: int | None = None) -> list[int | None]:
-        self._lots = np.random.default_rng(seed)
+        self._lots.seed(seed)
         return super().seed(seed)
 
     def _begin(self) -> None:
         """Forgets what belongs to episodes."""
-        self._drawn: list[tuple[Goal, ...]] = [()] * self.num_envs
-        self._drawn_for = np.zeros(self.num_envs, int)  # frames
+        self._lots.begin()
         self.achieved: list[tuple[str, ...]] = [()] * self.num_envs
-        self._done_ids = np.full((self.num_envs, self._width("done")), PADDING)
+        self._done_ids = np.full((self.num_envs, self._width("done")), PADDING, self.observation_space.dtype)
         self._returns = np.zeros((self.num_envs, 2))  # intrinsic, extrinsic
         self._lengths = np.zeros(self.num_envs, int)
         self._idle.clear()
@@ -186,42 +180,19 @@ class GoalExploration(VecEnvWrapper):
 
     # --- diagnostics --------------------------------------------------------------------------------
 
-    @property
-    def suggested(self) -> Counter[str]:
-        """Counts of suggested goals by quality bin, so far."""
-        self._count()
-        return self._suggested
-
-    @property
-    def wordings(self) -> Counter[str]:
-        """How often each goal was suggested, as it was worded, so far."""
-        self._count()
-        return self._wordings
-
     def metrics(self) -> dict[str, float]:
-        """Shares of the quality bins among goals suggested and rewarded, and the suggester's counters.
-
-        The shares are of the goals since the last call.
-        """
-        metrics = dict(self._suggester.metrics())
-        for name, counts in (("suggested", self.suggested), ("rewarded", self.rewarded)):
-            new = counts - self._told[name]
-            self._told[name] = Counter(counts)
-            metrics |= {f"goals/{name}_{kind}": share for kind, share in shares(new).items()}
-        return metrics
+        """Shares of the quality bins among goals suggested and rewarded since the last call; the suggester's counters."""
+        return {**self._suggester.metrics(), **self.counts.metrics()}
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps: counts, episodes under way, and what the suggester has learned. JSON values."""
         return {
-            "suggested": dict(self.suggested),
-            "rewarded": dict(self.rewarded),
-            "wordings": dict(self.wordings),
-            "told": {name: dict(counts) for name, counts in self._told.items()},
+            **self.counts.state(),
             "suggester": self._suggester.state(),
             "episodes": self.venv.env_method("episode"),
             "goals": self.goals,
             "last_goals": self._last_goals,
-            "lots": [self._lots.bit_generator.state, self._drawn, self._drawn_for.tolist()],
+            "lots": self._lots.state(),
             "achieved": self.achieved,
             "returns": self._returns.tolist(),
             "lengths": self._lengths.tolist(),
@@ -233,10 +204,7 @@ class GoalExploration(VecEnvWrapper):
         Raises:
             KeyError, TypeError, ValueError: if it is not the state of such worlds.
         """
-        self._suggested, self.rewarded = counter(state["suggested"]), counter(state["rewarded"])
-        self._wordings = counter(state["wordings"])
-        self._uncounted.clear()
-        self._told = {name: counter(state["told"][name]) for name in self._told}
+        self.counts.restore(state)
         self._suggester.restore(state["suggester"])
         self._begin()
         taken = [
@@ -246,9 +214,7 @@ class GoalExploration(VecEnvWrapper):
         self._situations = [info["situation"] for _, info in taken]
         self.goals = [tuple(goals) for _, goals in zip(taken, state["goals"], strict=True)]
         self._last_goals = [tuple(goals) for goals in state["last_goals"]]
-        random, drawn, frames = state["lots"]
-        self._lots.bit_generator.state = random
-        self._drawn, self._drawn_for[:] = [tuple(goals) for goals in drawn], frames
+        self._lots.restore(state["lots"])
         self.achieved = [tuple(events) for _, events in zip(taken, state["achieved"], strict=True)]
         for ids, events in zip(self._done_ids, self.achieved, strict=True):
             self._write("done", ids, events)
@@ -267,8 +233,7 @@ class GoalExploration(VecEnvWrapper):
             self.achieved[i] += achieved
             self._write("done", self._done_ids[i], self.achieved[i])
         if payment.events:
-            for goal in payment.goals:
-                self.rewarded[self._bins.bin(goal, self._situations[i].possible)] += 1
+            self.counts.reward(payment.goals, self._situations[i].possible)
         return payment
 
     def _judge(self, i: int, info: Mapping) -> Payment:
@@ -279,7 +244,7 @@ class GoalExploration(VecEnvWrapper):
             return NO_PAYMENT
         # What was paid for has closed all goals that it satisfies; nothing is open that it could be paid for again.
         new = [event for event in events if event not in self.achieved[i]]
-        return self._reward.pay(new, self._open(i)) if new else NO_PAYMENT
+        return self._reward.pay(new, self.goals[i], self.achieved[i]) if new else NO_PAYMENT
 
     def _suggest(self, situations: list[Situation]) -> None:
         """Asks for the goals of the present states."""
@@ -293,35 +258,14 @@ class GoalExploration(VecEnvWrapper):
         self._last_goals = list(self.goals)
         self._reward.learn(self.goals)
         if self._suggester.pays:
-            self._uncounted.append((self.goals, situations))
-        if len(self._uncounted) == UNCOUNTED:
-            self._count()
-        if self._at_once is not None:
+            self.counts.suggest(self.goals, situations)
+        if self._lots.are_drawn:
             self.goals = [() if i in self._idle else self._draw(i) for i in range(self.num_envs)]
 
     def _draw(self, i: int) -> tuple[Goal, ...]:
-        """Those of world ``i``'s goals that count: drawn before, while there are any that are open and not too old."""
-        self._drawn_for[i] += 1
-        drawn = self._still_open(self._drawn[i], self.achieved[i])
-        if not drawn or self._drawn_for[i] >= self._goal_frames:
-            there = self._open(i)
-            few = min(self._at_once, len(there))
-            chosen = sorted(self._lots.choice(len(there), few, replace=False)) if few else ()
-            drawn, self._drawn_for[i] = tuple(there[k] for k in chosen), 0
-        self._drawn[i] = drawn
-        return drawn
-
-    def _count(self) -> None:
-        told = [
-            (goals, situation.possible)
-            for step in self._uncounted
-            for goals, situation in zip(*step, strict=True)
-        ]
-        for (goals, possible), times in Counter(told).items():  # most are the same again and again
-            for goal in goals:
-                self._suggested[self._bins.bin(goal, possible)] += times
-                self._wordings[goal] += times
-        self._uncounted.clear()
+        """Those of world ``i``'s goals that count."""
+        kept = self._still_open(self._lots.drawn[i], self.achieved[i])
+        return self._lots.draw(i, kept, lambda: self._open(i))
 
     def _suggest_for(
         self, ended: Sequence[int], situations: list[Situation]
@@ -329,7 +273,7 @@ class GoalExploration(VecEnvWrapper):
         """Goals of worlds' last states, in which nobody will act; only a conditioned agent reads them."""
         if "goals" not in self.fields:
             return None
-        return self._ask(ended, situations) if self._at_once is None else [self._drawn[i] for i in ended]
+        return [self._lots.drawn[i] for i in ended] if self._lots.are_drawn else self._ask(ended, situations)
 
     def _ask(self, worlds: Sequence[int], situations: list[Situation]) -> list[tuple[Goal, ...]]:
         """Goals of worlds' situations; the last ones known in the episode where there is no answer yet."""
@@ -364,7 +308,7 @@ class GoalExploration(VecEnvWrapper):
         )
         total = float(intrinsic + self._extrinsic * extrinsic)
         info["episode"] = {"r": total, "l": length}
-        self.achieved[i] = self._last_goals[i] = self._drawn[i] = ()
+        self.achieved[i] = self._last_goals[i] = self._lots.drawn[i] = ()
         self._done_ids[i] = PADDING
         self._returns[i] = 0
         self._lengths[i] = 0
@@ -382,7 +326,7 @@ class GoalExploration(VecEnvWrapper):
         """Phrase ids for the agent, ``(len(scenes), slots)``; of all worlds and their present goals, unless given."""
         done = self._done_ids if envs is None else self._done_ids[envs]
         space = self.observation_space
-        observation = np.full((len(scenes), space.shape[0]), PADDING, space.dtype)
+        observation = np.empty((len(scenes), space.shape[0]), space.dtype)
         if self._sentence:
             for row, scene in zip(observation, scenes, strict=True):
                 clauses = [self.language.vocabulary[clause] for clause in scene if clause]
@@ -410,21 +354,6 @@ class GoalExploration(VecEnvWrapper):
     def _width(self, field: str) -> int:
         part = self.fields[field]
         return part.stop - part.start
-
-
-def counter(counts: Mapping[str, int]) -> Counter[str]:
-    """What was saved of a counter.
-
-    Raises:
-        TypeError, ValueError, AttributeError: if it was none.
-    """
-    return Counter({str(name): int(count) for name, count in counts.items()})
-
-
-def shares(counts: Mapping[str, int]) -> dict[str, float]:
-    """Share of each quality bin; nothing if nothing was counted."""
-    total = sum(counts.values())
-    return {kind: counts.get(kind, 0) / total for kind in BINS} if total else {}
 
 
 def closed_vocabulary(language: Language) -> list[str]:

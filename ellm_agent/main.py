@@ -14,7 +14,7 @@ from ellm_agent import checkpoints, config_files, report, transfer
 from ellm_agent.config import MAY_CHANGE, Config
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation import Recording
-from ellm_agent.exploration import shares
+from ellm_agent.goals.quality import shares
 from ellm_agent.llm.choice import settled
 from ellm_agent.runs import Run
 from ellm_agent.training import Trained, environment_arguments, make_suggester, train
@@ -95,10 +95,10 @@ def _extra(trained: Trained, suggester: str) -> dict:
         "suggester": suggester,
         "seconds": round(trained.seconds, 1),
         "quality": {
-            "suggested": shares(exploration.suggested),
-            "rewarded": shares(exploration.rewarded),
+            "suggested": shares(exploration.counts.suggested),
+            "rewarded": shares(exploration.counts.rewarded),
         },
-        "suggestions": exploration.wordings.most_common(report.SUGGESTIONS),
+        "suggestions": exploration.counts.wordings.most_common(report.SUGGESTIONS),
     }
 
 

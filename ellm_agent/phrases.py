@@ -145,8 +145,9 @@ class PhraseTable:
 
     def cosine(self, a: str, b: str) -> float:
         """Cosine similarity of two phrases."""
-        one, other = self.vectors_of(self.ids((a, b)))
-        return float(one @ other)
+        one, other = self.ids((a, b))
+        rows = self._vectors.rows if len(self._vectors.rows) > max(one, other) else self.vectors
+        return float(rows[one] @ rows[other])
 
     def save(self, folder: Path) -> None:
         """Writes ``phrases.json`` and ``phrases.safetensors``: all texts, and the vectors that there are so far."""

@@ -81,6 +81,7 @@ class CompiledCrafter(VecEnv):
                 Progress(model.task, model.progress.pays, self.episode_length) for _ in range(n_envs)
             ]
         self._told: dict[tuple[int, int, str | None], Situation] = {}
+        self._possible: dict[int, tuple[str, ...]] = {}  # one tuple for each set of goals
         self._events: dict[int, tuple[str, ...]] = {0: ()}
         self._attempts: dict[tuple[int, ...], str | None] = {}
 
@@ -254,10 +255,15 @@ class CompiledCrafter(VecEnv):
                 self._told.clear()
             self._told[caption, possible, step] = Situation(
                 caption=paper_caption(caption),
-                possible=tuple(goal for bit, goal in enumerate(_K.goals) if possible >> bit & 1),
+                possible=self._possible_goals(possible),
                 task=step,
             )
         return self._told[caption, possible, step]
+
+    def _possible_goals(self, bits: int) -> tuple[str, ...]:
+        if bits not in self._possible:
+            self._possible[bits] = tuple(goal for bit, goal in enumerate(_K.goals) if bits >> bit & 1)
+        return self._possible[bits]
 
     def _name_events(self, bits: int) -> tuple[str, ...]:
         if bits not in self._events:

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import pytest
 
-from ellm_agent.goals import LanguageModelSuggester, language
+from ellm_agent.goals import LanguageModelSuggester, language, scenes
 from ellm_agent.goals.language import BATCH
 from ellm_agent.goals.nearest import CLOSEST, NearestScene
 from ellm_agent.llm.base import LanguageModelError
@@ -179,11 +179,13 @@ def test_a_run_that_waits_borrows_nothing_in_training():
 @pytest.mark.parametrize("every", [0, 5])
 def test_what_is_kept_at_hand_is_bounded(monkeypatch, every):
     monkeypatch.setattr(language, "REMEMBERED", 20)
+    monkeypatch.setattr(scenes, "REMEMBERED", 20)
     suggester = LanguageModelSuggester(Model(), "open", every=every)
     for i in range(200):
         (goals,) = suggester.suggest(situations(f"s{i % 90}."))
         assert goals is None or goals[0] == f"do s{i % 90}" or every
-    assert max(len(suggester._scenes), len(suggester._gathered)) <= 20
+    known = suggester._known
+    assert max(len(known._captions), len(known._texts), len(known._looked_up), len(known._tuples)) <= 20
     assert len(suggester._met) <= 40
     assert suggester.metrics()["llm/distinct"] >= 90
     if every:

@@ -6,10 +6,9 @@ import pytest
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from ellm_agent import exploration
 from ellm_agent.agent import TextDQN, TextDQNPolicy, TextEncoder
 from ellm_agent.exploration import GoalExploration, closed_vocabulary
-from ellm_agent.goals import GoalSuggester, NoGoals, NoveltySuggester, OracleSuggester
+from ellm_agent.goals import GoalSuggester, NoGoals, NoveltySuggester, OracleSuggester, quality
 from ellm_agent.phrases import PhraseFeatures
 from ellm_agent.records import Language, Situation
 from ellm_agent.rewards import GoalSimilarity
@@ -212,23 +211,23 @@ def test_environment_reward_is_added_by_weight(explore):
     assert play(worlds, 3)[0] == [1.0, 1.0, 1.0]
 
 
-@pytest.mark.parametrize("uncounted", [exploration.UNCOUNTED, 1, 3])
+@pytest.mark.parametrize("uncounted", [quality.UNCOUNTED, 1, 3])
 def test_quality_is_counted_for_suggested_and_rewarded_goals(explore, monkeypatch, uncounted):
-    monkeypatch.setattr(exploration, "UNCOUNTED", uncounted)
+    monkeypatch.setattr(quality, "UNCOUNTED", uncounted)
     worlds = explore(NoveltySuggester(("chop tree", "drink water", "chop water", "fly away")))
     worlds.reset()
     play(worlds, 3)
     # Frames 0 to 3, of which only in the last both real goals are possible.
-    assert dict(worlds.suggested) == {"good": 5, "poorly_timed": 3, "bad": 4, "nonsensical": 4}
-    assert dict(worlds.rewarded) == {"good": 1}
+    assert dict(worlds.counts.suggested) == {"good": 5, "poorly_timed": 3, "bad": 4, "nonsensical": 4}
+    assert dict(worlds.counts.rewarded) == {"good": 1}
     metrics = worlds.metrics()
     assert metrics["goals/suggested_good"] == pytest.approx(5 / 16)
     assert metrics["goals/rewarded_good"] == 1.0
     play(worlds, 1)
     assert worlds.metrics()["goals/suggested_good"] == pytest.approx(2 / 4)  # since the last call
     play(worlds, 5)
-    assert len(worlds._uncounted) < uncounted  # memory is bounded, also where nobody asks
-    assert worlds.wordings["fly away"] == 10
+    assert len(worlds.counts._uncounted) < uncounted  # memory is bounded, also where nobody asks
+    assert worlds.counts.wordings["fly away"] == 10
 
 
 def _options(worlds):
@@ -306,7 +305,7 @@ def test_goals_one_at_a_time_are_drawn_kept_and_drawn_again(explore):
         assert log.goals == drawn[-1]
         assert (rewards[0] > 0) == bool(set(infos[0]["events"]) & set(log.goals) - set(log.achieved))
     assert drawn[0] == drawn[1]  # what is not achieved is kept for three frames
-    assert worlds.suggested.total() == 2 * 7  # all that was suggested is counted, not what was drawn
+    assert worlds.counts.suggested.total() == 2 * 7  # all that was suggested is counted, not what was drawn
 
 
 def test_the_last_observation_of_an_episode_shows_the_goal_drawn(explore):

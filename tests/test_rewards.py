@@ -148,11 +148,10 @@ def test_phrases_from_outside_the_vocabulary_are_not_blown_up():
 def test_quality_bins():
     k = knowledge()
     bins = QualityBins(canonical, k.goals, k.verbs, k.nouns)
-    assert bins.bin("Chop the tree", ("chop tree",)) == "good"
-    assert bins.bin("attack cow", ("eat cow",)) == "good"
-    assert bins.bin("chop tree", ("eat cow",)) == "poorly_timed"
-    assert bins.bin("drink tree", ("chop tree",)) == "bad"
-    assert bins.bin("build a house", ("chop tree",)) == "nonsensical"
+    assert bins.sort(["Chop the tree"], ("chop tree",)) == ["good"]
+    goals = ["attack cow", "chop tree", "drink tree", "build a house", "attack cow"]
+    assert bins.sort(goals, ("eat cow",)) == ["good", "poorly_timed", "bad", "nonsensical", "good"]
+    assert bins.sort(goals[:2], ()) == ["poorly_timed"] * 2
 
 
 def test_large_batches_are_encoded_once(tmp_path, monkeypatch):

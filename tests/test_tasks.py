@@ -597,7 +597,7 @@ def test_the_environment_pays_for_what_is_shown(phrases, pays, steps):
     assert info["episode"] == {"r": sum(steps), "l": 5}
     assert reads(worlds, observation, "goals") == ["goal: chop tree"]  # the next episode
     assert reads(worlds, observation, "done") == []
-    assert dict(worlds.rewarded) == {}
+    assert dict(worlds.counts.rewarded) == {}
 
 
 def test_a_goal_that_somebody_names_is_paid_once_and_closed(phrases):

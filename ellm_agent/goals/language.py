@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import heapq
-import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NoReturn
 
 from ellm_agent.goals.base import Goal, GoalSuggester
-from ellm_agent.goals.nearest import NearestScene
+from ellm_agent.goals.scenes import REMEMBERED, KnownScenes, Scene
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
 from ellm_agent.records import Situation
 from ellm_agent.text import one_line, tell
@@ -19,10 +18,7 @@ from prompts import closed_form, open_ended
 LONGEST_PAUSE = 1024  # calls of `suggest` without a question after a model has failed again and again
 BATCH = 64  # scenes that a model in the process is asked about at once
 UNDER_WAY = 2  # scenes under way at an endpoint, for each request in flight
-FRESH = 1.5  # times as many scenes must be known for another look at which is closest
 ANSWERED_ALL_THE_SAME = ("empty", "refused")  # the model has answered; asking again would bring no more
-REMEMBERED = 2**14  # captions and scenes of which something is kept at hand: most are met once or twice
-NOTHING = 0, ()  # was looked up
 GOALLESS = 64  # answers without a goal from the first on: such a model does not follow the prompt
 HOPELESS = ("rejected", "unreachable")  # no use going on, if it happens before anything was answered
 
@@ -82,13 +78,9 @@ class LanguageModelSuggester(GoalSuggester):
         self.likely = tuple(model.goals) if form == "open" else ()
         self._model, self._form = model, form
         self._verbs, self._candidates = tuple(verbs), tuple(candidates)
-        self._scene, self._every, self._stop = scene, every, stop_on_failure
+        self._every, self._stop = every, stop_on_failure
         self._temperature, self._structured = temperature, structured
-        self._scenes: dict[str, str] = {}  # caption -> scene
-        self._goals: dict[str, tuple[Goal, ...]] = {}  # scene -> goals, all its questions answered
-        self._nearest = NearestScene(facts)  # of the scenes in it that have goals
-        # Scene -> goals of the closest, and the number of answered scenes from which on they are looked up again.
-        self._gathered: dict[str, tuple[float, tuple[Goal, ...]]] = {}
+        self._known = KnownScenes(scene, facts)  # those of which all questions are answered have goals in it
         self._silent: dict[str, None] = {}  # scenes that the model has nothing to say about; not asked again
         # Closed form: of scenes not yet complete; None where the model has nothing to say.
         self._answered: dict[str, dict[Goal, bool | None]] = {}
@@ -105,37 +97,32 @@ class LanguageModelSuggester(GoalSuggester):
         self._most_under_way = UNDER_WAY * in_flight
 
     def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
-        known = self._scenes
-        scenes = [
-            known.get(situation.caption) or self._scene_of(situation.caption) for situation in situations
-        ]
+        scenes = self._known.of(situations)
         if self._every:
             self._ask_ahead(scenes)
         elif not self._spent:
-            self._ask_now([scene for scene in dict.fromkeys(scenes) if self._is_open(scene)])
+            new = dict.fromkeys(scene.text for scene in scenes if not scene.answered)
+            self._ask_now([text for text in new if text not in self._silent])
         self._counts["met"] += len(scenes)
-        self._counts["unanswered"] += len(scenes) - sum(map(self._goals.__contains__, scenes))
-        if not self._every:
-            return [self._own(scene) for scene in scenes]
-        told, there = [], len(self._nearest)
-        for scene in scenes:  # of all frames: what was looked up is nearly always good enough
-            enough, goals = self._gathered.get(scene, NOTHING)
-            told.append(goals if there < enough else self._of_the_closest(scene))
-        return told
+        self._counts["unanswered"] += sum([not scene.answered for scene in scenes])
+        if self._every and self._known.with_goals:
+            return self._known.of_the_closest(scenes)
+        return [self._own(scene.text) for scene in scenes]
 
     def recall(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
         """Goals that are known; waiting, too, those of the closest scenes where a scene has none of its own."""
-        scenes = [self._scene_of(situation.caption) for situation in situations]
-        own = [None if self._every else self._own(scene) for scene in scenes]
-        return [
-            self._of_the_closest(scene, remember=False) if goals is None else goals
-            for scene, goals in zip(scenes, own, strict=True)
-        ]
+        scenes = self._known.of(situations)
+        if not self._known.with_goals:
+            return [self._own(scene.text) for scene in scenes]
+        own = [None if self._every else self._own(scene.text) for scene in scenes]
+        others = [scene for scene, goals in zip(scenes, own, strict=True) if goals is None]
+        closest = iter(self._known.of_the_closest(others, remember=False))
+        return [next(closest) if goals is None else goals for goals in own]
 
     def metrics(self) -> dict[str, float]:
         counts = {f"llm/{name}": float(count) for name, count in self._counts.items()}
         counts["llm/distinct"] = float(
-            len(self._goals) + len(self._silent) + len(self._met) + self._forgotten
+            len(self._known.goals) + len(self._silent) + len(self._met) + self._forgotten
         )
         return self._model.metrics() | counts
 
@@ -154,10 +141,9 @@ class LanguageModelSuggester(GoalSuggester):
 
     def state(self) -> dict[str, Any]:
         return {
-            "goals": {scene: list(goals) for scene, goals in self._goals.items()},
+            **self._known.state(),
             "silent": list(self._silent),
             "answered": self._answered,
-            "gathered": self._gathered,
             "forgotten": self._forgotten,
             "met": self._met,  # those under way are still in it
             "credit": self._credit + len(self._under_way),
@@ -169,14 +155,8 @@ class LanguageModelSuggester(GoalSuggester):
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        self._goals = {scene: tuple(goals) for scene, goals in state["goals"].items()}
-        for scene, goals in self._goals.items():
-            if goals:
-                self._nearest.add(scene)
+        self._known.restore(state)
         self._silent = dict.fromkeys(state["silent"])
-        self._gathered = {
-            scene: (enough, tuple(goals)) for scene, (enough, goals) in state["gathered"].items()
-        }
         self._answered = {scene: dict(answers) for scene, answers in state["answered"].items()}
         self._met, self._counts = Counter(state["met"]), Counter(state["counts"])
         self._credit, self._forgotten = state["credit"], state["forgotten"]
@@ -204,11 +184,10 @@ class LanguageModelSuggester(GoalSuggester):
             questions = [question for scene in scenes for question in self._questions(scene)]
             self._take(questions, self._model.answer([prompt for _, _, prompt in questions]))
 
-    def _ask_ahead(self, scenes: list[str]) -> None:
+    def _ask_ahead(self, scenes: Sequence[Scene]) -> None:
         """Counts scenes, takes up answers that have come, and asks about those met most often."""
-        for scene in scenes:
-            if scene not in self._goals and scene not in self._silent:
-                self._met[scene] += 1
+        new = [scene.text for scene in scenes if not scene.answered]
+        self._met.update([text for text in new if text not in self._silent] if self._silent else new)
         if len(self._met) > 2 * REMEMBERED:  # of those met least often few will ever be asked about
             kept = set(self._most_met(REMEMBERED))
             self._forgotten += len(self._met) - len(kept)
@@ -232,10 +211,6 @@ class LanguageModelSuggester(GoalSuggester):
             chosen = self._most_met(BATCH)
             self._credit -= len(chosen)
             self._ask_now(chosen)
-
-    def _is_open(self, scene: str) -> bool:
-        """Whether there is something to ask about a scene."""
-        return scene not in self._goals and scene not in self._silent
 
     def _most_met(self, n: int, without: set[str] = frozenset()) -> list[str]:
         there = ((scene, times) for scene, times in self._met.items() if scene not in without)
@@ -315,10 +290,7 @@ class LanguageModelSuggester(GoalSuggester):
         if goals is None:
             self._silent[scene] = None
             return
-        self._goals[scene] = goals
-        if goals:
-            self._nearest.add(scene)
-        self._gathered.pop(scene, None)
+        self._known.keep(scene, goals)
         self._counts["scenes"] += 1
         self._counts["without_goals"] += not goals
 
@@ -356,32 +328,10 @@ class LanguageModelSuggester(GoalSuggester):
 
     # --- what is known ------------------------------------------------------------------------------------
 
-    def _scene_of(self, caption: str) -> str:
-        scene = self._scenes.get(caption)
-        if scene is None:
-            if len(self._scenes) == REMEMBERED:
-                self._scenes.clear()
-            scene = self._scenes[caption] = self._scene(caption)
-        return scene
-
     def _own(self, scene: str) -> tuple[Goal, ...] | None:
         """Goals that were answered for a scene itself, as far as it is answered; None: it is not."""
-        if scene in self._goals:
-            return self._goals[scene]
+        if scene in self._known.goals:
+            return self._known.goals[scene]
         if scene in self._silent and not self._every:
             return ()
         return self._agreed_to(scene)
-
-    def _of_the_closest(self, scene: str, remember: bool = True) -> tuple[Goal, ...] | None:
-        """Goals of the closest scenes that have some, its own among them; None: no scene has any."""
-        if not len(self._nearest):
-            return self._own(scene)
-        enough, goals = self._gathered.get(scene, NOTHING)
-        if len(self._nearest) >= enough:
-            closest = self._nearest.find(scene)
-            goals = tuple(dict.fromkeys(goal for one in closest for goal in self._goals[one]))
-            if remember:
-                if len(self._gathered) == REMEMBERED:  # the older half makes room
-                    self._gathered = dict(itertools.islice(self._gathered.items(), REMEMBERED // 2, None))
-                self._gathered[scene] = FRESH * len(self._nearest), goals
-        return goals

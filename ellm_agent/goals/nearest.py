@@ -55,7 +55,7 @@ class NearestScene:
 
     def _bitset(self, facts: frozenset[str]) -> tuple[np.ndarray, int]:
         """Facts as words of bits, and the number of those that no known scene tells, which have none."""
-        bits = [self._bits[fact] for fact in facts if fact in self._bits]
+        bits = list(filter(None, map(self._bits.get, facts)))
         size = self._rows.shape[1] * WORD // 8
         return np.frombuffer(sum(bits).to_bytes(size, "little"), np.int64), len(facts) - len(bits)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections.abc import Callable, Sequence
 
 from ellm_agent.goals.base import Goal
 from ellm_agent.phrases import PhraseTable
@@ -37,7 +38,7 @@ class GoalSimilarity:
         self._learned: set[Goal] = set()
         self._known: dict[int, tuple[Goal, ...]] = {}  # learned tuples, held, so that their ids stay theirs
         self._cosines: dict[str, dict[Goal, float]] = {}  # event -> goal -> cosine
-        self._bits: dict[str, int] = {}  # paid event -> its bit
+        self._bits: dict[str, int] = {}  # event -> its bit
         self._satisfied_by: dict[Goal, int] = {}  # goal -> bits of the events that satisfy it
         self._open_goals = functools.lru_cache(REMEMBERED)(self._filter)
 
@@ -51,16 +52,16 @@ class GoalSimilarity:
             cosines[goal] = round(self._phrases.cosine(event, self._canonical(goal)), 4)
         return cosines[goal]
 
-    def learn(self, suggestions: Iterable[tuple[Goal, ...]]) -> None:
+    def learn(self, suggestions: Sequence[tuple[Goal, ...]]) -> None:
         """Encodes new goals before they are judged, in one batch."""
+        if self._known.keys() >= set(map(id, suggestions)):
+            return  # in most frames: what is suggested is the same again and again
         fresh = [goals for goals in suggestions if id(goals) not in self._known]
-        if not fresh:  # in most frames: what is suggested is the same again and again
-            return
         if len(self._known) > REMEMBERED:
             self._known.clear()
         self._known.update(zip(map(id, fresh), fresh, strict=True))
-        new = {goal: None for goals in fresh for goal in goals if goal not in self._learned}
-        if new:
+        if not self._learned.issuperset(itertools.chain.from_iterable(fresh)):
+            new = {goal: None for goals in fresh for goal in goals if goal not in self._learned}
             self._learned.update(new)
             self._phrases.vectors_of(self._phrases.ids(map(self._canonical, new)))
 
@@ -73,38 +74,41 @@ class GoalSimilarity:
         return self._open_goals(tuple(goals), tuple(achieved)) if achieved else tuple(goals)
 
     def _filter(self, goals: tuple[Goal, ...], achieved: tuple[str, ...]) -> tuple[Goal, ...]:
-        paid = 0
-        for event in achieved:
-            paid |= self._bit(event)
+        paid = self._bits_of(achieved)
         return tuple(goal for goal in goals if not self._satisfying(goal) & paid)
 
-    def pay(self, events: Sequence[str], goals: Sequence[Goal]) -> Payment:
+    def pay(self, events: Sequence[str], goals: Sequence[Goal], achieved: Sequence[str] = ()) -> Payment:
         """The reward for a transition.
 
         Args:
             events: captions of what happened.
-            goals: open goals of the state before the action.
+            goals: suggested for the state before the action.
+            achieved: events paid for before in this episode; the goals that they satisfy are no longer open.
         """
-        paid = []
-        for event in events:
-            known = self._cosines.get(event, {})
-            for goal in goals:
-                cosine = known[goal] if goal in known else self.cosine(event, goal)
-                if cosine > self._threshold:
-                    paid.append((event, goal))
-        if not paid:
+        new, before = self._bits_of(events), self._bits_of(achieved)
+        satisfied = [(goal, self._satisfying(goal)) for goal in goals]
+        met = [goal for goal, by in satisfied if by & new and not by & before]
+        if not met:  # nearly always
             return NO_PAYMENT
+        paid = [(event, goal) for event in events for goal in met if self.satisfies(event, goal)]
         reward = max(self.cosine(event, goal) for event, goal in paid)
         met_events, met_goals = zip(*paid, strict=True)
         return Payment(reward, tuple(dict.fromkeys(met_events)), tuple(dict.fromkeys(met_goals)))
 
-    def _bit(self, event: str) -> int:
-        if event not in self._bits:
-            self._bits[event] = 1 << len(self._bits)
-            self._satisfied_by.clear()  # a new event may satisfy goals already looked up
-        return self._bits[event]
+    def _bits_of(self, events: Sequence[str]) -> int:
+        bits = 0
+        for event in events:
+            bits |= self._bits.get(event) or self._new_bit(event)
+        return bits
+
+    def _new_bit(self, event: str) -> int:
+        bit = self._bits[event] = 1 << len(self._bits)
+        for goal in self._satisfied_by:
+            self._satisfied_by[goal] |= bit * self.satisfies(event, goal)
+        return bit
 
     def _satisfying(self, goal: Goal) -> int:
+        """Bits of the events that satisfy a goal."""
         if goal not in self._satisfied_by:
             self._satisfied_by[goal] = sum(
                 bit for event, bit in self._bits.items() if self.satisfies(event, goal)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 from scipy.stats import rankdata
 
-from ellm_agent.goals.quality import BINS, QualityBins
+from ellm_agent.goals import quality
+from ellm_agent.goals.quality import BINS, GoalCounts, QualityBins
 from ellm_agent.llm.embedded import TEMPERATURE, EmbeddedModel
 from ellm_agent.records import Situation
 from ellm_agent.suggester.sft import HELD_OUT_WORLDS, make_corpus
@@ -67,12 +67,9 @@ def shares(goals: Sequence[Sequence[str]], situations: Sequence[Situation]) -> d
     """Shares of the quality bins among goals for scenes."""
     language = CrafterTextEnv().language
     bins = QualityBins(language.canonical, language.goals, language.verbs, language.nouns)
-    counts = Counter(
-        bins.bin(goal, situation.possible)
-        for mine, situation in zip(goals, situations, strict=True)
-        for goal in mine
-    )
-    return {kind: counts[kind] / counts.total() for kind in BINS}
+    counts = GoalCounts(bins)
+    counts.suggest([tuple(mine) for mine in goals], situations)
+    return quality.shares(counts.suggested)
 
 
 def roc_auc(scores: np.ndarray, labels: np.ndarray) -> float:
