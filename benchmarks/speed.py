@@ -192,9 +192,8 @@ def small(algo: str, goal_mode: str, frames: int, preset: str = "default", threa
 
 def trained(config: Config) -> tuple[Trained, list[dict]]:
     """Trains in a folder that is thrown away; returns also the rows of metrics."""
-    sentence_bert(
-        ["loaded"]
-    )  # a run loads it, in two seconds, when it first meets a wording that nobody foresaw, if ever
+    # A run loads SentenceBERT, in two seconds, when it first meets a wording that nobody foresaw, if ever.
+    sentence_bert(["loaded"])
     with tempfile.TemporaryDirectory() as folder:
         run = Run.create(dataclasses.replace(config, out=Path(folder) / "run"))
         suggester = make_suggester(config, CrafterTextEnv(**environment_arguments(config)).language)
@@ -219,9 +218,7 @@ def measure_runs(results: Results, repeat: int) -> None:
         results.add(f"run, {name}", statistics.median(rates), "frames/s", f"{threads} threads")
         if not name.startswith("paper"):
             n_envs = config.environment.n_envs
-            late = slice(
-                len(outer) // 3, None
-            )  # what is met for the first time is put into words and judged once
+            late = slice(len(outer) // 3, None)  # what is new is put into words and judged once
             path = (np.mean(outer[late]) - np.mean(inner[late])) / n_envs + caption_seconds(n_envs)
             first, last = rows[len(rows) // 3], rows[-1]
             answering = last.get("llm/seconds", 0) - first.get("llm/seconds", 0)

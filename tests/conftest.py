@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -27,6 +28,38 @@ def _no_endpoint(monkeypatch):
     """No test may find a real language model through the environment."""
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def cache_path(tmp_path):
+    return tmp_path / "folder" / "answers.sqlite"
+
+
+@pytest.fixture
+def cache(cache_path):
+    """A new record of answers."""
+    from ellm_agent.llm.cache import AnswerCache
+
+    with closing(AnswerCache(cache_path)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory):
+    """Finished run folders, by algorithm, made when they are first asked for; they must stay as they are."""
+    from tests.processes import script
+    from tests.transfers import KINDS, SMALL
+
+    made = {}
+
+    def make(algo="dqn"):
+        if algo not in made:
+            made[algo] = tmp_path_factory.mktemp("pretrained") / algo
+            done = script("run_crafter.py", *SMALL, *KINDS[algo], "--out", made[algo])
+            assert done.returncode == 0, done.stderr
+        return made[algo]
+
+    return make
 
 
 @pytest.fixture

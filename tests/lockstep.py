@@ -31,6 +31,15 @@ KINDS = {
 TIMERS = {objects.Zombie: "cooldown", objects.Skeleton: "reload", objects.Plant: "grown"}
 
 
+def assert_same_step(wanted, found):
+    """What a step of one vectorised environment gave equals what that of another gave."""
+    for a, b in zip(wanted[:3], found[:3], strict=True):
+        assert a.tolist() == b.tolist()
+    for a, b in zip(wanted[3], found[3], strict=True):
+        assert (a["situation"], a["events"]) == (b["situation"], b["events"])
+        assert a.get("success") == b.get("success")
+
+
 def assert_same_world(game, w):
     """Every field of the package's game equals that of a compiled world."""
     world, player = game._world, game._player

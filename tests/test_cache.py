@@ -24,17 +24,6 @@ from tests.cache_kills import NAME, URL, question
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "folder" / "answers.sqlite"
-
-
-@pytest.fixture
-def cache(path):
-    with closing(AnswerCache(path)) as opened:
-        yield opened
-
-
 any_text = st.text(st.characters(exclude_categories=()), max_size=12)  # surrogates and NUL too
 
 
@@ -98,10 +87,10 @@ def test_equal_numbers_make_equal_questions(cache):
     assert cache.get(URL, NAME, [question("u", temperature=0.0)]) == [Answer("yes")]
 
 
-def test_the_first_answer_stays(cache, path):
+def test_the_first_answer_stays(cache, cache_path):
     a, b = question("a"), question("b")
     assert cache.put(URL, NAME, [a, a], [Answer("first"), Answer("again")]) == 1
-    with closing(AnswerCache(path)) as other:
+    with closing(AnswerCache(cache_path)) as other:
         assert other.put(URL, NAME, [a, b], [Answer("second"), Answer("new")]) == 1
         assert other.put(URL, NAME, [], []) == 0
     assert cache.get(URL, NAME, [a, b]) == [Answer("first"), Answer("new")]
@@ -113,26 +102,26 @@ def test_many_at_once(cache):
     assert [answer.text for answer in cache.get(URL, NAME, prompts)] == [p.user for p in prompts]
 
 
-def test_a_long_write_ahead_log_is_moved_into_the_file(cache, path, monkeypatch):
-    log = path.with_name("answers.sqlite-wal")
+def test_a_long_write_ahead_log_is_moved_into_the_file(cache, cache_path, monkeypatch):
+    log = cache_path.with_name("answers.sqlite-wal")
     cache.put(URL, NAME, [question("a")], [Answer("x" * 100_000)])
     assert log.stat().st_size > 100_000
     monkeypatch.setattr(cache_module, "WAL_LIMIT", 100_000)
     cache.put(URL, NAME, [question("b")], [Answer("y")])
     assert log.stat().st_size == 0
-    assert path.stat().st_size > 100_000
+    assert cache_path.stat().st_size > 100_000
 
 
-def damage(path, how):
+def damage(cache_path, how):
     """Makes an answer cache of 50 rows, and damages it."""
-    with closing(AnswerCache(path)) as cache:
+    with closing(AnswerCache(cache_path)) as cache:
         cache.put(URL, NAME, [question(str(i)) for i in range(50)], [Answer("x" * 999)] * 50)
-    content = path.read_bytes()
+    content = cache_path.read_bytes()
     if how == "format":
-        with closing(sqlite3.connect(path)) as connection:
+        with closing(sqlite3.connect(cache_path)) as connection:
             connection.execute("PRAGMA user_version = 2")
         return
-    path.write_bytes(
+    cache_path.write_bytes(
         {
             "cut off": content[: len(content) // 2],
             "cut off at once": content[:300],
@@ -155,33 +144,33 @@ def damage(path, how):
     ],
 )
 @pytest.mark.parametrize("read_only", [True, False])
-def test_what_is_no_whole_cache_of_ours_is_named_and_left_alone(path, how, told, read_only):
-    damage(path, how)
-    before = path.read_bytes()
+def test_what_is_no_whole_cache_of_ours_is_named_and_left_alone(cache_path, how, told, read_only):
+    damage(cache_path, how)
+    before = cache_path.read_bytes()
     with pytest.raises(UserError, match=told) as caught:
-        AnswerCache(path, read_only)
-    assert str(path) in str(caught.value)
-    assert path.read_bytes() == before
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
+        AnswerCache(cache_path, read_only)
+    assert str(cache_path) in str(caught.value)
+    assert cache_path.read_bytes() == before
+    assert [file.name for file in cache_path.parent.iterdir()] == [cache_path.name]
 
 
 def test_another_programs_database_is_left_alone(tmp_path):
-    path = tmp_path / "others.sqlite"
-    with closing(sqlite3.connect(path)) as connection:
+    cache_path = tmp_path / "others.sqlite"
+    with closing(sqlite3.connect(cache_path)) as connection:
         connection.execute("CREATE TABLE answers (key TEXT)")
-    before = path.read_bytes()
+    before = cache_path.read_bytes()
     with pytest.raises(UserError, match="is no answer cache"):
-        AnswerCache(path)
-    assert path.read_bytes() == before
+        AnswerCache(cache_path)
+    assert cache_path.read_bytes() == before
 
 
 def test_an_empty_file_is_begun_but_not_read(tmp_path):
-    path = tmp_path / "empty"
-    path.touch()
+    cache_path = tmp_path / "empty"
+    cache_path.touch()
     with pytest.raises(UserError, match="is no answer cache"):
-        AnswerCache(path, read_only=True)
-    AnswerCache(path).close()
-    AnswerCache(path, read_only=True).close()
+        AnswerCache(cache_path, read_only=True)
+    AnswerCache(cache_path).close()
+    AnswerCache(cache_path, read_only=True).close()
 
 
 @pytest.mark.parametrize("where", ["/proc/nowhere/answers.sqlite", "/proc/version", "."])
@@ -190,8 +179,8 @@ def test_what_cannot_be_written_is_named(where):
         AnswerCache(where)
 
 
-def test_a_read_only_file_is_named_unless_only_read(path, monkeypatch):
-    with closing(AnswerCache(path)) as cache:
+def test_a_read_only_file_is_named_unless_only_read(cache_path, monkeypatch):
+    with closing(AnswerCache(cache_path)) as cache:
         cache.put(URL, NAME, [question("a")], [Answer("b")])
     connect = sqlite3.connect
 
@@ -201,29 +190,29 @@ def test_a_read_only_file_is_named_unless_only_read(path, monkeypatch):
     # Tests may run as root, whom permissions do not stop.
     monkeypatch.setattr(sqlite3, "connect", without_rights)
     with pytest.raises(UserError, match="make it writable"):
-        AnswerCache(path)
+        AnswerCache(cache_path)
     monkeypatch.undo()
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with closing(AnswerCache(path, read_only=True)) as cache:
+    with closing(AnswerCache(cache_path, read_only=True)) as cache:
         assert cache.get(URL, NAME, [question("a")]) == [Answer("b")]
         with pytest.raises(UserError, match="readonly"):
             cache.put(URL, NAME, [question("c")], [Answer("d")])
 
 
-def test_a_locked_file_is_named_but_can_be_read(cache, path, monkeypatch):
+def test_a_locked_file_is_named_but_can_be_read(cache, cache_path, monkeypatch):
     cache.put(URL, NAME, [question("a")], [Answer("b")])
     monkeypatch.setattr(cache_module, "TIMEOUT", 0.01)
-    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+    with closing(sqlite3.connect(cache_path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(UserError, match="is locked by another process; try again"):
-            AnswerCache(path)
+            AnswerCache(cache_path)
         assert cache.get(URL, NAME, [question("a")]) == [Answer("b")]
 
 
-def test_a_missing_file_is_not_made_to_be_read(path):
+def test_a_missing_file_is_not_made_to_be_read(cache_path):
     with pytest.raises(UserError, match="there is no answer cache"):
-        AnswerCache(path, read_only=True)
-    assert not path.exists()
+        AnswerCache(cache_path, read_only=True)
+    assert not cache_path.exists()
 
 
 def test_the_default_file(monkeypatch):
@@ -253,11 +242,11 @@ def test_the_default_file(monkeypatch):
         (lambda row: "\udc80", "no answer of an export"),
     ],
 )
-def test_a_wrong_line_is_named_and_nothing_is_imported(path, tmp_path, change, told):
-    with closing(AnswerCache(path)) as cache:
+def test_a_wrong_line_is_named_and_nothing_is_imported(cache_path, tmp_path, change, told):
+    with closing(AnswerCache(cache_path)) as cache:
         cache.put(URL, NAME, [question("a"), question("b")], [Answer("1"), Answer("2", {"Yes": -1.5})])
     exported, wrong, other = (tmp_path / name for name in ("a.jsonl", "wrong.jsonl", "other.sqlite"))
-    Export(cache=path, file=exported).run()
+    Export(cache=cache_path, file=exported).run()
     first, second = exported.read_text().splitlines()
     wrong.write_text(f"{first}\n{json.dumps(change(json.loads(second)))}\n")
     with pytest.raises(UserError, match=rf"line 2 of .*wrong.jsonl is wrong, nothing .*{told}"):
@@ -272,31 +261,31 @@ def test_lines_that_are_no_json_are_named(tmp_path, line):
         Import(cache=tmp_path / "other.sqlite", file=tmp_path / "file").run()
 
 
-def test_an_export_that_fails_leaves_the_old_one(path, tmp_path):
+def test_an_export_that_fails_leaves_the_old_one(cache_path, tmp_path):
     target = tmp_path / "out.jsonl"
     target.write_text("old")
-    damage(path, "text")
+    damage(cache_path, "text")
     with pytest.raises(UserError):
-        Export(cache=path, file=target).run()
+        Export(cache=cache_path, file=target).run()
     assert target.read_text() == "old"
     assert {file.name for file in tmp_path.iterdir()} == {"folder", "out.jsonl"}
 
 
-def test_verify_finds_altered_rows_and_damaged_pages(path, capsys):
-    with closing(AnswerCache(path)) as cache:
+def test_verify_finds_altered_rows_and_damaged_pages(cache_path, capsys):
+    with closing(AnswerCache(cache_path)) as cache:
         cache.put(URL, NAME, [question(str(i)) for i in range(50)], [Answer("x" * 999)] * 50)
-    Verify(cache=path).run()
+    Verify(cache=cache_path).run()
     assert "is sound: 50 answers" in capsys.readouterr().out
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(sqlite3.connect(cache_path)) as connection:
         connection.execute("UPDATE answers SET user = 'other' WHERE rowid < 3")
         connection.commit()
     with pytest.raises(UserError, match=r"is damaged: row .* is not that of the question \(and 1 more\)"):
-        Verify(cache=path).run()
-    content = bytearray(path.read_bytes())
+        Verify(cache=cache_path).run()
+    content = bytearray(cache_path.read_bytes())
     content[40_000:44_096] = b"\xff" * 4096
-    path.write_bytes(content)
+    cache_path.write_bytes(content)
     with pytest.raises(UserError, match="is damaged"):
-        Verify(cache=path).run()
+        Verify(cache=cache_path).run()
 
 
 def script(*arguments):
@@ -306,12 +295,12 @@ def script(*arguments):
     )  # fmt: skip
 
 
-def test_the_command_line_from_export_to_verify(path, tmp_path):
-    with closing(AnswerCache(path)) as cache:
+def test_the_command_line_from_export_to_verify(cache_path, tmp_path):
+    with closing(AnswerCache(cache_path)) as cache:
         asked = [question("ab"), question("\ud800")]
         cache.put(URL, NAME, asked, [Answer(prompt.user[::-1], {}, 7, 3) for prompt in asked])
     exported, again, other = (tmp_path / name for name in ("a.jsonl", "b.jsonl", "other.sqlite"))
-    assert script("export", exported, "--cache", path).stdout == f"2 answers written to {exported}\n"
+    assert script("export", exported, "--cache", cache_path).stdout == f"2 answers written to {exported}\n"
     for new in (2, 0):
         done = script("import", exported, "--cache", other)
         assert (done.returncode, done.stdout) == (0, f"{new} new of 2 answers added to {other}\n")
@@ -328,24 +317,24 @@ def test_the_command_line_from_export_to_verify(path, tmp_path):
     assert done.stderr.count("\n") == 1
 
 
-def test_stats_of_answers_without_a_url(path, capsys):
-    with closing(AnswerCache(path)) as cache:
+def test_stats_of_answers_without_a_url(cache_path, capsys):
+    with closing(AnswerCache(cache_path)) as cache:
         cache.put("", "script", [question("a")], [Answer("b")])
-    Stats(cache=path).run()
+    Stats(cache=cache_path).run()
     assert "script at no URL, open-1: 1 answers, 0 prompt tokens, 0 answer" in capsys.readouterr().out
 
 
-def test_a_record_from_elsewhere_cannot_paint_the_terminal(path, capsys):
-    with closing(AnswerCache(path)) as cache:
+def test_a_record_from_elsewhere_cannot_paint_the_terminal(cache_path, capsys):
+    with closing(AnswerCache(cache_path)) as cache:
         cache.put("http://x\x1b]0;title\x07/v1", "m\x1b[31m", [question("a")], [Answer("b")])
-    Stats(cache=path).run()
+    Stats(cache=cache_path).run()
     told = capsys.readouterr().out
     assert r"m\x1b[31m at http://x\x1b]0;title\x07/v1" in told
     assert "\x1b" not in told
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(sqlite3.connect(cache_path)) as connection:
         connection.execute("UPDATE answers SET key = ?", ("\x1b[2J",))
         connection.commit()
-    done = script("verify", "--cache", path)
+    done = script("verify", "--cache", cache_path)
     assert done.returncode == 2
     assert r"\x1b[2J" in done.stderr
     assert "\x1b" not in done.stderr

@@ -3,26 +3,13 @@
 import json
 import random
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 
 import pytest
 
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
-from ellm_agent.llm.cache import AnswerCache
 from ellm_agent.llm.recorded import CachedModel, ReplayModel
 from tests.cache_kills import NAME, URL, question
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "folder" / "answers.sqlite"
-
-
-@pytest.fixture
-def cache(path):
-    with closing(AnswerCache(path)) as opened:
-        yield opened
 
 
 class Recorder(LanguageModel):
