@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,19 @@ if TYPE_CHECKING:
 
 Methods = dict[str, list[Result]]
 POINTS = 60  # of a curve
+KNOWN = (
+    "open",
+    "oracle",
+    "closed",
+    "rnd",
+    "apt",
+    "noveld",
+    "icm",
+    "novelty",
+    "random",
+    "scratch",
+)  # have colours
+LINES = ("-", "--", ":", "-.")
 PUBLISHED = (  # Crafter score % and reward or unlocks, as their authors report them (or the public scoreboard does)
     ("random", "none", "1M", "1.6 ± 0.0", "2.28 unlocks"),
     ("RND", "none", "1M", "2.0 ± 0.1", "0.7 ± 1.3"),
@@ -166,16 +180,26 @@ def grid(methods: Methods) -> np.ndarray:
     return np.linspace(frames / POINTS, frames, POINTS)
 
 
-def colours(methods: Methods) -> dict[str, str]:
-    known = ("open", "oracle", "closed", "rnd", "apt", "noveld", "icm", "novelty", "random", "scratch")
-    names = sorted(methods, key=lambda name: known.index(name) if name in known else len(known))
-    fixed = dict(zip(known, page.COLOURS, strict=False))
+class Look(NamedTuple):
+    """How a method is drawn."""
+
+    colour: str
+    line: str
+
+
+def looks(methods: Iterable[str]) -> dict[str, Look]:
+    """A look for each method: variants (``open-script``) share a colour and differ in the line."""
+    fixed = dict(zip(KNOWN, page.COLOURS, strict=False))
     fixed["none"] = fixed["scratch"]  # of downstream tasks: not pretrained
-    spare = [colour for colour in page.COLOURS if colour not in fixed.values()]
-    return {
-        name: fixed.get(name) or (spare + list(page.COLOURS))[i % (len(spare) + len(page.COLOURS))]
-        for i, name in enumerate(names)
-    }
+    spare = itertools.cycle([*page.COLOURS[len(KNOWN) :], *page.COLOURS])
+    told: dict[str, Look] = {}
+    for name in sorted(methods, key=lambda name: (name.count("-"), name)):
+        base = name.partition("-")[0]
+        if base not in fixed:
+            fixed[base] = next(spare)
+        before = [look for look in told.values() if look.colour == fixed[base]]
+        told[name] = Look(fixed[base], LINES[len(before) % len(LINES)])
+    return told
 
 
 def save_curves(methods: Methods, path: Path) -> None:
@@ -198,7 +222,7 @@ def curves(methods: Methods) -> Figure:
     """Learning curves: interquartile mean over seeds and 95 % interval."""
     from matplotlib import pyplot
 
-    points, colour = grid(methods), colours(methods)
+    points, look = grid(methods), looks(methods)
     figure, panels = pyplot.subplots(1, 2, figsize=(10.5, 4), layout="constrained")
     for axes, title, which in (
         (panels[0], f"unlocks per episode (last {RECENT})", "unlock_curve"),
@@ -208,9 +232,9 @@ def curves(methods: Methods) -> Figure:
             {name: np.stack([getattr(r, which)(points) for r in runs]) for name, runs in methods.items()}
         )
         for name, estimate in found.items():
-            axes.plot(points / 1000, estimate.centre, color=colour[name], label=name)
+            axes.plot(points / 1000, estimate.centre, look[name].line, color=look[name].colour, label=name)
             axes.fill_between(
-                points / 1000, estimate.low, estimate.high, color=colour[name], alpha=0.15, lw=0
+                points / 1000, estimate.low, estimate.high, color=look[name].colour, alpha=0.15, lw=0
             )
         axes.set(title=title, xlabel="thousand frames", ylim=(0, None))
     handles, labels = panels[0].get_legend_handles_labels()
@@ -223,7 +247,7 @@ def spectrum(methods: Methods) -> str:
     """Success rate of each achievement, by method, on a logarithmic axis as in Hafner 2021."""
     from matplotlib import pyplot
 
-    names, colour = list(knowledge().achievements), colours(methods)
+    names, look = list(knowledge().achievements), looks(methods)
     order = np.argsort(-np.mean([r.success for runs in methods.values() for r in runs], axis=0))
     figure, axes = pyplot.subplots(figsize=(10.5, 3.6), layout="constrained")
     width = 0.85 / len(methods)
@@ -233,7 +257,8 @@ def spectrum(methods: Methods) -> str:
             np.arange(len(names)) + i * width,
             np.maximum(rates[order], 1e-2),
             width,
-            color=colour[name],
+            color=look[name].colour,
+            hatch=None if look[name].line == LINES[0] else "////",
             label=name,
         )
     axes.set(yscale="log", ylim=(1e-2, 130), ylabel="success rate, %")
@@ -250,13 +275,13 @@ def profile(methods: Methods) -> str:
     """Performance profile over achievements and seeds."""
     from matplotlib import pyplot
 
-    thresholds, colour = np.linspace(0, 1, 101), colours(methods)
+    thresholds, look = np.linspace(0, 1, 101), looks(methods)
     found = performance_profile(
         {n: np.stack([r.success for r in runs]) for n, runs in methods.items()}, thresholds
     )
     figure, axes = pyplot.subplots(figsize=(7, 3.4), layout="constrained")
     for name in ranked(methods):
-        axes.plot(100 * thresholds, 100 * found[name], color=colour[name], label=name)
+        axes.plot(100 * thresholds, 100 * found[name], look[name].line, color=look[name].colour, label=name)
     axes.set(xlabel="success rate above ... %", ylabel="share of achievements and seeds, %", ylim=(0, 100))
     figure.legend(loc="outside right upper")
     return page.drawing(figure, "Performance profile")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK = "#010203"  # what figures draw text and axes in; on a page it becomes the page's own colour
-COLOURS = ("#1a73e8", "#e8710a", "#12a4af", "#d01884", "#188038", "#9334e6", "#b06000", "#d93025", "#5f6368", "#7cb342", "#a142f4")  # fmt: skip
+COLOURS = ("#1a73e8", "#e8710a", "#12a4af", "#d01884", "#188038", "#9334e6", "#b06000", "#d93025", "#5f6368", "#7cb342", "#c6a700")  # fmt: skip
 
 _PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">

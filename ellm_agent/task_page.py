@@ -10,7 +10,7 @@ import numpy as np
 from ellm_agent import page
 from ellm_agent.callbacks import RECENT
 from ellm_agent.comparison import Result
-from ellm_agent.comparison_page import FEW, POINTS, colours, saved
+from ellm_agent.comparison_page import FEW, POINTS, looks, saved
 from ellm_agent.statistics import Estimate, interquartile_mean
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def curves(by_task: ByTask) -> Figure:
     """Success rate against frames, a panel for each task: interquartile mean over seeds and 95 % interval."""
     from matplotlib import pyplot
 
-    colour = colours({name: [] for methods in by_task.values() for name in methods})
+    look = looks({name for methods in by_task.values() for name in methods})
     points = np.linspace(0, frames(by_task), POINTS)
     columns = min(3, len(by_task))
     lines = -(-len(by_task) // columns)
@@ -137,8 +137,8 @@ def curves(by_task: ByTask) -> Figure:
             }
         )
         for name in sorted(found, key=lambda name: -float(found[name].centre.mean())):
-            estimate, shade = found[name], colour[name]
-            axes.plot(points / 1000, 100 * estimate.centre, color=shade, label=name)
+            estimate, (shade, line) = found[name], look[name]
+            axes.plot(points / 1000, 100 * estimate.centre, line, color=shade, label=name)
             axes.fill_between(
                 points / 1000, 100 * estimate.low, 100 * estimate.high, color=shade, alpha=0.15, lw=0
             )

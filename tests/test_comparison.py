@@ -13,10 +13,11 @@ import psutil
 import pytest
 from rliable import metrics
 
-from ellm_agent import comparison, page
+from ellm_agent import comparison, comparison_page, page
 from ellm_agent.comparison import Cell
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation import crafter_score
+from ellm_agent.methods import METHODS
 from ellm_agent.statistics import interquartile_mean, performance_profile, probability_of_improvement
 from envs.knowledge import knowledge
 from tests.processes import ROOT, script
@@ -299,3 +300,16 @@ def test_the_page_of_a_run_in_a_browser(tmp_path):
     assert done.stdout.count("&lt;script&gt;document.title") == 2
     assert "<title>taken" not in done.stdout
     assert ":CONSOLE" not in done.stderr
+
+
+def test_methods_can_be_told_apart():
+    names = [*METHODS, "none", "oracle-double", "oracle-raw", "mine", "yours", "mine-too"]
+    looks = comparison_page.looks(names)
+    assert set(looks) == set(names)
+    assert len(set(looks.values())) == len(names)
+    assert looks["open"].colour == looks["open-script"].colour
+    assert looks["open"] == comparison_page.looks(["open"])["open"]
+    assert (
+        len({looks[name].colour for name in ("open", "closed", "oracle", "rnd", "apt", "icm", "noveld")}) == 7
+    )
+    assert len(comparison_page.looks(map(str, range(40)))) == 40
