@@ -169,6 +169,12 @@ class AgentConfig:
     hidden: int = 256
     """Width of the encoder's layers, units. Paper: 512."""
 
+    @property
+    def vectors(self) -> str:
+        """``clause_vectors``, also where it is None."""
+        # Whole sentences are an open vocabulary: nothing to whiten over, or to learn an offset for.
+        return self.clause_vectors or ("raw" if self.encoder == "sentence" else "adapted")
+
 
 @dataclass(frozen=True)
 class DQNConfig:

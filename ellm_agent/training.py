@@ -286,9 +286,7 @@ def make_agent(config: Config, worlds: GoalExploration, env: VecEnv | None = Non
         env: what it learns in, if more is wrapped around the worlds.
     """
     env = worlds if env is None else env
-    # Whole sentences are an open vocabulary: nothing to whiten over, or to learn an offset for.
-    vectors = config.agent.clause_vectors or ("raw" if config.agent.encoder == "sentence" else "adapted")
-    policy = text_policy(worlds, config.agent.hidden, vectors)
+    policy = text_policy(worlds, config.agent.hidden, config.agent.vectors)
     common = {"seed": _generator_seed(config.seed), "device": "cpu", "policy_kwargs": policy}
     if config.agent.algo in ("dqn", "random"):
         return _make_dqn(config, worlds, env, common)

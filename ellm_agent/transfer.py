@@ -19,6 +19,7 @@ from ellm_agent.config import Config, TransferConfig
 from ellm_agent.errors import UserError
 from ellm_agent.runs import Run
 from ellm_agent.text import tell
+from envs.knowledge import knowledge
 
 LEARNING_RATE = 2e-5  # of fine-tuning: the paper's. PPO forgets what it knew at 8e-5 (docs/results.md)
 # A soft policy values being undecided, at up to temperature * ln(actions) / (1 - discount) = 1.7: more than a task's single
@@ -102,7 +103,7 @@ def check(config: Config) -> Path | None:
     if transfer.pretrained is None:
         return None
     run = Run.open(transfer.pretrained)
-    ours, theirs = config_files.flatten(config), config_files.flatten(run.config)
+    ours, theirs = _options(config), _options(run.config)
     for name in BUILT_ALIKE if transfer.transfer == "finetune" else READ_ALIKE:
         if ours[name] != theirs[name]:
             raise UserError(
@@ -118,6 +119,16 @@ def check(config: Config) -> Path | None:
             f"warning: the run in {run.folder} has not ended; its agent is taken as it was at {checkpoint.name} frames"
         )
     return checkpoint
+
+
+def _options(config: Config) -> dict[str, Any]:
+    """A configuration's options, with what None stands for put into words."""
+    world, options = config.environment, config_files.flatten(config)
+    usual = knowledge().protocols[world.protocol].actions
+    return options | {
+        "environment.action_space": world.action_space or usual,
+        "agent.clause_vectors": config.agent.vectors,
+    }
 
 
 def adopt(checkpoint: Path, run: Run) -> None:

@@ -88,7 +88,7 @@ def test_what_was_learned_without_goals_loses_its_bonus(tmp_path):
         ("finetune", "agent", {"hidden": 32}, "hidden is 32, but the agent .* has 16"),
         ("finetune", "agent", {"algo": "ppo"}, "algo is ppo, but the agent .* has dqn"),
         ("finetune", "agent", {"encoder": "sentence"}, "encoder is sentence, but .* has clauses"),
-        ("finetune", "agent", {"clause_vectors": "raw"}, "clause-vectors is raw, but .* has None"),
+        ("finetune", "agent", {"clause_vectors": "raw"}, "clause-vectors is raw, but .* has adapted"),
         ("guide", "environment", {"caption": "paper"}, "caption is paper, but the agent .* has spatial"),
         ("guide", "environment", {"protocol": "ellm"}, "protocol is ellm, but"),
         ("guide", "goals", {"goal_conditioned": False}, "goal-conditioned is False, but"),
@@ -102,6 +102,15 @@ def test_an_agent_that_is_another_is_refused(pretrained, how, section, changes, 
         transfer.check(dataclasses.replace(config, **{section: part}))
     assert str(pretrained()) in str(refused.value)
     assert transfer.check(config).parent == pretrained() / "checkpoints"
+
+
+def test_an_agent_that_is_the_same_in_other_words_is_taken(pretrained, tmp_path):
+    config = learning(pretrained(), tmp_path / "run")
+    world, agent = config.environment, config.agent
+    assert (world.action_space, agent.clause_vectors) == (None, None)
+    world = dataclasses.replace(world, action_space="native")
+    agent = dataclasses.replace(agent, clause_vectors="adapted")
+    assert transfer.check(dataclasses.replace(config, environment=world, agent=agent))
 
 
 def test_a_guide_may_be_built_otherwise(pretrained):
