@@ -181,7 +181,7 @@ class GoalExploration(VecEnvWrapper):
     # --- diagnostics --------------------------------------------------------------------------------
 
     def metrics(self) -> dict[str, float]:
-        """Shares of the quality bins among goals suggested and rewarded since the last call; the suggester's counters."""
+        """Shares of the quality bins since the last call, and the suggester's counters."""
         return {**self._suggester.metrics(), **self.counts.metrics()}
 
     def state(self) -> dict[str, Any]:
@@ -202,7 +202,7 @@ class GoalExploration(VecEnvWrapper):
         """Takes up what ``state`` gave; the episodes go on. Returns what ``reset`` does.
 
         Raises:
-            KeyError, TypeError, ValueError: if it is not the state of such worlds.
+            AttributeError, KeyError, TypeError, ValueError: if it is not the state of such worlds.
         """
         self.counts.restore(state)
         self._suggester.restore(state["suggester"])
@@ -233,7 +233,7 @@ class GoalExploration(VecEnvWrapper):
             self.achieved[i] += achieved
             self._write("done", self._done_ids[i], self.achieved[i])
         if payment.events:
-            self.counts.reward(payment.goals, self._situations[i].possible)
+            self.counts.note_rewarded(payment.goals, self._situations[i].possible)
         return payment
 
     def _judge(self, i: int, info: Mapping) -> Payment:
@@ -258,7 +258,7 @@ class GoalExploration(VecEnvWrapper):
         self._last_goals = list(self.goals)
         self._reward.learn(self.goals)
         if self._suggester.pays:
-            self.counts.suggest(self.goals, situations)
+            self.counts.note_suggested(self.goals, situations)
         if self._lots.are_drawn:
             self.goals = [() if i in self._idle else self._draw(i) for i in range(self.num_envs)]
 

@@ -262,6 +262,8 @@ class CompiledCrafter(VecEnv):
 
     def _possible_goals(self, bits: int) -> tuple[str, ...]:
         if bits not in self._possible:
+            if len(self._possible) == REMEMBERED:
+                self._possible.clear()
             self._possible[bits] = tuple(goal for bit, goal in enumerate(_K.goals) if bits >> bit & 1)
         return self._possible[bits]
 

@@ -54,6 +54,17 @@ KINDS = {  # what is killed
         "--extrinsic-weight",
         "1",
     ],
+    "ppo, attempts, one goal at a time": [
+        "--goal-mode",
+        "open",
+        "--success",
+        "attempt",
+        "--goal-conditioned",
+        "--goals-at-once",
+        "1",
+        "--algo",
+        "ppo",
+    ],
     "trpo, package": [
         "--goal-mode",
         "novelty",

@@ -12,6 +12,7 @@ import pytest
 from ellm_agent.goals import LanguageModelSuggester, language, scenes
 from ellm_agent.goals.language import BATCH
 from ellm_agent.goals.nearest import CLOSEST, NearestScene
+from ellm_agent.goals.scenes import KnownScenes
 from ellm_agent.llm.base import LanguageModelError
 from tests.scene_model import NO_GOALS, Model, situations
 
@@ -114,22 +115,26 @@ def test_a_scene_has_the_goals_of_the_three_closest_that_were_answered():
     assert suggester.metrics()["llm/unanswered"] == 4
 
 
-def test_which_scene_is_closest_is_looked_up_once_until_there_are_more():
+def test_which_scenes_are_closest_is_looked_up_again_with_half_as_many_more():
     looked_up = []
 
     def facts(scene):
         looked_up.append(scene)
         return scene
 
-    nearest = NearestScene(facts)
-    assert nearest.find("ab") == []
-    nearest.add("ax")
+    known = KnownScenes(str, facts)
+    known.keep("ax", ("do ax",))
+    known.keep("xyz", ("do xyz",))
+    scene = known.of(situations("ab"))
     looked_up.clear()
-    assert [nearest.find("ab"), nearest.find("ab")] == [["ax"], ["ax"]]
+    assert [known.of_the_closest(scene), known.of_the_closest(scene)] == [[("do ax", "do xyz")]] * 2
     assert looked_up == ["ab"]
-    nearest.add("abc")
-    assert nearest.find("ab") == ["abc", "ax"]
-    assert len(nearest) == 2
+    known.keep("silent", ())  # has no goals
+    assert known.of_the_closest(scene) == [("do ax", "do xyz")]
+    known.keep("abc", ("do abc",))
+    assert known.of_the_closest(scene, remember=False) == [("do abc", "do ax", "do xyz")]
+    assert known.of_the_closest(scene) == [("do abc", "do ax", "do xyz")]
+    assert looked_up == ["ab", "abc", "ab", "ab"]
 
 
 @pytest.mark.parametrize("distinct", [6, 40, 200])
@@ -176,9 +181,41 @@ def test_a_run_that_waits_borrows_nothing_in_training():
     assert suggester.recall(situations("a c.")) == [()]  # as in training
 
 
+def wander(every, seed, resumes):
+    """What is suggested on a walk over scenes, some of which fail, and what is known in the end."""
+    kinds = {3: "empty", 5: "timeout", 9: "refused", 11: "timeout"}
+    errors = {f"s{i} f{i % 7} g{i % 3}.": LanguageModelError("x", kind) for i, kind in kinds.items()}
+
+    def make():
+        return LanguageModelSuggester(
+            Model(errors=errors), "open", scene=lambda caption: caption.split("|")[0], every=every
+        )
+
+    rng, suggester, told = random.Random(seed), make(), []
+    for step in range(160):
+        met = [rng.randrange(1 + step // 2 if step % 3 else 60) for _ in range(3)]
+        captions = [f"s{i} f{i % 7} g{i % 3}.|{rng.randrange(2)}" for i in met]
+        ask = suggester.recall if rng.random() < 0.2 else suggester.suggest
+        told.append(ask(situations(*captions)))
+        if step in resumes:
+            state = json.loads(json.dumps(suggester.state()))
+            suggester = make()
+            suggester.restore(state)
+    return json.dumps([told, suggester.metrics(), suggester.state()], sort_keys=True)
+
+
+@pytest.mark.parametrize("every", [0, 1, 7])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_resumed_suggester_goes_on_as_one_that_was_not(monkeypatch, every, seed):
+    monkeypatch.setattr(language, "COUNTED", 20)
+    monkeypatch.setattr(scenes, "REMEMBERED", 20)
+    resumes = random.Random(seed + 1).sample(range(160), 6)
+    assert wander(every, seed, resumes) == wander(every, seed, ())
+
+
 @pytest.mark.parametrize("every", [0, 5])
 def test_what_is_kept_at_hand_is_bounded(monkeypatch, every):
-    monkeypatch.setattr(language, "REMEMBERED", 20)
+    monkeypatch.setattr(language, "COUNTED", 20)
     monkeypatch.setattr(scenes, "REMEMBERED", 20)
     suggester = LanguageModelSuggester(Model(), "open", every=every)
     for i in range(200):

@@ -1,5 +1,6 @@
 """The environment: its interface, its rules, its determinism."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -278,6 +279,6 @@ def test_bad_arguments_are_named(arguments):
 def test_info_is_json_like():
     env = CrafterTextEnv()
     _, info = env.reset(seed=0)
-    json.dumps(info["situation"].__dict__)
+    json.dumps(dataclasses.asdict(info["situation"]))
     assert set(info) == {"situation", "world_seed"}
     assert set(env.step(0)[-1]) == {"situation", "world_seed", "events", "attempt"}

@@ -1,5 +1,7 @@
 """The exploration wrapper, on a world simple enough to follow by hand."""
 
+import json
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -53,6 +55,13 @@ class Counting(gym.Env):
         if ended:
             info["unlocked"] = ("water", "wood")
         return self._told(), 0.5, ended and not self.truncates, ended and self.truncates, info
+
+    def episode(self):
+        return {"frame": self.frame}
+
+    def take_up(self, episode):
+        self.frame = episode["frame"]
+        return self._told(), self._info()
 
     def _told(self):
         return np.array([self.frame + 1, 0], np.int16)
@@ -306,6 +315,26 @@ def test_goals_one_at_a_time_are_drawn_kept_and_drawn_again(explore):
         assert (rewards[0] > 0) == bool(set(infos[0]["events"]) & set(log.goals) - set(log.achieved))
     assert drawn[0] == drawn[1]  # what is not achieved is kept for three frames
     assert worlds.counts.suggested.total() == 2 * 7  # all that was suggested is counted, not what was drawn
+
+
+def test_lots_go_on_where_they_were(explore):
+    options = {"conditioned": True, "at_once": 1, "goal_frames": 3, "n_envs": 3}
+    worlds, other = (explore(NoveltySuggester(LANGUAGE.goals), **options) for _ in range(2))
+    for seed, one in enumerate((worlds, other)):
+        one.seed(seed)
+        one.reset()
+        play(one, 4)
+    state = worlds.state()
+    kept = json.dumps(state)
+    assert worlds.restore(state).tolist() == other.restore(json.loads(kept)).tolist()  # also into itself
+    assert json.dumps(worlds.state()) == kept
+    for _ in range(20):
+        one, two = (w.step(np.zeros(3, int)) for w in (worlds, other))
+        assert worlds.goals == other.goals
+        assert [part.tolist() for part in one[:3]] == [part.tolist() for part in two[:3]]
+    worlds.reset()
+    assert all(len(goals) == 1 for goals in worlds.goals)
+    assert worlds._lots._frames.tolist() == [0, 0, 0]  # drawn anew
 
 
 def test_the_last_observation_of_an_episode_shows_the_goal_drawn(explore):

@@ -56,6 +56,27 @@ def test_achieved_goals_and_their_other_wordings_are_filtered(reward):
     assert reward.open_goals(goals, ["chop tree", "drink water"]) == ()
 
 
+def test_what_is_achieved_closes_goals_in_all_their_wordings(reward):
+    goals = ("chop tree", "cut tree", "drink water")
+    assert reward.pay(["fell tree"], goals).goals == ("chop tree", "cut tree")
+    assert reward.pay(["fell tree"], goals, ["chop tree"]) == NO_PAYMENT
+    assert reward.pay(["fell tree", "drink water"], goals, ["chop tree"]).goals == ("drink water",)
+    assert reward.pay(["fell tree"], goals, ["drink water"]).events == ("fell tree",)
+
+
+def test_what_is_judged_does_not_depend_on_what_was_judged_before(reward, table):
+    """A process that goes on with a run has not seen what came before; ids must come out the same."""
+    goals = ("chop tree", "cut tree")
+    reward.learn([goals])
+    assert reward.open_goals(goals, ["chop tree"]) == ()
+    known = len(table)
+    assert reward.pay(["drink tree"], ()) == NO_PAYMENT
+    assert reward.pay(["drink tree"], goals, ["chop tree"]) == NO_PAYMENT  # both are closed
+    assert len(table) == known
+    reward.pay(["drink tree"], goals)
+    assert len(table) == known + 1
+
+
 def test_a_new_event_can_satisfy_goals_looked_up_before(reward):
     assert reward.open_goals(["fell tree"], ["drink water"]) == ("fell tree",)
     assert reward.open_goals(["fell tree"], ["drink water", "chop tree"]) == ()

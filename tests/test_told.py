@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -11,14 +12,15 @@ from tests.processes import script
 
 
 def test_an_agent_is_told_goals(pretrained, tmp_path):
+    run = shutil.copytree(pretrained(), tmp_path / "run")
     options = ["--goals", "chop grass", "Drink the water", "--episodes", "3", "--within", "30"]
-    done = script("evaluate.py", pretrained(), *options)
+    done = script("evaluate.py", run, *options)
     assert done.returncode == 0, done.stderr
     assert "does not read goals" not in done.stdout
     assert all(
         word in done.stdout for word in ("another told", "chop grass", "Drink the water", "within 30 frames")
     )
-    found = json.loads((pretrained() / "told.json").read_text())
+    found = json.loads((run / "told.json").read_text())
     assert found["goals"] == ["chop grass", "Drink the water"]
     assert found["events"] == ["chop grass", "drink water"]
     assert (found["within"], found["reads_goals"], found["frames"]) == (30, True, 640)
@@ -27,7 +29,7 @@ def test_an_agent_is_told_goals(pretrained, tmp_path):
     reached = found["reached"]
     assert [[len(episodes) for episodes in row] for row in reached] == [[3, 3], [3, 3]]
     assert all(f is None or 1 <= f <= 30 for row in reached for episodes in row for f in episodes)
-    again = script("evaluate.py", pretrained(), *options, "--out", tmp_path / "again.json")
+    again = script("evaluate.py", run, *options, "--out", tmp_path / "again.json")
     assert again.returncode == 0, again.stderr
     assert json.loads((tmp_path / "again.json").read_text()) == found  # the same worlds, the same dice
 

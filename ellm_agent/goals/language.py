@@ -9,13 +9,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NoReturn
 
 from ellm_agent.goals.base import Goal, GoalSuggester
-from ellm_agent.goals.scenes import REMEMBERED, KnownScenes, Scene
+from ellm_agent.goals.scenes import KnownScenes, Scene
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
 from ellm_agent.records import Situation
 from ellm_agent.text import one_line, tell
 from prompts import closed_form, open_ended
 
 LONGEST_PAUSE = 1024  # calls of `suggest` without a question after a model has failed again and again
+COUNTED = (
+    2**14
+)  # scenes of which it is known how often they were met; twice as many before some are forgotten
 BATCH = 64  # scenes that a model in the process is asked about at once
 UNDER_WAY = 2  # scenes under way at an endpoint, for each request in flight
 ANSWERED_ALL_THE_SAME = ("empty", "refused")  # the model has answered; asking again would bring no more
@@ -105,14 +108,14 @@ class LanguageModelSuggester(GoalSuggester):
             self._ask_now([text for text in new if text not in self._silent])
         self._counts["met"] += len(scenes)
         self._counts["unanswered"] += sum([not scene.answered for scene in scenes])
-        if self._every and self._known.with_goals:
+        if self._every and self._known.any_goals:
             return self._known.of_the_closest(scenes)
         return [self._own(scene.text) for scene in scenes]
 
     def recall(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
         """Goals that are known; waiting, too, those of the closest scenes where a scene has none of its own."""
         scenes = self._known.of(situations)
-        if not self._known.with_goals:
+        if not self._known.any_goals:
             return [self._own(scene.text) for scene in scenes]
         own = [None if self._every else self._own(scene.text) for scene in scenes]
         others = [scene for scene, goals in zip(scenes, own, strict=True) if goals is None]
@@ -188,8 +191,8 @@ class LanguageModelSuggester(GoalSuggester):
         """Counts scenes, takes up answers that have come, and asks about those met most often."""
         new = [scene.text for scene in scenes if not scene.answered]
         self._met.update([text for text in new if text not in self._silent] if self._silent else new)
-        if len(self._met) > 2 * REMEMBERED:  # of those met least often few will ever be asked about
-            kept = set(self._most_met(REMEMBERED))
+        if len(self._met) > 2 * COUNTED:  # of those met least often few will ever be asked about
+            kept = set(self._most_met(COUNTED))
             self._forgotten += len(self._met) - len(kept)
             self._met = Counter({scene: times for scene, times in self._met.items() if scene in kept})
         self._credit = min(self._credit + len(scenes) / self._every, 4 * BATCH)

@@ -40,7 +40,7 @@ class GoalLots:
     def begin(self) -> None:
         """Forgets what was drawn."""
         self._frames[:] = 0
-        self.drawn[:] = [()] * len(self.drawn)
+        self.drawn = [()] * len(self.drawn)
 
     def draw(
         self, world: int, kept: tuple[Goal, ...], there: Callable[[], Sequence[Goal]]
@@ -73,5 +73,5 @@ class GoalLots:
         """
         random, drawn, frames = state
         self._random.bit_generator.state = random
-        self.drawn[:] = [tuple(goals) for _, goals in zip(self.drawn, drawn, strict=True)]
+        self.drawn = [tuple(goals) for _, goals in zip(self.drawn, drawn, strict=True)]
         self._frames[:] = frames

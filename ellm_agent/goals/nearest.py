@@ -23,7 +23,6 @@ class NearestScene:
         self._bits: dict[str, int] = {}  # fact -> its bit
         self._scenes: list[str] = []
         self._rows = np.zeros((64, 1), np.int64)  # (scenes, words of their bitsets)
-        self._found: dict[str, list[str]] = {}  # since the last one was added
 
     def __len__(self) -> int:
         return len(self._scenes)
@@ -39,15 +38,9 @@ class NearestScene:
             self._rows = np.pad(self._rows, ((0, missing_rows), (0, max(missing_words, 0))))
         self._rows[row], _ = self._bitset(facts)
         self._scenes.append(scene)
-        self._found.clear()
 
     def find(self, scene: str) -> list[str]:
         """The closest known scenes, the closest first: ``CLOSEST``, or as many as are known."""
-        if scene not in self._found:
-            self._found[scene] = self._look_for(scene)
-        return self._found[scene]
-
-    def _look_for(self, scene: str) -> list[str]:
         known = len(self._scenes)
         facts = frozenset(self._facts(scene))
         closest = _closest(self._rows[:known], *self._bitset(facts), min(CLOSEST, known))

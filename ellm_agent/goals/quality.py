@@ -72,13 +72,13 @@ class GoalCounts:
         self.rewarded: Counter[str] = Counter()
         self._told = {"suggested": Counter(), "rewarded": Counter()}
 
-    def suggest(self, goals: Sequence[tuple[Goal, ...]], situations: Sequence[Situation]) -> None:
+    def note_suggested(self, goals: Sequence[tuple[Goal, ...]], situations: Sequence[Situation]) -> None:
         """Takes note of the goals of each world in one step; they are counted when somebody wants to know."""
         self._uncounted.append((goals, situations))
         if len(self._uncounted) == UNCOUNTED:
             self._count()
 
-    def reward(self, goals: Sequence[Goal], possible: Collection[Goal]) -> None:
+    def note_rewarded(self, goals: Sequence[Goal], possible: Collection[Goal]) -> None:
         """Counts goals that were paid for, given those that were possible."""
         self.rewarded.update(self._bins.sort(goals, possible))
 

@@ -59,9 +59,9 @@ class KnownScenes:
                 self._nearest.add(scene)
 
     @property
-    def with_goals(self) -> int:
-        """How many scenes have goals of their own."""
-        return len(self._nearest)
+    def any_goals(self) -> bool:
+        """Whether some scene has goals."""
+        return len(self._nearest) > 0
 
     def of(self, situations: Sequence[Situation]) -> list[Scene]:
         """The scenes of situations."""
@@ -97,7 +97,11 @@ class KnownScenes:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes up what ``state`` gave."""
+        """Takes up what ``state`` gave.
+
+        Raises:
+            AttributeError, KeyError, TypeError, ValueError: if it is no such state.
+        """
         self._captions.clear()
         self._texts.clear()
         self._take_up({text: tuple(goals) for text, goals in state["goals"].items()})

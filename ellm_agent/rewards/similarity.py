@@ -38,7 +38,7 @@ class GoalSimilarity:
         self._learned: set[Goal] = set()
         self._known: dict[int, tuple[Goal, ...]] = {}  # learned tuples, held, so that their ids stay theirs
         self._cosines: dict[str, dict[Goal, float]] = {}  # event -> goal -> cosine
-        self._bits: dict[str, int] = {}  # event -> its bit
+        self._bits: dict[str, int] = {}  # paid event -> its bit
         self._satisfied_by: dict[Goal, int] = {}  # goal -> bits of the events that satisfy it
         self._open_goals = functools.lru_cache(REMEMBERED)(self._filter)
 
@@ -53,7 +53,7 @@ class GoalSimilarity:
         return cosines[goal]
 
     def learn(self, suggestions: Sequence[tuple[Goal, ...]]) -> None:
-        """Encodes new goals before they are judged, in one batch."""
+        """Encodes new goals before they are judged, in one batch. The tuples are known by identity afterwards."""
         if self._known.keys() >= set(map(id, suggestions)):
             return  # in most frames: what is suggested is the same again and again
         fresh = [goals for goals in suggestions if id(goals) not in self._known]
@@ -73,9 +73,13 @@ class GoalSimilarity:
         """The goals that none of the events paid for in this episode satisfies."""
         return self._open_goals(tuple(goals), tuple(achieved)) if achieved else tuple(goals)
 
-    def _filter(self, goals: tuple[Goal, ...], achieved: tuple[str, ...]) -> tuple[Goal, ...]:
-        paid = self._bits_of(achieved)
-        return tuple(goal for goal in goals if not self._satisfying(goal) & paid)
+    def _filter(self, goals: Sequence[Goal], achieved: Sequence[str]) -> tuple[Goal, ...]:
+        paid, satisfied = 0, self._satisfied_by
+        for event in achieved:
+            paid |= self._bits.get(event) or self._new_bit(event)
+        return tuple(
+            [g for g in goals if not (satisfied[g] if g in satisfied else self._satisfying(g)) & paid]
+        )
 
     def pay(self, events: Sequence[str], goals: Sequence[Goal], achieved: Sequence[str] = ()) -> Payment:
         """The reward for a transition.
@@ -83,34 +87,32 @@ class GoalSimilarity:
         Args:
             events: captions of what happened.
             goals: suggested for the state before the action.
-            achieved: events paid for before in this episode; the goals that they satisfy are no longer open.
+            achieved: events of this episode that close the goals that they satisfy: those paid for before.
         """
-        new, before = self._bits_of(events), self._bits_of(achieved)
-        satisfied = [(goal, self._satisfying(goal)) for goal in goals]
-        met = [goal for goal, by in satisfied if by & new and not by & before]
-        if not met:  # nearly always
+        # Only what is asked for is judged: judging gives an event an id, which must not depend on what this process
+        # has seen before it went on with a run.
+        if achieved:
+            goals = self._filter(goals, achieved)
+        paid = []
+        for event in events:
+            known = self._cosines.get(event, {})
+            for goal in goals:
+                cosine = known[goal] if goal in known else self.cosine(event, goal)
+                if cosine > self._threshold:
+                    paid.append((event, goal))
+        if not paid:
             return NO_PAYMENT
-        paid = [(event, goal) for event in events for goal in met if self.satisfies(event, goal)]
         reward = max(self.cosine(event, goal) for event, goal in paid)
         met_events, met_goals = zip(*paid, strict=True)
         return Payment(reward, tuple(dict.fromkeys(met_events)), tuple(dict.fromkeys(met_goals)))
 
-    def _bits_of(self, events: Sequence[str]) -> int:
-        bits = 0
-        for event in events:
-            bits |= self._bits.get(event) or self._new_bit(event)
-        return bits
-
     def _new_bit(self, event: str) -> int:
+        self._satisfied_by.clear()  # it may satisfy goals already looked up
         bit = self._bits[event] = 1 << len(self._bits)
-        for goal in self._satisfied_by:
-            self._satisfied_by[goal] |= bit * self.satisfies(event, goal)
         return bit
 
     def _satisfying(self, goal: Goal) -> int:
-        """Bits of the events that satisfy a goal."""
-        if goal not in self._satisfied_by:
-            self._satisfied_by[goal] = sum(
-                bit for event, bit in self._bits.items() if self.satisfies(event, goal)
-            )
-        return self._satisfied_by[goal]
+        """Bits of the paid events that satisfy a goal."""
+        bits = sum(bit for event, bit in self._bits.items() if self.satisfies(event, goal))
+        self._satisfied_by[goal] = bits
+        return bits

@@ -46,7 +46,7 @@ def measure(model: EmbeddedModel, count: int = 2_000, seed: int = 1) -> dict[str
         "goals_in_an_answer": float(np.mean([len(open_ended.parse(answer.text)) for answer in answers])),
     }
     for kind in BINS:
-        figures[f"model_{kind}"], figures[f"corpus_{kind}"] = own[kind], taught[kind]
+        figures[f"model_{kind}"], figures[f"corpus_{kind}"] = own.get(kind, 0.0), taught.get(kind, 0.0)
     goals = CrafterTextEnv().language.goals
     asked = [(situation, goal) for situation in situations[:CLOSED] for goal in goals]
     started = time.perf_counter()
@@ -68,7 +68,7 @@ def shares(goals: Sequence[Sequence[str]], situations: Sequence[Situation]) -> d
     language = CrafterTextEnv().language
     bins = QualityBins(language.canonical, language.goals, language.verbs, language.nouns)
     counts = GoalCounts(bins)
-    counts.suggest([tuple(mine) for mine in goals], situations)
+    counts.note_suggested([tuple(mine) for mine in goals], situations)
     return quality.shares(counts.suggested)
 
 
