@@ -130,7 +130,8 @@ def record_episodes(
 
     def keep(local: dict, _) -> None:
         i, info = local["i"], local["info"]
-        log, payment = info["log"], info["log"].payment
+        log = exploration.log(i)
+        payment = log.payment
         recordings[i].actions.append(int(local["actions"][i]))
         recordings[i].steps.append(
             {

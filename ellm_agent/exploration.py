@@ -36,8 +36,8 @@ class GoalExploration(VecEnvWrapper):
 
     **Reward**: ``intrinsic + extrinsic_weight * environment's``.
 
-    **Info**: ``log``, a :class:`ellm_agent.records.StepLog`; at the end of an episode also ``finished``,
-    a :class:`ellm_agent.records.Episode`, and SB3's ``episode`` (return and length).
+    **Info**: the environment's; at the end of an episode also ``finished``, a :class:`ellm_agent.records.Episode`, and SB3's
+    ``episode`` (return and length). ``log`` tells what was made of the last transitions.
 
     Args:
         venv: parallel text environments.
@@ -139,12 +139,11 @@ class GoalExploration(VecEnvWrapper):
         self._stepping = True
         intrinsic = np.zeros(self.num_envs, np.float32)
         attempts = self._success == "attempt"
-        for i, (info, goals, achieved) in enumerate(zip(infos, self.goals, self.achieved, strict=True)):
-            payment = NO_PAYMENT
+        self._before, self._payments = (self.goals, list(self.achieved)), {}
+        for i, info in enumerate(infos):
             if info["events"] or attempts:  # in most frames nothing happens
-                payment = self._pay(i, info)
+                self._payments[i] = payment = self._pay(i, info)
                 intrinsic[i] = payment.reward
-            info["log"] = StepLog(goals, achieved, payment)
         self._returns[:, 0] += intrinsic
         self._returns[:, 1] += extrinsic
         self._lengths += 1
@@ -173,6 +172,15 @@ class GoalExploration(VecEnvWrapper):
     def open(self) -> list[tuple[Goal, ...]]:
         """Per environment, the goals not yet achieved."""
         return [self._open(i) for i in range(self.num_envs)]
+
+    def log(self, i: int) -> StepLog:
+        """What was made of the last transition of world ``i``. Not for the agent.
+
+        Raises:
+            AttributeError: before the first step.
+        """
+        goals, achieved = self._before
+        return StepLog(goals[i], achieved[i], self._payments.get(i, NO_PAYMENT))
 
     def open_before(self, log: StepLog) -> tuple[Goal, ...]:
         """The goals not yet achieved before a transition."""

@@ -74,7 +74,7 @@ NO_PAYMENT = Payment(0.0, (), ())
 
 
 class StepLog(NamedTuple):
-    """What exploration made of one transition; in its info as ``log``. Not for the agent.
+    """What exploration made of one transition. Not for the agent.
 
     Attributes:
         goals: all goals suggested for the state before the action.

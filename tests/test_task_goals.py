@@ -55,10 +55,10 @@ def test_the_environment_pays_for_what_is_shown(phrases, pays, steps):
         read = info["terminal_observation"] if done else observation
         shown += reads(worlds, read, "goals")
         assert reads(worlds, read, "done") == ["achieved: chop tree"]  # seen, though nobody paid for it
-        assert info["log"].payment.reward == 0
-        assert info["log"].payment.goals == ()
+        assert worlds.log(0).payment.reward == 0
+        assert worlds.log(0).payment.goals == ()
         # What was shown before stays open: the event does not close it.
-        assert worlds.open_before(info["log"]) == info["log"].goals
+        assert worlds.open_before(worlds.log(0)) == worlds.log(0).goals
     assert rewards == steps
     assert shown == ["goal: chop tree"] * 3 + ["goal: deforestation"] * 2
     assert done
@@ -76,7 +76,7 @@ def test_a_goal_that_somebody_names_is_paid_once_and_closed(phrases):
     worlds = one_world(FixedGoals(("chop tree",)), phrases, weight=0.0, mode="oracle")
     observation, reward, _, info = chop(worlds)
     assert reward == pytest.approx(1.0, abs=1e-3)
-    assert info["log"].payment.goals == ("chop tree",)
+    assert worlds.log(0).payment.goals == ("chop tree",)
     assert reads(worlds, observation, "goals") == []
     observation, reward, _, info = chop(worlds)
     assert info["events"] == ("chop tree",)
