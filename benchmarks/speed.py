@@ -40,6 +40,7 @@ from envs.crafter_text import CrafterTextEnv
 from envs.knowledge import knowledge
 
 ROOT = Path(__file__).resolve().parent.parent
+RUNS = 3  # of each whole run, at most
 QUIET = {"eval_every": 10**9, "checkpoint_every": 10**9, "tensorboard": False, "replays": 0}
 
 
@@ -211,23 +212,37 @@ def measure_runs(results: Results, repeat: int) -> None:
         "paper network and schedule": paper_network(threads),
         "paper preset, open": small("dqn", "open", 18_000, preset="paper", threads=threads),
     }
-    for name, config in runs.items():
-        with timed(GoalExploration, config) as outer, timed(CompiledCrafter, config) as inner:
-            _, rows = trained(config)
-        rates = [row["frames_per_second"] for row in rows[1:]]  # the first row has the start in it
-        results.add(f"run, {name}", statistics.median(rates), "frames/s", f"{threads} threads")
+    measured: dict[str, list[tuple[float, ...]]] = {name: [] for name in runs}
+    for _ in range(min(repeat, RUNS)):  # a machine's slow minutes should not all fall on one of them
+        for name, config in runs.items():
+            measured[name].append(measure_run(config))
+    for name, found in measured.items():
+        rates, paths, shares, answering = zip(*found, strict=True)
+        note = f"{threads} threads; {', '.join(f'{rate:,.0f}' for rate in rates)}"
+        results.add(f"run, {name}", statistics.median(rates), "frames/s", note)
         if not name.startswith("paper"):
-            n_envs = config.environment.n_envs
-            late = slice(len(outer) // 3, None)  # what is new is put into words and judged once
-            path = (np.mean(outer[late]) - np.mean(inner[late])) / n_envs + caption_seconds(n_envs)
-            first, last = rows[len(rows) // 3], rows[-1]
-            answering = last.get("llm/seconds", 0) - first.get("llm/seconds", 0)
-            path -= answering / (last["frames"] - first["frames"])
-            share = path * results.value(f"run, {name}")
+            path, share = statistics.median(paths), statistics.median(shares)
+            note = f"of the time of a frame; {', '.join(f'{100 * share:.1f}' for share in shares)}"
             results.add(f"ELLM path, {name}", 1e6 * path, "us/frame", "captions, goals, rewards, filter")
-            results.add(f"ELLM path, {name}, share", 100 * share, "%", "of the time of a frame")
-            share = answering / (last["seconds"] - first["seconds"])
+            results.add(f"ELLM path, {name}, share", 100 * share, "%", note)
+            share = statistics.median(answering)
             results.add(f"language model, {name}, share", 100 * share, "%", "of the run's time: its answers")
+
+
+def measure_run(config: Config) -> tuple[float, float, float, float]:
+    """Frames a second, seconds of the ELLM path in a frame, its share of the time, and that of a model's answers."""
+    with timed(GoalExploration, config) as outer, timed(CompiledCrafter, config) as inner:
+        _, rows = trained(config)
+    rate = statistics.median(
+        row["frames_per_second"] for row in rows[1:]
+    )  # the first row has the start in it
+    n_envs = config.environment.n_envs
+    late = slice(len(outer) // 3, None)  # what is new is put into words and judged once
+    path = (np.mean(outer[late]) - np.mean(inner[late])) / n_envs + caption_seconds(n_envs)
+    first, last = rows[len(rows) // 3], rows[-1]
+    answering = last.get("llm/seconds", 0) - first.get("llm/seconds", 0)
+    path -= answering / (last["frames"] - first["frames"])
+    return rate, path, path * rate, answering / (last["seconds"] - first["seconds"])
 
 
 def paper_network(threads: int) -> Config:

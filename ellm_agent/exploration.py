@@ -96,6 +96,9 @@ class GoalExploration(VecEnvWrapper):
         is_open = sentence or conditioned or success == "attempt"
         dtype = np.int32 if is_open else np.int16
         self._phrase_ids = np.array(vocabulary, dtype)
+        self._plain = vocabulary == list(
+            range(len(vocabulary))
+        )  # as in a new table: ids are the vocabulary's
         space = gym.spaces.Box(0, np.iinfo(dtype).max, (sum(slots.values()),), dtype)
         super().__init__(venv, observation_space=space)
         self._features: dict[bool, PhraseFeatures] = {}  # by whether they are whitened
@@ -340,7 +343,7 @@ class GoalExploration(VecEnvWrapper):
                 clauses = [self.language.vocabulary[clause] for clause in scene if clause]
                 self._write("scene", row[self.fields["scene"]], clauses)
         else:
-            observation[:, self.fields["scene"]] = self._phrase_ids.take(scenes)
+            observation[:, self.fields["scene"]] = scenes if self._plain else self._phrase_ids.take(scenes)
         observation[:, self.fields["done"]] = done
         if "goals" in self.fields:
             envs = range(self.num_envs) if envs is None else envs

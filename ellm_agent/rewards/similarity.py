@@ -10,6 +10,7 @@ from ellm_agent.goals.base import Goal
 from ellm_agent.phrases import PhraseTable
 from ellm_agent.records import NO_PAYMENT, Payment
 
+UNKNOWN = 2.0  # stands for a cosine that has not been looked up; above any threshold
 REMEMBERED = 2**14  # tuples of goals, and pairs of them and achieved events, of which something is kept
 
 
@@ -89,17 +90,16 @@ class GoalSimilarity:
             goals: suggested for the state before the action.
             achieved: events of this episode that close the goals that they satisfy: those paid for before.
         """
-        # Only what is asked for is judged: judging gives an event an id, which must not depend on what this process
-        # has seen before it went on with a run.
-        if achieved:
-            goals = self._filter(goals, achieved)
-        paid = []
+        close = []  # as far as it is known: in most frames nothing is
         for event in events:
             known = self._cosines.get(event, {})
-            for goal in goals:
-                cosine = known[goal] if goal in known else self.cosine(event, goal)
-                if cosine > self._threshold:
-                    paid.append((event, goal))
+            close += [(event, goal) for goal in goals if known.get(goal, UNKNOWN) > self._threshold]
+        if not close:
+            return NO_PAYMENT
+        # Only open goals are judged. Judging gives an event an id, which must not depend on what else this process has
+        # seen: it may have gone on with a run.
+        still_open = set(self.open_goals([goal for _, goal in close], achieved))
+        paid = [(event, goal) for event, goal in close if goal in still_open and self.satisfies(event, goal)]
         if not paid:
             return NO_PAYMENT
         reward = max(self.cosine(event, goal) for event, goal in paid)
