@@ -124,23 +124,14 @@ class GoalCounts:
         self._uncounted.clear()
 
     def _count(self) -> None:
-        # Most are the same again and again, and the same objects: comparing those is cheap.
-        goals: dict[int, tuple[Goal, ...]] = {}
-        possible: dict[int, Collection[Goal]] = {}
-        together: Counter[tuple[int, int]] = Counter()
-        for suggested, situations in self._uncounted:
-            there = [situation.possible for situation in situations]
-            ids, there_ids = list(map(id, suggested)), list(map(id, there))
-            goals.update(zip(ids, suggested, strict=True))
-            possible.update(zip(there_ids, there, strict=True))
-            together.update(zip(ids, there_ids, strict=True))
-        alone: Counter[int] = Counter()
-        for (mine, there), times in together.items():
-            alone[mine] += times
-            for kind in self._bins.sort(goals[mine], possible[there]):
+        told = [
+            (goals, situation.possible)
+            for step in self._uncounted
+            for goals, situation in zip(*step, strict=True)
+        ]
+        for (goals, possible), times in Counter(told).items():  # most are the same again and again
+            for goal, kind in zip(goals, self._bins.sort(goals, possible), strict=True):
                 self._suggested[kind] += times
-        for mine, times in alone.items():
-            for goal in goals[mine]:
                 self._wordings[goal] += times
         self._uncounted.clear()
 
