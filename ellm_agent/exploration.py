@@ -132,7 +132,7 @@ class GoalExploration(VecEnvWrapper):
         self.achieved: list[tuple[str, ...]] = [()] * self.num_envs
         self._done_ids = np.full((self.num_envs, self._width("done")), PADDING, self.observation_space.dtype)
         self._returns = np.zeros((self.num_envs, 2))  # intrinsic, extrinsic
-        self._lengths = np.zeros(self.num_envs, int)
+        self._steps, self._started = 0, [0] * self.num_envs  # of all worlds; when their episodes began
         self._idle.clear()
         self._last_goals: list[tuple[Goal, ...]] = [()] * self.num_envs
         self._stepping = False
@@ -147,13 +147,14 @@ class GoalExploration(VecEnvWrapper):
             if info["events"] or attempts:  # in most frames nothing happens
                 self._payments[i] = payment = self._pay(i, info)
                 intrinsic[i] = payment.reward
-        self._returns[:, 0] += intrinsic
+        if self._payments:
+            self._returns[:, 0] += intrinsic
         self._returns[:, 1] += extrinsic
-        self._lengths += 1
+        self._steps += 1
         situations = [info["situation"] for info in infos]
 
-        ended = np.flatnonzero(dones)
-        if len(ended):  # the environments have already started over; the agent may see how it ended
+        if dones.any():  # the environments have already started over; the agent may see how it ended
+            ended = np.flatnonzero(dones)
             last = np.stack([infos[i]["terminal_observation"] for i in ended])
             last = self._observe(last, ended, self._suggest_for(ended, [situations[i] for i in ended]))
             for row, i in enumerate(ended):
@@ -162,7 +163,8 @@ class GoalExploration(VecEnvWrapper):
                 situations[i] = self.venv.reset_infos[i]["situation"]
 
         self._suggest(situations)
-        return self._observe(scenes), intrinsic + self._extrinsic * extrinsic, dones, infos
+        rewards = intrinsic + self._extrinsic * extrinsic if self._extrinsic else intrinsic
+        return self._observe(scenes), rewards, dones, infos
 
     def features(self, whiten: bool) -> PhraseFeatures:
         """The frozen vectors of the phrases that an agent reads, whitened over the closed vocabulary or not."""
@@ -206,7 +208,7 @@ class GoalExploration(VecEnvWrapper):
             "lots": self._lots.state(),
             "achieved": self.achieved,
             "returns": self._returns.tolist(),
-            "lengths": self._lengths.tolist(),
+            "lengths": [self._steps - started for started in self._started],
         }
 
     def restore(self, state: Mapping[str, Any]) -> np.ndarray:
@@ -229,7 +231,8 @@ class GoalExploration(VecEnvWrapper):
         self.achieved = [tuple(events) for _, events in zip(taken, state["achieved"], strict=True)]
         for ids, events in zip(self._done_ids, self.achieved, strict=True):
             self._write("done", ids, events)
-        self._returns[:], self._lengths[:] = state["returns"], state["lengths"]
+        self._returns[:] = state["returns"]
+        self._started = [-length for _, length in zip(taken, state["lengths"], strict=True)]
         return self._observe(np.stack([scene for scene, _ in taken]))
 
     # --- the parts of a step ------------------------------------------------------------------------
@@ -308,7 +311,7 @@ class GoalExploration(VecEnvWrapper):
 
     def _finish(self, i: int, info: dict) -> None:
         intrinsic, extrinsic = self._returns[i]
-        length = int(self._lengths[i])
+        length = self._steps - self._started[i]
         info["finished"] = Episode(
             world_seed=info["world_seed"],
             length=length,
@@ -322,7 +325,7 @@ class GoalExploration(VecEnvWrapper):
         self.achieved[i] = self._last_goals[i] = self._lots.drawn[i] = ()
         self._done_ids[i] = PADDING
         self._returns[i] = 0
-        self._lengths[i] = 0
+        self._started[i] = self._steps
         if self._one_episode:
             self._idle.add(i)
 

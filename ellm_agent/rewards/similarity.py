@@ -55,7 +55,7 @@ class GoalSimilarity:
 
     def learn(self, suggestions: Sequence[tuple[Goal, ...]]) -> None:
         """Encodes new goals before they are judged, in one batch. The tuples are known by identity afterwards."""
-        if self._known.keys() >= set(map(id, suggestions)):
+        if all(map(self._known.__contains__, map(id, suggestions))):
             return  # in most frames: what is suggested is the same again and again
         fresh = [goals for goals in suggestions if id(goals) not in self._known]
         if len(self._known) > REMEMBERED:
