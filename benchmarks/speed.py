@@ -233,9 +233,8 @@ def measure_run(config: Config) -> tuple[float, float, float, float]:
     """Frames a second, seconds of the ELLM path in a frame, its share of the time, and that of a model's answers."""
     with timed(GoalExploration, config) as outer, timed(CompiledCrafter, config) as inner:
         _, rows = trained(config)
-    rate = statistics.median(
-        row["frames_per_second"] for row in rows[1:]
-    )  # the first row has the start in it
+    # The first row has the start in it.
+    rate = statistics.median(row["frames_per_second"] for row in rows[1:])
     n_envs = config.environment.n_envs
     late = slice(len(outer) // 3, None)  # what is new is put into words and judged once
     path = (np.mean(outer[late]) - np.mean(inner[late])) / n_envs + caption_seconds(n_envs)

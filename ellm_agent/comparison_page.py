@@ -28,18 +28,8 @@ if TYPE_CHECKING:
 
 Methods = dict[str, list[Result]]
 POINTS = 60  # of a curve
-KNOWN = (
-    "open",
-    "oracle",
-    "closed",
-    "rnd",
-    "apt",
-    "noveld",
-    "icm",
-    "novelty",
-    "random",
-    "scratch",
-)  # have colours
+# Methods that always have the same colour.
+KNOWN = ("open", "oracle", "closed", "rnd", "apt", "noveld", "icm", "novelty", "random", "scratch")
 LINES = ("-", "--", ":", "-.")
 PUBLISHED = (  # Crafter score % and reward or unlocks, as their authors report them (or the public scoreboard does)
     ("random", "none", "1M", "1.6 ± 0.0", "2.28 unlocks"),

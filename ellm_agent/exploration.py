@@ -96,9 +96,8 @@ class GoalExploration(VecEnvWrapper):
         is_open = sentence or conditioned or success == "attempt"
         dtype = np.int32 if is_open else np.int16
         self._phrase_ids = np.array(vocabulary, dtype)
-        self._plain = vocabulary == list(
-            range(len(vocabulary))
-        )  # as in a new table: ids are the vocabulary's
+        # So it is in a table that knew nothing before: there scenes need not be translated.
+        self._plain = vocabulary == list(range(len(vocabulary)))
         space = gym.spaces.Box(0, np.iinfo(dtype).max, (sum(slots.values()),), dtype)
         super().__init__(venv, observation_space=space)
         self._features: dict[bool, PhraseFeatures] = {}  # by whether they are whitened

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from contextlib import closing
 
 import numpy as np
@@ -33,6 +34,24 @@ def _no_endpoint(monkeypatch):
     """No test may find a real language model through the environment."""
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def refused(monkeypatch, capsys):
+    """Calls a script's main in this process, with arguments; the line with which it ends, with status 2."""
+
+    def call(name, arguments, main, *words):
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main(*words)
+        said = capsys.readouterr()
+        assert ended.value.code == 2
+        assert said.out == ""
+        assert said.err.startswith("error: ")
+        assert said.err.count("\n") == 1
+        return said.err[len("error: ") : -1]
+
+    return call
 
 
 @pytest.fixture

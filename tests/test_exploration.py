@@ -320,6 +320,14 @@ def test_goals_one_at_a_time_are_drawn_kept_and_drawn_again(explore):
     assert worlds.counts.suggested.total() == 2 * 7  # all that was suggested is counted, not what was drawn
 
 
+def test_scenes_read_the_same_in_a_table_that_knew_other_phrases(explore, table):
+    table.ids(["goal: fly away", "count 7"])
+    worlds = explore()
+    observations = [worlds.reset()[0]]
+    observations += [worlds.step(np.zeros(1, int))[0][0] for _ in range(3)]
+    assert [texts(worlds, row)["scene"] for row in observations] == [[f"count {i}"] for i in range(4)]
+
+
 def test_lots_go_on_where_they_were(explore):
     options = {"conditioned": True, "at_once": 1, "goal_frames": 3, "n_envs": 3}
     worlds, other = (explore(NoveltySuggester(LANGUAGE.goals), **options) for _ in range(2))

@@ -29,19 +29,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
-def complaint(monkeypatch, capsys):
+def complaint(refused):
     """Runs a script in this process; gives the line with which it ends."""
 
     def run(module, *arguments, main=None, options=None):
-        monkeypatch.setattr(sys, "argv", [f"{module.__name__}.py", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            cli.script(main or module.main, options or module.Options, module.__doc__)
-        told = capsys.readouterr()
-        assert ended.value.code == 2
-        assert told.out == ""
-        assert told.err.startswith("error: ")
-        assert told.err.count("\n") == 1
-        return told.err[len("error: ") : -1]
+        words = (main or module.main, options or module.Options, module.__doc__)
+        return refused(module.__name__, arguments, cli.script, *words)
 
     return run
 

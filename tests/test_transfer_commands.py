@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -106,22 +105,14 @@ def test_a_task_is_learned_by_the_main_script_too(tmp_path):
 
 
 @pytest.fixture
-def complaint(monkeypatch, capsys):
+def complaint(refused):
     """Runs one of the scripts in this process; the line with which it ends, with status 2."""
 
     def run(module, *arguments):
-        monkeypatch.setattr(sys, "argv", [f"{module.__name__}.py", *map(str, arguments)])
         main, words = cli.downstream, (module.__doc__, "finetune" if module is finetune else "guide")
         if module is evaluate:
             main, words = cli.script, (evaluate.evaluate, evaluate.Options, evaluate.__doc__)
-        with pytest.raises(SystemExit) as ended:
-            main(*words)
-        said = capsys.readouterr()
-        assert ended.value.code == 2
-        assert said.out == ""
-        assert said.err.startswith("error: ")
-        assert said.err.count("\n") == 1
-        return said.err[len("error: ") : -1]
+        return refused(module.__name__, arguments, main, *words)
 
     return run
 

@@ -75,12 +75,10 @@ class GoalSimilarity:
         return self._open_goals(tuple(goals), tuple(achieved)) if achieved else tuple(goals)
 
     def _filter(self, goals: Sequence[Goal], achieved: Sequence[str]) -> tuple[Goal, ...]:
-        paid, satisfied = 0, self._satisfied_by
+        paid = 0
         for event in achieved:
-            paid |= self._bits.get(event) or self._new_bit(event)
-        return tuple(
-            [g for g in goals if not (satisfied[g] if g in satisfied else self._satisfying(g)) & paid]
-        )
+            paid |= self._bit(event)
+        return tuple(goal for goal in goals if not self._satisfying(goal) & paid)
 
     def pay(self, events: Sequence[str], goals: Sequence[Goal], achieved: Sequence[str] = ()) -> Payment:
         """The reward for a transition.
@@ -106,13 +104,16 @@ class GoalSimilarity:
         met_events, met_goals = zip(*paid, strict=True)
         return Payment(reward, tuple(dict.fromkeys(met_events)), tuple(dict.fromkeys(met_goals)))
 
-    def _new_bit(self, event: str) -> int:
-        self._satisfied_by.clear()  # it may satisfy goals already looked up
-        bit = self._bits[event] = 1 << len(self._bits)
-        return bit
+    def _bit(self, event: str) -> int:
+        if event not in self._bits:
+            self._bits[event] = 1 << len(self._bits)
+            self._satisfied_by.clear()  # a new event may satisfy goals already looked up
+        return self._bits[event]
 
     def _satisfying(self, goal: Goal) -> int:
         """Bits of the paid events that satisfy a goal."""
-        bits = sum(bit for event, bit in self._bits.items() if self.satisfies(event, goal))
-        self._satisfied_by[goal] = bits
-        return bits
+        if goal not in self._satisfied_by:
+            self._satisfied_by[goal] = sum(
+                bit for event, bit in self._bits.items() if self.satisfies(event, goal)
+            )
+        return self._satisfied_by[goal]
