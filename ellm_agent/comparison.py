@@ -18,6 +18,7 @@ import json
 import shutil
 import zlib
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -190,24 +191,23 @@ def read(folder: Path, task: str = "") -> Result:
 def read_tasks(results: Path) -> dict[tuple[str, str], dict[str, dict[str, list[Result]]]]:
     """All finished cells of downstream tasks: (protocol, algo) -> task -> method of pretraining -> results by seed.
 
+    Controls that are the same whatever the algorithm stand in every group of their protocol.
+
     Raises:
         UserError: if some of a group had other frames.
     """
     groups: dict[tuple[str, str], dict[str, dict[str, list[Result]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(list))
     )
-    for folder in sorted(results.glob(f"{TASKS}/*/*/*/*/seed*")):
-        result = read(folder, folder.parts[-5])
-        cell = result.cell
-        groups[cell.protocol, cell.algo][cell.task][cell.method].append(result)
+    found = [read(folder, folder.parts[-5]) for folder in sorted(results.glob(f"{TASKS}/*/*/*/*/seed*"))]
+    for key, result in _by_group(found):
+        groups[key][result.cell.task][result.cell.method].append(result)
     for (protocol, algo), by_task in groups.items():
-        frames = {run.frames for methods in by_task.values() for runs in methods.values() for run in runs}
-        if len(frames) > 1:
-            told = ", ".join(f"{n:,}" for n in sorted(frames))
-            raise UserError(f"tasks of {protocol} {algo} in {results} mix runs of {told} frames")
+        runs = [run for methods in by_task.values() for runs in methods.values() for run in runs]
+        _same_frames(f"tasks of {protocol} {algo} in {results} mix", runs)
         for methods in by_task.values():
-            for runs in methods.values():
-                runs.sort(key=lambda result: result.cell.seed)
+            for seeds in methods.values():
+                seeds.sort(key=lambda result: result.cell.seed)
     return {key: {task: dict(m) for task, m in by_task.items()} for key, by_task in sorted(groups.items())}
 
 
@@ -220,22 +220,14 @@ def read_all(results: Path) -> dict[tuple[str, str], dict[str, list[Result]]]:
         UserError: if there are none, or some of a group had other frames, or of a method other sources of goals.
     """
     groups: dict[tuple[str, str], dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
-    for folder in sorted(results.glob("*/*/*/seed*")):
-        result = read(folder)
-        groups[result.cell.protocol, result.cell.algo][result.cell.method].append(result)
+    for key, result in _by_group([read(folder) for folder in sorted(results.glob("*/*/*/seed*"))]):
+        groups[key][result.cell.method].append(result)
     if not groups:
         raise UserError(f"{results} holds no finished runs; experiments/compare.py makes them")
-    for protocol, algo in list(groups):
-        if algo == ANY:
-            anywhere = groups.pop((protocol, algo))
-            own = [key for key in groups if key[0] == protocol] or [(protocol, algo)]
-            for key in own:
-                groups[key].update(anywhere)
     for (protocol, algo), methods in groups.items():
-        frames = {result.frames for seeds in methods.values() for result in seeds}
-        if len(frames) > 1:
-            told = ", ".join(f"{n:,}" for n in sorted(frames))
-            raise UserError(f"{protocol} {algo} in {results} mixes runs of {told} frames")
+        _same_frames(
+            f"{protocol} {algo} in {results} mixes", [run for runs in methods.values() for run in runs]
+        )
         for method, seeds in methods.items():
             suggesters = {result.summary["suggester"] for result in seeds}
             if len(suggesters) > 1:
@@ -244,3 +236,19 @@ def read_all(results: Path) -> dict[tuple[str, str], dict[str, list[Result]]]:
                 )
             seeds.sort(key=lambda result: result.cell.seed)
     return {key: dict(methods) for key, methods in sorted(groups.items())}
+
+
+def _by_group(results: Sequence[Result]) -> Iterator[tuple[tuple[str, str], Result]]:
+    """Results and the (protocol, algo) that they stand in: their own, or, without an algorithm, all of their protocol."""
+    own = {(result.cell.protocol, result.cell.algo) for result in results if result.cell.algo != ANY}
+    for result in results:
+        protocol, algo = result.cell.protocol, result.cell.algo
+        shared = [key for key in sorted(own) if key[0] == protocol] if algo == ANY else []
+        for key in shared or [(protocol, algo)]:
+            yield key, result
+
+
+def _same_frames(mixing: str, results: Iterable[Result]) -> None:
+    frames = sorted({result.frames for result in results})
+    if len(frames) > 1:
+        raise UserError(f"{mixing} runs of {', '.join(f'{n:,}' for n in frames)} frames")

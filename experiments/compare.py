@@ -135,7 +135,9 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
                     # An endpoint from the environment becomes part of the configuration: whoever goes on with the
                     # sweep in another shell must not mix two models under one name.
                     config = dataclasses.replace(config, goals=settled(config.goals))
-                    cell = Cell(protocol, ANY if fixed else algo, label, seed)
+                    # The control of a guided DQN has no agent behind it, whose algorithm could make it another.
+                    shared = fixed or (method == NOTHING and options.transfer == "guide")
+                    cell = Cell(protocol, ANY if shared else algo, label, seed)
                     if method != NOTHING:
                         cells[cell] = config
                     cells |= {

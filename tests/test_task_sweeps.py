@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ellm_agent import comparison, config_files, task_page
-from ellm_agent.comparison import NOTHING, Cell
+from ellm_agent.comparison import ANY, NOTHING, Cell
 from ellm_agent.errors import UserError
 from experiments.compare import Options, lost_with, plan, ready, with_pretraining, work_folder
 from tests.processes import script
@@ -56,6 +56,17 @@ def test_a_guided_agent_is_held_against_the_same_without_a_guide():
     assert {told.split(" ")[0] for told in config_files.differences(guided, alone)} == {"pretrained"}
 
 
+def test_a_control_without_a_guide_is_run_once_for_all_algorithms():
+    """Whoever guides, the agent that has no guide is the same DQN."""
+    found = cells(transfer="guide", algos=("dqn", "ppo"))
+    assert [cell for cell in found if cell.method == NOTHING] == [
+        Cell("crafter", ANY, NOTHING, 0, "chop tree")
+    ]
+    assert cells(transfer="guide", algos=("dqn",)).popitem() == cells(transfer="guide").popitem()
+    # After fine-tuning, each algorithm has a control of its own.
+    assert sum(cell.method == NOTHING for cell in cells(algos=("dqn", "ppo"))) == 2
+
+
 def test_pretraining_is_made_again_only_where_its_agent_is_wanted_and_gone(tmp_path):
     options = Options(
         work=tmp_path, methods=("oracle", NOTHING), algos=("ppo",), seeds=(0,), tasks=("chop tree",)
@@ -102,6 +113,19 @@ def test_the_report_tells_of_tasks(sweep):
     assert "| survival |" in tables
     assert (folder / "tasks-crafter-ppo.png").is_file()
     assert "Share of episodes in which the task is solved" in (folder / "report.html").read_text()
+
+
+def test_a_control_of_all_algorithms_stands_beside_each(sweep, tmp_path):
+    folder = tmp_path / "results"
+    shutil.copytree(sweep / "results" / "whole", folder)
+    rules = folder / "tasks" / "survival" / "crafter"
+    shutil.move(rules / "ppo" / NOTHING, rules / ANY / NOTHING)
+    assert {key: set(found["survival"]) for key, found in comparison.read_tasks(folder).items()} == {
+        ("crafter", "ppo"): {"oracle", NOTHING}
+    }
+    shutil.copytree(rules / "ppo", rules / "dqn")
+    groups = comparison.read_tasks(folder)
+    assert [set(groups["crafter", algo]["survival"]) for algo in ("dqn", "ppo")] == [{"oracle", NOTHING}] * 2
 
 
 def test_tasks_of_other_lengths_are_refused(sweep, tmp_path):
