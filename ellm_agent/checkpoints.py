@@ -186,8 +186,8 @@ def load_counters(checkpoint: Path) -> dict[str, Any]:
     """
     with _readable(checkpoint):
         state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
-        rows = {str(log): int(count) for log, count in state.get("rows", {}).items()}
-        return {"seconds": float(state["seconds"]), "rows": rows, "config": dict(state.get("config", {}))}
+        rows = {str(log): int(count) for log, count in state["rows"].items()}
+        return {"seconds": float(state["seconds"]), "rows": rows, "config": dict(state["config"])}
 
 
 def load(checkpoint: Path, agent: BaseAlgorithm, worlds: Worlds, bonus: NoveltyBonus | None = None) -> None:

@@ -142,6 +142,9 @@ class BonusConfig:
     """Weight of the bonus, which is scaled by the running deviation of its returns (apt: has a scale of its own)."""
     bonus_learning_rate: float = 1e-4
     """Adam step size of the bonus's model. ELLM's official baselines: 1e-4."""
+    bonus_alpha: float = 1.0
+    """noveld: how much of the novelty of the state before is taken off. Zhang et al. 2021: 0.5; ELLM's official
+    baselines: 1"""
     bonus_hidden: int = 512
     """Width of its layers, units. ELLM's official baselines: 512 (rnd), 1,024 (apt)."""
     bonus_batch: int = 64

@@ -40,6 +40,7 @@ _AT_LEAST = {  # least sensible value of each count
     "goals.llm_price_read": 0,
     "goals.llm_price_written": 0,
     "novelty.bonus_weight": 0,
+    "novelty.bonus_alpha": 0,
     "novelty.bonus_hidden": 1,
     "novelty.bonus_batch": 1,
     "novelty.bonus_passes": 1,

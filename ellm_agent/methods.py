@@ -19,9 +19,15 @@ METHODS: dict[str, dict[str, dict[str, Any]]] = {  # name -> section of the conf
     "oracle": {"goals": {"goal_mode": "oracle"}},
     "novelty": {"goals": {"goal_mode": "novelty"}},
     "novelty-attempt": {"goals": {"goal_mode": "novelty", "success": "attempt"}},
-    # Weights of the bonuses: the best of those tried on seed 100 with PPO (docs/results.md).
-    "rnd": {"goals": {"goal_mode": "none"}, "novelty": {"bonus": "rnd", "bonus_weight": 10.0}},
-    "noveld": {"goals": {"goal_mode": "none"}, "novelty": {"bonus": "noveld", "bonus_weight": 10.0}},
+    # Weights and learning rates of the bonuses: the best of those tried on seed 100 with PPO (docs/results.md).
+    "rnd": {
+        "goals": {"goal_mode": "none"},
+        "novelty": {"bonus": "rnd", "bonus_weight": 10.0, "bonus_learning_rate": 1e-3},
+    },
+    "noveld": {
+        "goals": {"goal_mode": "none"},
+        "novelty": {"bonus": "noveld", "bonus_weight": 10.0, "bonus_alpha": 0.5},
+    },
     "icm": {"goals": {"goal_mode": "none"}, "novelty": {"bonus": "icm", "bonus_weight": 3.0}},
     "apt": {"goals": {"goal_mode": "none"}, "novelty": {"bonus": "apt", "bonus_weight": 1.0}},
     "scratch": {"goals": {"goal_mode": "none", "extrinsic_weight": 1.0}},

@@ -13,6 +13,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+import ellm_agent
 from ellm_agent import page
 from ellm_agent.callbacks import RECENT
 from ellm_agent.evaluation import SuccessRates
@@ -52,7 +53,10 @@ def write_summary(run: Run, achievements: Sequence[str], extra: Mapping[str, Any
         "success_rates": rates.rates(),
         "evaluation": evaluations[-1] if evaluations else {},
         **extra,
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": {
+            "ellm-agent": ellm_agent.__version__,
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+        },
     }
     write_whole(run.folder / "summary.json", json.dumps(summary, indent=2))
     return summary

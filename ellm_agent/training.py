@@ -265,7 +265,8 @@ def with_bonus(config: Config, worlds: GoalExploration) -> VecEnv:
         return worlds
     torch.manual_seed(_generator_seed(config.seed))
     features = worlds.features(whiten=config.agent.encoder == "clauses")
-    bonus = BONUSES[novelty.bonus](DIMENSIONS, worlds.action_space.n, novelty.bonus_hidden)
+    own = {"alpha": novelty.bonus_alpha} if novelty.bonus == "noveld" else {}
+    bonus = BONUSES[novelty.bonus](DIMENSIONS, worlds.action_space.n, novelty.bonus_hidden, **own)
     return NoveltyBonus(
         worlds,
         features,

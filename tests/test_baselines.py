@@ -52,6 +52,8 @@ def test_methods_differ_in_a_part_only():
             "goals.extrinsic_weight",
             "novelty.bonus",
             "novelty.bonus_weight",
+            "novelty.bonus_learning_rate",
+            "novelty.bonus_alpha",
             "agent.algo",
         }
 
