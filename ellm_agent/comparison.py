@@ -135,6 +135,11 @@ class Result:
         """Crafter score over all training episodes, in %."""
         return crafter_score(self.success)
 
+    @property
+    def version(self) -> str:
+        """Of this package, which made it."""
+        return self.summary["versions"].get("ellm-agent", "before 0.7.0")
+
     def unlock_curve(self, grid: np.ndarray) -> np.ndarray:
         """Mean unlocks of the last episodes, at each of ``grid`` frames."""
         return self._recent(self.unlocked.sum(axis=1), grid)
@@ -184,6 +189,13 @@ def read(folder: Path, task: str = "") -> Result:
         summary = {name: summary[name] for name in ("suggester", "seconds", "quality", "versions")}
     except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
         raise UserError(f"{folder} is not a finished cell of a comparison") from error
+    # All worlds start together, so the first episode to end began with the run.
+    worlds = config.environment.n_envs
+    if rows and rows[0]["frames"] != rows[0]["length"] * worlds:
+        raise UserError(
+            f"{folder} has lost the first episodes of its log: the first one left ended at frame {rows[0]['frames']:,}, "
+            f"after {rows[0]['length']} in each of {worlds} worlds; delete the folder and run it again"
+        )
     unlocked = unlocked.reshape(len(rows), len(names))
     return Result(cell, config.frames, ends, unlocked, solved, summary, folder)
 

@@ -15,6 +15,7 @@ from ellm_agent import page
 from ellm_agent.callbacks import RECENT
 from ellm_agent.comparison import Result
 from ellm_agent.evaluation import Recording
+from ellm_agent.methods import METHODS
 from ellm_agent.statistics import (
     Estimate,
     interquartile_mean,
@@ -49,7 +50,12 @@ PIXELS = (
 )
 FEW = (
     "In brackets: 95 % stratified bootstrap interval of the interquartile mean over seeds. Of three seeds it is their "
-    "range, and covers the true mean in about two thirds of such experiments; of five, in about nine of ten."
+    "range, and covers the true mean in about three quarters of such experiments; of five, in about nine of ten; in fewer "
+    "where results are skewed."
+)
+PAIRS = (
+    "Probability that a run of the first is better, by Crafter score, with its 95 % bootstrap interval. Of three seeds each, "
+    "1.00 says that all nine pairs are so, which happens by chance once in twenty times."
 )
 HEAD = ("method", "goals from", "seeds", "frames", f"unlocks/episode, last {RECENT}", "Crafter score %, all episodes", "each seed", "frames/s, as run", "minutes a run")  # fmt: skip
 
@@ -82,14 +88,26 @@ def rows(methods: Methods) -> list[tuple[str, ...]]:
                 goals_from(runs[0]),
                 str(len(runs)),
                 f"{runs[0].frames:,}",
-                str(unlocks) if len(runs) > 2 else f"{float(unlocks.centre):.2f}",
-                str(score) if len(runs) > 2 else f"{float(score.centre):.2f}",
+                unlocks.told(len(runs)),
+                score.told(len(runs)),
                 each,
                 f"{rate:,.0f}",
                 f"{np.mean(seconds) / 60:.1f}",
             )
         )
     return told
+
+
+def versions(methods: Methods) -> str:
+    """Which versions of this package made a group of runs, if they are not all the same; or ""."""
+    by_version: dict[str, list[str]] = {}
+    for name in ranked(methods):
+        for version in sorted({run.version for run in methods[name]}):
+            by_version.setdefault(version, []).append(name)
+    if len(by_version) == 1:
+        return ""
+    told = "; ".join(f"{version}: {', '.join(names)}" for version, names in sorted(by_version.items()))
+    return f"Versions that made the runs: {told}."
 
 
 def goals_from(run: Result) -> str:
@@ -104,29 +122,30 @@ def markdown(groups: dict[tuple[str, str], Methods]) -> str:
     """The tables as Markdown."""
     lines = []
     for (protocol, algo), methods in groups.items():
-        lines += [f"### {protocol} protocol, {algo}", "", f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
-        lines += [f"| {' | '.join(row)} |" for row in rows(methods)]
-        lines += ["", FEW]
+        lines += [f"### {protocol} protocol, {algo}", "", *page.markdown(rows(methods), HEAD), "", FEW]
+        if versions(methods):
+            lines += ["", versions(methods)]
         better = improvements(methods)
         if better:
-            lines += ["", "Probability that a run is better (Crafter score), with 95 % interval:", ""]
-            lines += ["| pair | probability |", "|---|---|"]
-            lines += [f"| {pair} | {told} |" for pair, told in better]
+            lines += ["", PAIRS, "", *page.markdown(better, ("pair", "probability"))]
         lines.append("")
     return "\n".join(lines)
 
 
 def improvements(methods: Methods) -> list[tuple[str, str]]:
-    """How probably ELLM's runs are better than those of the other methods."""
-    found = []
-    for ours in ("open", "open-script", "oracle"):
-        for other, runs in methods.items():
-            if ours in methods and not other.startswith(("open", "oracle", "closed")):
-                if min(len(methods[ours]), len(runs)) < 3:
-                    continue
-                scores = [[run.score for run in methods[ours]], [run.score for run in runs]]
-                found.append((f"{ours} > {other}", str(probability_of_improvement(*scores))))
-    return found
+    """How probably runs of ELLM are better than those of other methods, and rewards for novelty than chance."""
+    others = [name for name in ranked(methods) if not name.startswith(("open", "oracle", "closed"))]
+    pairs = [(ours, other) for ours in ("open", "oracle") if ours in methods for other in others]
+    for_novelty = [name for name in others if "novelty" in METHODS.get(name, {})]
+    pairs += [(name, "random") for name in for_novelty if "random" in methods]
+    return [
+        (
+            f"{one} > {other}",
+            str(probability_of_improvement(*([r.score for r in methods[n]] for n in (one, other)))),
+        )
+        for one, other in pairs
+        if min(len(methods[one]), len(methods[other])) > 2
+    ]
 
 
 def build(groups: dict[tuple[str, str], Methods], name: str, tasks: Sequence[str] = ()) -> str:
@@ -141,13 +160,11 @@ def build(groups: dict[tuple[str, str], Methods], name: str, tasks: Sequence[str
                 page.drawing(curves(methods), "Learning curves: interquartile mean over seeds, 95 % interval")
             )
             parts.append(page.table(rows(methods), HEAD, (2, 3, 7, 8)))
-            parts.append(page.paragraph(FEW, aside=True))
+            parts += [page.paragraph(text, aside=True) for text in (FEW, versions(methods)) if text]
             parts += [spectrum(methods), profile(methods)]
             better = improvements(methods)
             if better:
-                parts.append(
-                    page.table(better, ("a run of the first is better, by Crafter score", "probability"))
-                )
+                parts += [page.paragraph(PAIRS, aside=True), page.table(better, ("pair", "probability"))]
             parts += quality(methods)
             parts.append(first_unlocks(methods))
             parts.append(page.row(episodes(methods)))

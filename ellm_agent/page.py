@@ -31,6 +31,7 @@ table {{ border-collapse: collapse; }}
 th, td {{ padding: .2rem 1rem .2rem 0; text-align: left; vertical-align: top; }}
 th {{ border-bottom: 1px solid color-mix(in srgb, currentColor 30%, transparent); font-weight: 600; }}
 td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
+.scroll svg {{ min-width: 40rem; }}
 figure {{ margin: 1rem 0; }} figcaption, .aside {{ opacity: .75; }}
 .row {{ display: flex; flex-wrap: wrap; gap: 1.5rem; }} .row figure {{ flex: 1 1 15rem; max-width: 28rem; }}
 pre {{ overflow-x: auto; font-size: 13px; }}
@@ -81,6 +82,12 @@ def table(rows: Iterable[Sequence[str]], head: Sequence[str] = (), numbers: Sequ
     return f'<div class="scroll"><table>{"".join(lines)}</table></div>'
 
 
+def markdown(rows: Iterable[Sequence[str]], head: Sequence[str]) -> list[str]:
+    """The lines of a table in Markdown."""
+    first, *lines = (f"| {' | '.join(cells)} |" for cells in (head, *rows))
+    return [first, "|---" * len(head) + "|", *lines]
+
+
 def picture(content: bytes, kind: str, caption: str) -> str:
     """A picture, in the page itself.
 
@@ -109,7 +116,8 @@ def drawing(figure: Figure, caption: str) -> str:
     svg = re.sub(
         r'(<svg[^>]*?) width="[^"]*" height="[^"]*"|(<svg[^>]*?) height="[^"]*"', r"\1\2", svg, count=1
     )
-    return f'<figure role="img" aria-label="{html.escape(caption)}">{svg}<figcaption>{html.escape(caption)}</figcaption></figure>'
+    told = html.escape(caption)
+    return f'<figure role="img" aria-label="{told}"><div class="scroll">{svg}</div><figcaption>{told}</figcaption></figure>'
 
 
 def row(figures: Iterable[str]) -> str:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from rliable import library, metrics
 
-RESAMPLES = 1_000
+RESAMPLES = 10_000  # of numbers
+FEWER = 1_000  # of curves and of pairs, which take longer
 
 
 @dataclass(frozen=True)
@@ -22,14 +23,20 @@ class Estimate:
     def __str__(self) -> str:
         return f"{float(self.centre):.2f} [{float(self.low):.2f}, {float(self.high):.2f}]"
 
+    def told(self, seeds: int) -> str:
+        """As text; without the interval where it is of fewer than three seeds, of which there is none to speak of."""
+        return str(self) if seeds > 2 else f"{float(self.centre):.2f}"
 
-def _estimated(scores: dict, centre: Callable) -> tuple[dict, dict]:
+
+def _estimated(scores: np.ndarray | list[np.ndarray], centre: Callable, resamples: int) -> tuple:
+    """Centre and the two ends of the interval. One set of scores at a time: what stands beside it must not matter."""
     before = np.random.get_state()
     np.random.seed(0)  # rliable resamples with NumPy's global generator
     try:
-        return library.get_interval_estimates(scores, centre, reps=RESAMPLES)
+        centres, intervals = library.get_interval_estimates({"": scores}, centre, reps=resamples)
     finally:
         np.random.set_state(before)
+    return centres[""], *intervals[""]
 
 
 def interquartile_mean(runs: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
@@ -38,14 +45,14 @@ def interquartile_mean(runs: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
     Args:
         runs: method -> ``(seeds,)`` numbers, or ``(seeds, points)`` curves.
     """
-    scores = {name: np.asarray(values, float) for name, values in runs.items()}
-    shaped = {name: v.reshape(len(v), 1, -1) for name, v in scores.items()}  # (seeds, one task, points)
-    centres, intervals = _estimated(shaped, _trimmed_mean)
     estimates = {}
-    for name, values in scores.items():
-        shape = values.shape[1:]
-        low, high = (part.reshape(shape) for part in intervals[name])
-        estimates[name] = Estimate(centres[name].reshape(shape), low, high)
+    for name, values in runs.items():
+        scores = np.asarray(values, float)
+        shape, resamples = scores.shape[1:], FEWER if scores.ndim > 1 else RESAMPLES
+        found = _estimated(
+            scores.reshape(len(scores), 1, -1), _trimmed_mean, resamples
+        )  # (seeds, one task, points)
+        estimates[name] = Estimate(*(part.reshape(shape) for part in found))
     return estimates
 
 
@@ -58,10 +65,9 @@ def _trimmed_mean(values: np.ndarray) -> np.ndarray:
 
 def probability_of_improvement(one: Sequence[float], other: Sequence[float]) -> Estimate:
     """Probability that a run of one method is better than a run of the other (ties count half)."""
-    pair = {"one,other": (np.asarray(one, float)[:, None], np.asarray(other, float)[:, None])}
-    centres, intervals = _estimated(pair, metrics.probability_of_improvement)
-    low, high = (np.float64(part.item()) for part in intervals["one,other"])
-    return Estimate(np.float64(centres["one,other"].item()), low, high)
+    pair = [np.asarray(runs, float)[:, None] for runs in (one, other)]
+    found = _estimated(pair, metrics.probability_of_improvement, FEWER)
+    return Estimate(*(np.float64(part.item()) for part in found))
 
 
 def performance_profile(runs: Mapping[str, np.ndarray], thresholds: np.ndarray) -> dict[str, np.ndarray]:

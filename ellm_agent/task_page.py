@@ -11,7 +11,7 @@ from ellm_agent import page
 from ellm_agent.callbacks import RECENT
 from ellm_agent.comparison import Result
 from ellm_agent.comparison_page import FEW, POINTS, looks, saved
-from ellm_agent.statistics import Estimate, interquartile_mean
+from ellm_agent.statistics import interquartile_mean
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,12 +43,12 @@ def overall(by_task: ByTask) -> list[tuple[str, ...]]:
     found = {name: values.mean(axis=1) for name, values in areas(by_task).items()}
     told = interquartile_mean(found)
     return [
-        (name, str(len(means)), _told(told[name], len(means)), ", ".join(f"{mean:.2f}" for mean in means))
+        (name, str(len(means)), told[name].told(len(means)), ", ".join(f"{mean:.2f}" for mean in means))
         for name, means in found.items()
     ]
 
 
-def each(by_task: ByTask) -> tuple[list[str], list[tuple[str, ...]]]:
+def by_each(by_task: ByTask) -> tuple[list[str], list[tuple[str, ...]]]:
     """Names of methods, and a row of areas for each task."""
     order = list(
         dict.fromkeys([*areas(by_task), *(name for methods in by_task.values() for name in methods)])
@@ -58,7 +58,7 @@ def each(by_task: ByTask) -> tuple[list[str], list[tuple[str, ...]]]:
         methods = by_task[task]
         there = {name: np.array([run.area() for run in runs]) for name, runs in methods.items()}
         estimates = interquartile_mean(there)
-        rows.append((task, *(_told(estimates[n], len(there[n])) if n in there else "-" for n in order)))
+        rows.append((task, *(estimates[n].told(len(there[n])) if n in there else "-" for n in order)))
     return order, rows
 
 
@@ -67,10 +67,6 @@ def ranked(by_task: ByTask) -> list[str]:
     return sorted(
         by_task, key=lambda task: -np.mean([run.area() for runs in by_task[task].values() for run in runs])
     )
-
-
-def _told(estimate: Estimate, seeds: int) -> str:
-    return str(estimate) if seeds > 2 else f"{float(estimate.centre):.2f}"
 
 
 def frames(by_task: ByTask) -> int:
@@ -89,13 +85,10 @@ def markdown(groups: dict[tuple[str, str], ByTask]) -> str:
     """The tables as Markdown."""
     lines = []
     for (protocol, algo), by_task in groups.items():
-        order, rows = each(by_task)
+        order, rows = by_each(by_task)
         lines += [f"### {title(protocol, algo, by_task)}", "", AREA, ""]
-        lines += [f"| {' | '.join(HEAD)} |", "|---" * len(HEAD) + "|"]
-        lines += [f"| {' | '.join(row)} |" for row in overall(by_task)]
-        lines += ["", WHOLE_SEEDS, "", f"| task | {' | '.join(order)} |", "|---" * (len(order) + 1) + "|"]
-        lines += [f"| {' | '.join(row)} |" for row in rows]
-        lines += ["", FEW, ""]
+        lines += [*page.markdown(overall(by_task), HEAD), "", WHOLE_SEEDS, ""]
+        lines += [*page.markdown(rows, ("task", *order)), "", FEW, ""]
     return "\n".join(lines)
 
 
@@ -104,7 +97,7 @@ def build(groups: dict[tuple[str, str], ByTask]) -> list[str]:
     parts = []
     with page.figures():
         for (protocol, algo), by_task in groups.items():
-            order, rows = each(by_task)
+            order, rows = by_each(by_task)
             parts.append(page.heading(title(protocol, algo, by_task)))
             parts.append(page.drawing(curves(by_task), "Share of episodes in which the task is solved"))
             parts += [page.paragraph(AREA, aside=True), page.table(overall(by_task), HEAD, (1,))]

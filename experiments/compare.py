@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
+import itertools
 import os
 import shutil
 import signal
@@ -29,16 +30,36 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ellm_agent import cli, config_files
 from ellm_agent.comparison import ANY, NOTHING, Cell, keep
-from ellm_agent.config import Config
+from ellm_agent.config import PRESETS, Config
 from ellm_agent.errors import UserError
 from ellm_agent.llm.choice import settled
-from ellm_agent.methods import METHODS
+from ellm_agent.methods import METHODS, apply
 from ellm_agent.runs import Run, write_whole
 from ellm_agent.transfer import control, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "experiments" / "run_crafter.py"
 NAMED = {"--seed": "--seeds", "--algo": "--algos", "--protocol": "--protocols", "--frames": "--frames"}
+# What a cell has of its own, whatever the others have.
+OWN = (
+    "--out",
+    "--config",
+    "--resume",
+    "--threads",
+    "--replays",
+    "--no-replays",
+    "--tensorboard",
+    "--no-tensorboard",
+)
+OWN += ("--estimate-cost",)
+# What makes a method. Not who answers, which stands in every table.
+DECISIVE = {
+    f"{section}.{name}"
+    for changes in METHODS.values()
+    for section, values in changes.items()
+    for name in values
+    if section in ("goals", "novelty") and not name.startswith("llm")
+}
 # What pretraining and tasks have their own values of.
 SETTLED = (
     "--task",
@@ -102,49 +123,74 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
     Raises:
         UserError: if an option makes no sense, before anything is run.
     """
+    _check(options, more)
+    cells: dict[Cell, Config] = {}
+    for seed, protocol, method, algo in itertools.product(
+        options.seeds, options.protocols, options.methods, options.algos
+    ):
+        told = ["--protocol", protocol, "--seed", str(seed), "--frames", str(options.frames)]
+        told += ["--threads", "1", "--replays", "0", "--no-tensorboard"]
+        fixed = METHODS.get(method, {}).get("agent", {}).get("algo")
+        if fixed and options.tasks:
+            raise UserError(f"method is {method}, which learns nothing that a task could be learned from")
+        told += [] if fixed else ["--algo", algo]
+        like = "scratch" if method == NOTHING else method
+        config = cli.parse([*more, *told], "", like).config
+        if not options.label:
+            _check_method(like, config)
+        label = f"{method}-{options.label}" if options.label else method
+        # An endpoint from the environment becomes part of the configuration: whoever goes on with the
+        # sweep in another shell must not mix two models under one name.
+        config = dataclasses.replace(config, goals=settled(config.goals))
+        # The control of a guided DQN has no agent behind it, whose algorithm could make it another.
+        shared = fixed or (method == NOTHING and options.transfer == "guide")
+        cell = Cell(protocol, ANY if shared else algo, label, seed)
+        if method != NOTHING:
+            cells[cell] = config
+        for task in options.tasks:
+            cells[dataclasses.replace(cell, task=task)] = _downstream(cell, method, config, task, options)
+    if not cells:
+        raise UserError("nothing to run; --methods, --algos, --protocols and --seeds need a value each")
+    return cells
+
+
+def _check(options: Options, more: Sequence[str]) -> None:
+    """
+    Raises:
+        UserError: for a name that is none, a method that does not exist, or a word that cells decide about.
+    """
     for part in (options.name, options.label):
         if part and (part != Path(part).name or part == ".."):
             raise UserError(f"{part!r} is used as a folder's name; leave out slashes and dots")
     for method in options.methods:
         if method not in METHODS and not (options.tasks and method == NOTHING):
             raise UserError(f"method is {method!r}; choose from {', '.join(METHODS)}")
+    if "random" in options.algos:
+        raise UserError("algos is random, which is no learner; give it to --methods")
     cli.at_least(1, jobs=options.jobs, task_frames=options.task_frames)
     for word in more:
-        if options.tasks and word.partition("=")[0].replace("_", "-") in SETTLED:
+        option = word.partition("=")[0]
+        name = option.replace("_", "-")
+        if options.tasks and name in SETTLED:
             raise UserError(
-                f"{word.partition('=')[0]} cannot be given with --tasks: pretraining and tasks each have their own"
+                f"{option} cannot be given with --tasks: pretraining and tasks each have their own"
             )
-        if word.partition("=")[0] in NAMED:
-            option = word.partition("=")[0]
-            raise UserError(f"{option} is part of what runs are called; use {NAMED[option]} before the --")
-    cells: dict[Cell, Config] = {}
-    for seed in options.seeds:
-        for protocol in options.protocols:
-            for method in options.methods:
-                for algo in options.algos:
-                    told = ["--protocol", protocol, "--seed", str(seed), "--frames", str(options.frames)]
-                    told += ["--threads", "1", "--replays", "0", "--no-tensorboard"]
-                    fixed = METHODS.get(method, {}).get("agent", {}).get("algo")
-                    if fixed and options.tasks:
-                        raise UserError(
-                            f"method is {method}, which learns nothing that a task could be learned from"
-                        )
-                    told += [] if fixed else ["--algo", algo]
-                    config = cli.parse([*more, *told], "", "scratch" if method == NOTHING else method).config
-                    label = f"{method}-{options.label}" if options.label else method
-                    # An endpoint from the environment becomes part of the configuration: whoever goes on with the
-                    # sweep in another shell must not mix two models under one name.
-                    config = dataclasses.replace(config, goals=settled(config.goals))
-                    # The control of a guided DQN has no agent behind it, whose algorithm could make it another.
-                    shared = fixed or (method == NOTHING and options.transfer == "guide")
-                    cell = Cell(protocol, ANY if shared else algo, label, seed)
-                    if method != NOTHING:
-                        cells[cell] = config
-                    cells |= {
-                        dataclasses.replace(cell, task=task): _downstream(cell, method, config, task, options)
-                        for task in options.tasks
-                    }
-    return cells
+        if name in NAMED:
+            raise UserError(f"{option} is part of what runs are called; use {NAMED[name]} before the --")
+        if name in OWN:
+            raise UserError(f"{option} cannot be given here: every run of a sweep has its own")
+
+
+def _check_method(method: str, config: Config) -> None:
+    """
+    Raises:
+        UserError: if a configuration is not what its method's name says.
+    """
+    plain = apply(method, PRESETS[config.preset])
+    for told in config_files.differences(
+        plain, config, [n for n in config_files.flatten(config) if n not in DECISIVE]
+    ):
+        raise UserError(f"{told} for {method}, which makes it another method; name it with --label")
 
 
 def _downstream(cell: Cell, method: str, config: Config, task: str, options: Options) -> Config:

@@ -1,5 +1,6 @@
 """Comparisons: sweeps that can be stopped, statistics that hold, pages that can be trusted."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -13,8 +14,9 @@ import psutil
 import pytest
 from rliable import metrics
 
-from ellm_agent import comparison, comparison_page, page
+from ellm_agent import comparison, comparison_page, config_files, methods, page
 from ellm_agent.comparison import Cell
+from ellm_agent.config import PRESETS
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation import crafter_score
 from ellm_agent.methods import METHODS
@@ -33,8 +35,16 @@ def test_interquartile_mean_by_hand():
     found = interquartile_mean({"few": [1, 2, 6], "many": [0, 1, 2, 3, 4, 5, 6, 100]})
     assert found["few"].centre == pytest.approx(3)  # of three seeds: their mean
     assert found["many"].centre == pytest.approx(3.5)  # of 2, 3, 4, 5
-    assert found["few"].low >= 1
-    assert found["few"].high <= 6
+    # Three times the same of three is drawn once in 27 times, which is more than 2.5 %: the interval is the range.
+    assert (found["few"].low, found["few"].high) == (1, 6)
+    assert str(found["few"]) == found["few"].told(3) == "3.00 [1.00, 6.00]"
+    assert found["few"].told(2) == "3.00"
+
+
+def test_an_estimate_does_not_depend_on_what_stands_beside_it():
+    runs = dict(zip("abc", np.random.default_rng(0).normal(size=(3, 5)), strict=True))
+    alone = {name: interquartile_mean({name: values})[name] for name, values in runs.items()}
+    assert interquartile_mean(runs) == alone == interquartile_mean(dict(reversed(runs.items())))
 
 
 def test_interquartile_mean_is_rliables():
@@ -155,6 +165,28 @@ def test_cells_are_what_they_are_called():
         assert config.agent.hidden == 32
 
 
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [
+        ("rnd", ["--bonus", "apt"]),
+        ("rnd", ["--bonus-weight", "3"]),
+        ("rnd", ["--goal-mode", "novelty"]),
+        ("oracle", ["--extrinsic-weight=1"]),
+        ("novelty", ["--success", "attempt"]),
+    ],
+)
+def test_what_makes_another_method_needs_a_name(method, more):
+    from experiments.compare import Options, plan
+
+    one = {"seeds": (0,), "methods": (method,), "algos": ("ppo",)}
+    with pytest.raises(UserError, match=f"for {method}, which makes it another method"):
+        plan(Options(**one), more)
+    ((cell, config),) = plan(Options(**one, label="other"), more).items()
+    assert cell.method == f"{method}-other"
+    assert config_files.differences(methods.apply(method, PRESETS["default"]), config)
+    plan(Options(**one), ["--preset", "paper"])  # which pays for attempts, whatever the method
+
+
 def test_an_endpoint_from_the_environment_is_part_of_a_cell(monkeypatch):
     from experiments.compare import Options, plan
 
@@ -214,6 +246,10 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_files(sweep, tmp_path):
         (["--", "--algo", "trpo"], "before the --"),
         (["--name", "../up"], "slashes"),
         (["--frmes", "3"], "--frames"),
+        (["--algos", "random"], "no learner"),
+        (["--protocols"], "nothing to run"),
+        (["--", "--bonus", "apt"], "bonus is apt but was None for oracle"),
+        (["--", "--replays", "3"], "every run of a sweep has its own"),
     ],
 )
 def test_bad_sweeps_are_told_in_one_line(sweep, more, told):
@@ -239,6 +275,86 @@ def test_report_of_a_sweep(sweep):
     assert text.count("<svg") >= 3
     assert "data:image/gif;base64," in text
     assert "captions that are made from the simulator" in text
+
+
+LENGTHS = (20, 50, 100)  # of episodes, frames
+
+
+def write_cell(results, cell, unlocks, version="0.7.0", lost=0):
+    """Writes a cell whose worlds all played the same: three episodes, of which the last two unlock something."""
+    folder = cell.folder(results)
+    folder.mkdir(parents=True)
+    config = dataclasses.replace(PRESETS["default"], frames=32 * sum(LENGTHS))
+    (folder / "config.yaml").write_text(config_files.to_yaml(config))
+    ends = 32 * np.cumsum(LENGTHS)
+    rows = [
+        {"frames": int(end), "length": length, "unlocked": NAMES[: unlocks * (end > ends[0])]}
+        for end, length in zip(ends, LENGTHS, strict=True)
+    ]
+    comparison.compress(
+        "".join(json.dumps(r) + "\n" for r in rows[lost:]).encode(), folder / "episodes.jsonl.gz"
+    )
+    bins = {"good": 0.75, "poorly_timed": 0.25, "bad": 0.0, "nonsensical": 0.0}
+    summary = {
+        "suggester": cell.method,
+        "seconds": 2.0,
+        "quality": {"suggested": bins, "rewarded": bins} if cell.method == "oracle" else {},
+        "versions": {"ellm-agent": version},
+    }
+    (folder / "summary.json").write_text(json.dumps(summary))
+
+
+@pytest.fixture
+def known(tmp_path):
+    """Results that can be worked out by hand: three seeds, two learners, and a method without one."""
+    for seed in range(3):
+        for algo in ("dqn", "ppo"):
+            write_cell(tmp_path, Cell("crafter", algo, "oracle", seed), 9 + 3 * seed)
+            write_cell(
+                tmp_path, Cell("crafter", algo, "rnd", seed), 3 * seed, "0.6.0" if algo == "dqn" else "0.7.0"
+            )
+        write_cell(tmp_path, Cell("crafter", "any", "random", seed), 3)
+    return tmp_path
+
+
+def test_tables_by_hand(known):
+    groups = comparison.read_all(known)
+    assert list(groups) == [("crafter", "dqn"), ("crafter", "ppo")]
+    dqn, ppo = (comparison_page.markdown({key: methods}) for key, methods in groups.items())
+    for told in (dqn, ppo):
+        # Two of three episodes unlock 9, 12 or 15 of 22, so that the score is (1 + 200 / 3) ** (n / 22) - 1.
+        assert (
+            "| oracle | oracle | 3 | 5,440 | 8.00 [6.00, 10.00] | 10.09 [4.61, 16.70] | 6.00, 4.6 %; " in told
+        )
+        assert "| rnd | rnd | 3 | 5,440 | 2.00 [0.00, 4.00] |" in told
+        assert "| random | random | 3 | 5,440 | 2.00 [2.00, 2.00] |" in told  # beside each learner
+        assert "| 2,720 | 0.0 |" in told  # frames a second, minutes
+        assert "| oracle > rnd | 1.00 [1.00, 1.00] |" in told
+        assert "| rnd > random | 0.50 [0.00, 1.00] |" in told  # one worse, one alike, one better
+        assert "open >" not in told
+    assert "Versions that made the runs: 0.6.0: rnd; 0.7.0: oracle, random." in dqn
+    assert "Versions" not in ppo
+
+
+def test_first_unlocks_and_quality_by_hand(known):
+    methods = comparison.read_all(known)["crafter", "ppo"]
+    told = comparison_page.first_unlocks(methods)
+    # The tenth achievement: two of three seeds of the oracle unlock it, first in the second episode (70 frames in 32 worlds).
+    tenth = NAMES[9].replace("_", " ")
+    assert f'<td>{tenth}</td><td class="number">2,240</td>' in told
+    assert f'<td>{NAMES[-1].replace("_", " ")}</td><td class="number">never</td>' in told
+    (told,) = comparison_page.quality(methods)
+    assert told.count("75.0%") == told.count("25.0%") == 2
+    assert "rnd" not in told
+
+
+def test_a_log_that_has_lost_its_beginning_is_refused(known):
+    """Its score would leave out the episodes in which an agent knows nothing yet."""
+    write_cell(known, Cell("crafter", "ppo", "oracle", 3), 12, lost=1)
+    with pytest.raises(
+        UserError, match=r"seed3 has lost the first episodes .* frame 2,240, after 50 in each of 32"
+    ):
+        comparison.read_all(known)
 
 
 def test_results_that_do_not_belong_together_are_refused(sweep, tmp_path):
