@@ -25,6 +25,7 @@ from ellm_agent.statistics import (
 from envs.knowledge import knowledge
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Methods = dict[str, list[Result]]
@@ -239,15 +240,18 @@ def curves(methods: Methods) -> Figure:
             {name: np.stack([getattr(r, which)(points) for r in runs]) for name, runs in methods.items()}
         )
         for name, estimate in found.items():
-            axes.plot(points / 1000, estimate.centre, look[name].line, color=look[name].colour, label=name)
-            axes.fill_between(
-                points / 1000, estimate.low, estimate.high, color=look[name].colour, alpha=0.15, lw=0
-            )
+            band(axes, points / 1000, estimate, look[name], name)
         axes.set(title=title, xlabel="thousand frames", ylim=(0, None))
     handles, labels = panels[0].get_legend_handles_labels()
     order = [labels.index(name) for name in ranked(methods)]
     figure.legend([handles[i] for i in order], [labels[i] for i in order], loc="outside right upper")
     return figure
+
+
+def band(axes: Axes, x: np.ndarray, found: Estimate, look: Look, name: str, factor: float = 1) -> None:
+    """A line with its interval."""
+    axes.plot(x, factor * found.centre, look.line, color=look.colour, label=name)
+    axes.fill_between(x, factor * found.low, factor * found.high, color=look.colour, alpha=0.15, lw=0)
 
 
 def spectrum(methods: Methods) -> str:
@@ -288,10 +292,10 @@ def profile(methods: Methods) -> str:
     )
     figure, axes = pyplot.subplots(figsize=(7, 3.4), layout="constrained")
     for name in ranked(methods):
-        axes.plot(100 * thresholds, 100 * found[name], look[name].line, color=look[name].colour, label=name)
+        band(axes, 100 * thresholds, found[name], look[name], name, factor=100)
     axes.set(xlabel="success rate above ... %", ylabel="share of achievements and seeds, %", ylim=(0, 100))
     figure.legend(loc="outside right upper")
-    return page.drawing(figure, "Performance profile")
+    return page.drawing(figure, "Performance profile, with 95 % interval")
 
 
 def quality(methods: Methods) -> list[str]:

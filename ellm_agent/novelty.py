@@ -82,9 +82,7 @@ class NoveltyBonus(VecEnvWrapper):
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]:
         observations, rewards, dones, infos = self.venv.step_wait()
         reached = observations.copy()
-        for i in np.flatnonzero(
-            dones
-        ):  # the state that was reached, not the one that the next episode starts in
+        for i in np.flatnonzero(dones):  # reached is how an episode ended, not where the next one starts
             reached[i] = infos[i]["terminal_observation"]
         bonus = self._score(self._last, self._actions, reached)
         for i in np.flatnonzero(dones):

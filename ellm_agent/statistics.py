@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ from rliable import library, metrics
 
 RESAMPLES = 10_000  # of numbers
 FEWER = 1_000  # of curves and of pairs, which take longer
+OF_PROFILES = 300
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,20 @@ class Estimate:
 
 def _estimated(scores: np.ndarray | list[np.ndarray], centre: Callable, resamples: int) -> tuple:
     """Centre and the two ends of the interval. One set of scores at a time: what stands beside it must not matter."""
-    before = np.random.get_state()
-    np.random.seed(0)  # rliable resamples with NumPy's global generator
-    try:
+    with _seeded():
         centres, intervals = library.get_interval_estimates({"": scores}, centre, reps=resamples)
+    return centres[""], *intervals[""]
+
+
+@contextlib.contextmanager
+def _seeded() -> Iterator[None]:
+    """rliable resamples with NumPy's global generator."""
+    before = np.random.get_state()
+    np.random.seed(0)
+    try:
+        yield
     finally:
         np.random.set_state(before)
-    return centres[""], *intervals[""]
 
 
 def interquartile_mean(runs: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
@@ -70,13 +79,17 @@ def probability_of_improvement(one: Sequence[float], other: Sequence[float]) -> 
     return Estimate(*(np.float64(part.item()) for part in found))
 
 
-def performance_profile(runs: Mapping[str, np.ndarray], thresholds: np.ndarray) -> dict[str, np.ndarray]:
-    """Share of (seed, task) pairs whose value is above each threshold.
+def performance_profile(runs: Mapping[str, np.ndarray], thresholds: np.ndarray) -> dict[str, Estimate]:
+    """Share of (seed, task) pairs whose value is above each threshold, and its 95 % interval.
 
     Args:
         runs: method -> ``(seeds, tasks)``.
         thresholds: ``(points,)``.
     """
-    return {
-        name: (np.asarray(values)[..., None] > thresholds).mean(axis=(0, 1)) for name, values in runs.items()
-    }
+    profiles = {}
+    for name, values in runs.items():
+        with _seeded():
+            scores = {"": np.asarray(values, float)}
+            found, bands = library.create_performance_profile(scores, thresholds, reps=OF_PROFILES)
+        profiles[name] = Estimate(found[""], *bands[""])
+    return profiles

@@ -10,7 +10,7 @@ import numpy as np
 from ellm_agent import page
 from ellm_agent.callbacks import RECENT
 from ellm_agent.comparison import Result
-from ellm_agent.comparison_page import FEW, POINTS, looks, saved
+from ellm_agent.comparison_page import FEW, POINTS, band, looks, saved
 from ellm_agent.statistics import interquartile_mean
 
 if TYPE_CHECKING:
@@ -130,11 +130,7 @@ def curves(by_task: ByTask) -> Figure:
             }
         )
         for name in sorted(found, key=lambda name: -float(found[name].centre.mean())):
-            estimate, (shade, line) = found[name], look[name]
-            axes.plot(points / 1000, 100 * estimate.centre, line, color=shade, label=name)
-            axes.fill_between(
-                points / 1000, 100 * estimate.low, 100 * estimate.high, color=shade, alpha=0.15, lw=0
-            )
+            band(axes, points / 1000, found[name], look[name], name, factor=100)
         axes.set(title=task, ylim=(0, 100))
     for axes in panels.flat[len(by_task) :]:
         axes.set_visible(False)

@@ -65,7 +65,9 @@ def test_probability_of_improvement_by_hand():
 
 def test_performance_profile_by_hand():
     found = performance_profile({"a": [[0.0, 0.5], [1.0, 0.2]]}, np.array([0.0, 0.3, 0.6]))
-    assert found["a"].tolist() == [0.75, 0.5, 0.25]
+    assert found["a"].centre.tolist() == [0.75, 0.5, 0.25]
+    # Seeds are drawn anew for each task. None is above 0.6 or one in two is; the first task's alone decides.
+    assert (found["a"].low[2], found["a"].high[2]) == (0, 0.5)
 
 
 @pytest.mark.parametrize(
