@@ -58,7 +58,7 @@ PAIRS = (
     "Probability that a run of the first is better, by Crafter score, with its 95 % bootstrap interval. Of three seeds each, "
     "1.00 says that all nine pairs are so, which happens by chance once in twenty times."
 )
-HEAD = ("method", "goals from", "seeds", "frames", f"unlocks/episode, last {RECENT}", "Crafter score %, all episodes", "each seed", "frames/s, as run", "minutes a run")  # fmt: skip
+HEAD = ("method", "goals from", "seeds", "frames", f"unlocks/episode, last {RECENT}", "Crafter score %, all episodes", "each seed: unlocks, score %", "frames/s, as run", "minutes a run")  # fmt: skip
 
 
 def estimates(methods: Methods) -> dict[str, tuple[Estimate, Estimate]]:
@@ -82,7 +82,7 @@ def rows(methods: Methods) -> list[tuple[str, ...]]:
         runs = methods[name]
         seconds = [run.summary["seconds"] for run in runs]
         rate = np.mean([run.frames / max(took, 1e-9) for run, took in zip(runs, seconds, strict=True)])
-        each = "; ".join(f"{run.unlocks:.2f}, {run.score:.1f} %" for run in runs)
+        each = "; ".join(f"{run.unlocks:.2f}, {run.score:.1f}" for run in runs)
         told.append(
             (
                 name,
@@ -160,7 +160,7 @@ def build(groups: dict[tuple[str, str], Methods], name: str, tasks: Sequence[str
             parts.append(
                 page.drawing(curves(methods), "Learning curves: interquartile mean over seeds, 95 % interval")
             )
-            parts.append(page.table(rows(methods), HEAD, (2, 3, 7, 8)))
+            parts.append(page.table(rows(methods), HEAD, (2, 3, 4, 5, 7, 8)))
             parts += [page.paragraph(text, aside=True) for text in (FEW, versions(methods)) if text]
             parts += [spectrum(methods), profile(methods)]
             better = improvements(methods)
@@ -290,7 +290,7 @@ def profile(methods: Methods) -> str:
     found = performance_profile(
         {n: np.stack([r.success for r in runs]) for n, runs in methods.items()}, thresholds
     )
-    figure, axes = pyplot.subplots(figsize=(7, 3.4), layout="constrained")
+    figure, axes = pyplot.subplots(figsize=(10.5, 3.6), layout="constrained")
     for name in ranked(methods):
         band(axes, 100 * thresholds, found[name], look[name], name, factor=100)
     axes.set(xlabel="success rate above ... %", ylabel="share of achievements and seeds, %", ylim=(0, 100))

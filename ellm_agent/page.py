@@ -30,11 +30,12 @@ img, svg {{ max-width: 100%; height: auto; border-radius: 6px; }}
 table {{ border-collapse: collapse; }}
 th, td {{ padding: .2rem 1rem .2rem 0; text-align: left; vertical-align: top; }}
 th {{ border-bottom: 1px solid color-mix(in srgb, currentColor 30%, transparent); font-weight: 600; }}
-td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }}
+td.number, th.number {{ text-align: right; font-variant-numeric: tabular-nums; }} td.number {{ white-space: nowrap; }}
 .scroll svg {{ min-width: 40rem; }}
 figure {{ margin: 1rem 0; }} figcaption, .aside {{ opacity: .75; }}
 .row {{ display: flex; flex-wrap: wrap; gap: 1.5rem; }} .row figure {{ flex: 1 1 15rem; max-width: 28rem; }}
 pre {{ overflow-x: auto; font-size: 13px; }}
+@media (max-width: 60rem) {{ table {{ width: max-content; }} th, td {{ max-width: 16rem; }} }}
 </style>
 <h1>{title}</h1>
 {body}

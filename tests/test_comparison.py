@@ -326,7 +326,7 @@ def test_tables_by_hand(known):
     for told in (dqn, ppo):
         # Two of three episodes unlock 9, 12 or 15 of 22, so that the score is (1 + 200 / 3) ** (n / 22) - 1.
         assert (
-            "| oracle | oracle | 3 | 5,440 | 8.00 [6.00, 10.00] | 10.09 [4.61, 16.70] | 6.00, 4.6 %; " in told
+            "| oracle | oracle | 3 | 5,440 | 8.00 [6.00, 10.00] | 10.09 [4.61, 16.70] | 6.00, 4.6; " in told
         )
         assert "| rnd | rnd | 3 | 5,440 | 2.00 [0.00, 4.00] |" in told
         assert "| random | random | 3 | 5,440 | 2.00 [2.00, 2.00] |" in told  # beside each learner
