@@ -58,6 +58,12 @@ def test_methods_differ_in_a_part_only():
         }
 
 
+def test_noveld_has_the_alpha_that_it_is_given():
+    config = methods.apply("noveld", PRESETS["debug"])
+    worlds = make_exploration(config, NoGoals(), PhraseTable(), 1)
+    assert with_bonus(config, worlds).bonus.alpha == 0.5
+
+
 def test_random_draws_all_actions_alike():
     config = methods.apply("random", PRESETS["debug"])
     worlds = make_exploration(config, NoGoals(), PhraseTable(), 4)
