@@ -186,11 +186,12 @@ def _check_method(method: str, config: Config) -> None:
     Raises:
         UserError: if a configuration is not what its method's name says.
     """
-    plain = apply(method, PRESETS[config.preset])
-    for told in config_files.differences(
-        plain, config, [n for n in config_files.flatten(config) if n not in DECISIVE]
-    ):
-        raise UserError(f"{told} for {method}, which makes it another method; name it with --label")
+    is_, should = (config_files.flatten(c) for c in (config, apply(method, PRESETS[config.preset])))
+    for name in sorted(DECISIVE):
+        if is_[name] != should[name]:
+            raise UserError(
+                f"{config_files.option(name)} is {is_[name]}, which makes {method} another method; name it with --label"
+            )
 
 
 def _downstream(cell: Cell, method: str, config: Config, task: str, options: Options) -> Config:

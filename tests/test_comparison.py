@@ -181,7 +181,7 @@ def test_what_makes_another_method_needs_a_name(method, more):
     from experiments.compare import Options, plan
 
     one = {"seeds": (0,), "methods": (method,), "algos": ("ppo",)}
-    with pytest.raises(UserError, match=f"for {method}, which makes it another method"):
+    with pytest.raises(UserError, match=f"which makes {method} another method"):
         plan(Options(**one), more)
     ((cell, config),) = plan(Options(**one, label="other"), more).items()
     assert cell.method == f"{method}-other"
@@ -250,7 +250,7 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_files(sweep, tmp_path):
         (["--frmes", "3"], "--frames"),
         (["--algos", "random"], "no learner"),
         (["--protocols"], "nothing to run"),
-        (["--", "--bonus", "apt"], "bonus is apt but was None for oracle"),
+        (["--", "--bonus", "apt"], "bonus is apt, which makes oracle another method"),
         (["--", "--replays", "3"], "every run of a sweep has its own"),
     ],
 )
