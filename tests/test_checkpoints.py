@@ -82,13 +82,25 @@ def load(path, agent):
     return checkpoints.load(path, agent, agent.env)
 
 
+COUNTERS = {"seconds": 1.5, "rows": {"episodes": 3}, "config": {"seed": 0}}
+
+
 @pytest.fixture
 def saved(tmp_path):
     phrases = PhraseTable(encode)
     agent = make_agent(phrases)
     agent.learn(100)
-    save(tmp_path, agent, phrases, seconds=1.5)
+    save(tmp_path, agent, phrases, **COUNTERS)
     return tmp_path, agent, phrases
+
+
+@pytest.mark.parametrize("lost", COUNTERS)
+def test_counters_that_a_checkpoint_lacks_are_an_error(tmp_path, lost):
+    """Without the rows of its logs, a run that goes on would drop them all."""
+    kept = {name: value for name, value in COUNTERS.items() if name != lost}
+    (tmp_path / "state.json").write_text(json.dumps(kept))
+    with pytest.raises(UserError, match="does not fit this run, or is damaged"):
+        checkpoints.load_counters(tmp_path)
 
 
 def test_everything_comes_back(saved):
@@ -99,7 +111,7 @@ def test_everything_comes_back(saved):
     again = make_agent(again_phrases)
     assert not torch.equal(again.q_net.value.weight, agent.q_net.value.weight)
     load(path, again)
-    assert checkpoints.load_counters(path)["seconds"] == 1.5
+    assert checkpoints.load_counters(path) == COUNTERS
     assert (again.num_timesteps, again._n_updates, again._n_calls) == (100, agent._n_updates, agent._n_calls)
     assert again._last_obs.tolist() == agent._last_obs.tolist() == [[2], [2]]  # 50 frames of each world
     assert again.exploration_rate == agent.exploration_rate < 1
@@ -137,7 +149,7 @@ def test_saving_changes_nothing(saved):
     folder, agent, phrases = saved
     path = checkpoints.latest(folder)
     before = (path / "state.json").read_text()
-    save(folder, agent, phrases, seconds=1.5)
+    save(folder, agent, phrases, **COUNTERS)
     assert (path / "state.json").read_text() == before
 
 
