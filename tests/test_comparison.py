@@ -155,6 +155,21 @@ def test_what_a_cell_is_called_cannot_be_overridden(option):
         plan(Options(), [option, "5"])
 
 
+@pytest.mark.parametrize(
+    ("options", "more", "told"),
+    [
+        ({"algos": ("random",)}, [], "no learner"),
+        ({"protocols": ()}, [], "nothing to run"),
+        ({}, ["--replays", "3"], "every run of a sweep has its own"),
+    ],
+)
+def test_sweeps_that_make_no_sense_are_refused(options, more, told):
+    from experiments.compare import Options, plan
+
+    with pytest.raises(UserError, match=told):
+        plan(Options(**options), more)
+
+
 def test_cells_are_what_they_are_called():
     from experiments.compare import Options, plan
 
@@ -248,10 +263,6 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_files(sweep, tmp_path):
         (["--", "--algo", "trpo"], "before the --"),
         (["--name", "../up"], "slashes"),
         (["--frmes", "3"], "--frames"),
-        (["--algos", "random"], "no learner"),
-        (["--protocols"], "nothing to run"),
-        (["--", "--bonus", "apt"], "bonus is apt, which makes oracle another method"),
-        (["--", "--replays", "3"], "every run of a sweep has its own"),
     ],
 )
 def test_bad_sweeps_are_told_in_one_line(sweep, more, told):
