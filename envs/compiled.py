@@ -81,9 +81,8 @@ class CompiledCrafter(VecEnv):
                 Progress(model.task, model.progress.pays, self.episode_length) for _ in range(n_envs)
             ]
         self._told: dict[tuple[int, int, str | None], Situation] = {}
-        self._possible: dict[
-            int, tuple[str, ...]
-        ] = {}  # one object for each set: judges know it again by that
+        # One object for each set of goals: judges know it again by that.
+        self._possible: dict[int, tuple[str, ...]] = {}
         self._events: dict[int, tuple[str, ...]] = {0: ()}
         self._attempts: dict[tuple[int, ...], str | None] = {}
 

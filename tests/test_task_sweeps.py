@@ -8,9 +8,10 @@ import pytest
 from ellm_agent import comparison, config_files, task_page
 from ellm_agent.comparison import ANY, NOTHING, Cell
 from ellm_agent.errors import UserError
-from experiments.compare import Options, lost_with, plan, ready, with_pretraining, work_folder
+from ellm_agent.sweeps import Options, plan, with_pretraining, work_folder
+from experiments.compare import lost_with, ready
 from tests.processes import script
-from tests.test_comparison import compare
+from tests.test_sweeps import compare
 
 TASKS = ["--tasks", "survival", "--task-frames", "400", "--jobs", "2"]
 EACH = ["--", "--preset", "debug", "--episode-length", "60", "--eval-every", "400", "--eval-episodes", "2"]
