@@ -17,8 +17,8 @@ import torch
 from stable_baselines3 import DQN
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from envs.captions import to_sentence
-from envs.crafter_text import CrafterTextEnv
+from envs.crafter.captions import to_sentence
+from envs.crafter.env import CrafterTextEnv
 
 
 def package_backend(n_envs: int) -> VecEnv:
@@ -52,7 +52,7 @@ class EncodedCrafter(gym.Env):
     observation_space = gym.spaces.Box(-1, 1, (384,), np.float32)
 
     def __init__(self, threshold: float = 0.78):
-        from ellm_agent.phrases import sentence_bert
+        from ellm_agent.text.sentence_bert import sentence_bert
 
         self._encode, self._threshold = sentence_bert, threshold
         self._game = CrafterTextEnv(caption="paper", render_mode="rgb_array", size=64)

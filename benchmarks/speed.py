@@ -29,15 +29,17 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import references
-from ellm_agent.config import PRESETS, Config
-from ellm_agent.exploration import GoalExploration
-from ellm_agent.phrases import sentence_bert
-from ellm_agent.runs import Run
-from ellm_agent.training import Trained, environment_arguments, make_suggester, train
-from envs.compiled import CompiledCrafter
-from envs.compiled_captions import look
-from envs.crafter_text import CrafterTextEnv
-from envs.knowledge import knowledge
+from ellm_agent.build import environment_arguments, make_suggester
+from ellm_agent.config.presets import PRESETS
+from ellm_agent.config.schema import Config
+from ellm_agent.runs.folder import Run
+from ellm_agent.text.sentence_bert import sentence_bert
+from ellm_agent.training import Trained, train
+from ellm_agent.wrappers.goal_exploration import GoalExploration
+from envs.crafter.compiled.captions import look
+from envs.crafter.compiled.vec_env import CompiledCrafter
+from envs.crafter.env import CrafterTextEnv
+from envs.crafter.knowledge import knowledge
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = 3  # of each whole run, at most

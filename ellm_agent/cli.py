@@ -14,10 +14,12 @@ from typing import Annotated, TypeVar
 
 import tyro
 
-from ellm_agent import config_files, methods
-from ellm_agent.config import MAY_CHANGE, PRESETS, Config
+from ellm_agent.config import files as config_files
+from ellm_agent.config import methods
+from ellm_agent.config.presets import MAY_CHANGE, PRESETS
+from ellm_agent.config.schema import Config
 from ellm_agent.errors import Stopped, UserError
-from ellm_agent.text import tell
+from ellm_agent.terminal import tell
 
 T = TypeVar("T")
 
@@ -64,7 +66,7 @@ def parse(arguments: Sequence[str], description: str, method: str | None = None)
     defaults = PRESETS[chosen]
     saved = None
     if resume:
-        from ellm_agent.runs import Run
+        from ellm_agent.runs.folder import Run
 
         saved = defaults = Run.open(Path(resume)).config
     elif file:
@@ -90,11 +92,11 @@ def experiment(description: str, method: str | None = None) -> None:
         request = parse(sys.argv[1:], description, method)
         # Imported late: --help must not wait for PyTorch.
         if request.estimate_cost:
-            from ellm_agent.llm import estimate
+            from ellm_agent import cost_estimate as estimate
 
             estimate.tell(request.config)
             return
-        from ellm_agent.main import run_experiment
+        from ellm_agent.experiment import run_experiment
 
         run_experiment(request.config, request.resume)
 
@@ -114,11 +116,11 @@ def downstream(description: str, transfer: str) -> None:
 
     Args:
         description: what ``--help`` begins with.
-        transfer: "finetune" or "guide", see ``transfer.settings``.
+        transfer: "finetune" or "guide", see ``config.downstream``.
     """
     with one_line_errors("stopped; run_crafter.py --resume goes on from the last checkpoint"):
         config = parse_downstream(sys.argv[1:], description, transfer)
-        from ellm_agent.main import run_experiment
+        from ellm_agent.experiment import run_experiment
 
         run_experiment(config)
 
@@ -130,8 +132,8 @@ def parse_downstream(arguments: Sequence[str], description: str, transfer: str) 
         UserError: naming the first thing that is wrong with it.
         SystemExit: after ``--help``, with status 0.
     """
-    from ellm_agent.runs import Run
-    from ellm_agent.transfer import control, settings
+    from ellm_agent.config.downstream import downstream_config, from_scratch_config
+    from ellm_agent.runs.folder import Run
 
     def read(defaults: Config) -> tuple[Downstream, Config]:
         @dataclass(frozen=True)
@@ -153,10 +155,10 @@ def parse_downstream(arguments: Sequence[str], description: str, transfer: str) 
         raise UserError("name a task: --task 'mine stone' (docs/tasks.md lists them)")
     folder = Path(words[0])
     pretraining = Run.open(folder).config
-    defaults = settings(folder, pretraining, task, transfer)
+    defaults = downstream_config(folder, pretraining, task, transfer)
     which, config = read(defaults)
     if which.from_scratch:
-        defaults = control(folder, pretraining, task, transfer)
+        defaults = from_scratch_config(folder, pretraining, task, transfer)
         _, config = read(defaults)
     before, now = config_files.flatten(defaults), config_files.flatten(config)
     for name in ("preset", "transfer.pretrained", "transfer.transfer"):

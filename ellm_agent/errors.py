@@ -1,6 +1,6 @@
 """Ways for a run to end early that are nobody's mistake in the code."""
 
-from ellm_agent.text import one_line
+from ellm_agent.terminal import one_line
 
 
 class UserError(Exception):

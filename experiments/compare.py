@@ -24,12 +24,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ellm_agent import cli, config_files
-from ellm_agent.comparison import Cell, keep
-from ellm_agent.config import Config
+from ellm_agent import cli
+from ellm_agent.analysis.results import Cell, keep
+from ellm_agent.config import files as config_files
+from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
-from ellm_agent.runs import Run, write_whole
-from ellm_agent.sweeps import Options, plan, unfinished, with_pretraining, work_folder
+from ellm_agent.runs.folder import Run, write_whole
+from ellm_agent.sweeps.plan import Options, plan, unfinished, with_pretraining, work_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = ROOT / "experiments" / "run_crafter.py"

@@ -36,8 +36,10 @@ def evaluate(options: Options) -> None:
     cli.at_least(1, episodes=options.episodes, within=options.within)
     if any(not goal.strip() for goal in options.goals):
         raise UserError("a goal is empty; name it in words, such as 'chop tree'")
-    from ellm_agent import checkpoints, config_files, told  # imported late: --help must not wait for PyTorch
-    from ellm_agent.runs import Run, write_whole
+    from ellm_agent.config import files as config_files
+    from ellm_agent.evaluation import goal_following as told
+    from ellm_agent.runs import checkpoints
+    from ellm_agent.runs.folder import Run, write_whole
 
     run = Run.open(options.run)
     checkpoint = checkpoints.latest(run.checkpoints)

@@ -8,11 +8,12 @@ from typing import Annotated
 
 import tyro
 
-from ellm_agent import cli, config_files
-from ellm_agent.config import Config, GoalConfig
+from ellm_agent import cli
+from ellm_agent.config import files as config_files
+from ellm_agent.config.schema import Config, GoalConfig
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModelError, Prompt
-from ellm_agent.text import printable
+from ellm_agent.terminal import printable
 from prompts import closed_form, open_ended
 
 LONGEST_LINE = 200  # characters shown of a line that was dropped
@@ -62,8 +63,8 @@ def main(options: Options) -> None:
 
 def make_prompt(options: Options, in_process: bool) -> Prompt:
     """The prompt of training, see ``training.make_suggester``."""
-    from ellm_agent.llm.embedded import TEMPERATURE
-    from envs.crafter_text import CrafterTextEnv
+    from ellm_agent.llm.bundled import TEMPERATURE
+    from envs.crafter.env import CrafterTextEnv
 
     goals, language = options.goals, CrafterTextEnv().language
     scene = language.brief(options.caption) if goals.llm_scene == "brief" else options.caption

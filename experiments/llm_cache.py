@@ -15,7 +15,7 @@ import tyro
 from ellm_agent import cli
 from ellm_agent.errors import UserError
 from ellm_agent.llm.cache import AnswerCache, Row, default_path
-from ellm_agent.text import one_line
+from ellm_agent.terminal import one_line
 
 JSON_COLUMNS = ("parameters", "logprobs")
 

@@ -28,9 +28,9 @@ class Options:
 
 def replay(options: Options) -> None:
     """Draws the episodes."""
-    from ellm_agent.evaluation import Recording  # imported late: --help must not wait for PyTorch
-    from ellm_agent.rendering import write_gif, write_mp4
-    from ellm_agent.runs import Run
+    from ellm_agent.evaluation.recording import Recording
+    from ellm_agent.evaluation.rendering import write_gif, write_mp4
+    from ellm_agent.runs.folder import Run
 
     cli.at_least(1, episodes=options.episodes, max_frames=options.max_frames)
     run = Run.open(options.run)

@@ -12,7 +12,8 @@ from typing import Annotated
 
 import tyro
 
-from ellm_agent import cli, comparison
+from ellm_agent import cli
+from ellm_agent.analysis import results as comparison
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ def main(options: Options) -> None:
     """Writes and prints."""
     groups = comparison.read_all(options.results)
     tasks = comparison.read_tasks(options.results)
-    from ellm_agent import comparison_page, task_page  # imported late: rliable takes seconds
+    from ellm_agent.analysis import comparison_report as comparison_page
+    from ellm_agent.analysis import task_report as task_page
 
     tables = "\n".join([comparison_page.markdown(groups), task_page.markdown(tasks)]).rstrip() + "\n"
     (options.results / "tables.md").write_text(tables, encoding="utf-8")

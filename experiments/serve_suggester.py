@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ellm_agent import cli
 from ellm_agent.errors import UserError
-from ellm_agent.llm.embedded import FOLDER, EmbeddedModel
+from ellm_agent.llm.bundled import FOLDER, EmbeddedModel
 from ellm_agent.llm.server import make_server
 
 PORTS = 2**16

@@ -14,9 +14,9 @@ import numpy as np
 import yaml
 
 from ellm_agent import cli
-from ellm_agent.phrases import PhraseTable
 from ellm_agent.rewards import GoalSimilarity
-from envs.knowledge import canonical
+from ellm_agent.text.phrases import PhraseTable
+from envs.crafter.knowledge import canonical
 
 ROOT = Path(__file__).resolve().parent.parent
 THRESHOLDS = np.round(np.arange(0.30, 1.00, 0.01), 2)

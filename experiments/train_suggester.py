@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from ellm_agent import cli
-from ellm_agent.llm.embedded import FOLDER
+from ellm_agent.llm.bundled import FOLDER
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -79,8 +79,8 @@ def main(options: Options) -> None:
     cli.at_least(1, **counts)
     import torch  # imported late: --help must not wait for it
 
-    from ellm_agent.llm.embedded import EmbeddedModel
-    from ellm_agent.suggester import measure, sft
+    from ellm_agent.llm.bundled import EmbeddedModel
+    from ellm_agent.lm_training import measure, sft
 
     if isinstance(do, Show):
         for question, answer in sft.make_examples(sft.Recipe(scenes=do.examples, seed=do.seed)):

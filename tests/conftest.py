@@ -21,7 +21,7 @@ for _signal in (signal.SIGINT, signal.SIGHUP):
 
 def pytest_sessionstart(session):
     """Compiles the game once, before the workers and the scripts that they start would each do so for themselves."""
-    from envs.compiled import CompiledCrafter, is_compiled
+    from envs.crafter.compiled.vec_env import CompiledCrafter, is_compiled
 
     if not hasattr(session.config, "workerinput") and not is_compiled():
         worlds = CompiledCrafter(1)
@@ -71,8 +71,8 @@ def cache(cache_path):
 @pytest.fixture(scope="session")
 def pretrained(tmp_path_factory):
     """Finished run folders, by algorithm, made when they are first asked for; they must stay as they are."""
-    from tests.processes import script
-    from tests.transfers import KINDS, SMALL
+    from tests.helpers.processes import script
+    from tests.helpers.transfers import KINDS, SMALL
 
     made = {}
 
@@ -89,7 +89,8 @@ def pretrained(tmp_path_factory):
 @pytest.fixture
 def table():
     """A phrase table whose vectors are chosen by hand: ``table.known["text"] = vector``."""
-    from ellm_agent.phrases import DIMENSIONS, PhraseTable
+    from ellm_agent.text.phrases import PhraseTable
+    from ellm_agent.text.sentence_bert import DIMENSIONS
 
     known: dict[str, list[float]] = {}
 

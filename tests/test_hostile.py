@@ -15,16 +15,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from ellm_agent import checkpoints, config_files
-from ellm_agent.config import PRESETS, Config
+from ellm_agent.config import files as config_files
+from ellm_agent.config.presets import PRESETS
+from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
-from ellm_agent.evaluation import Recording
+from ellm_agent.evaluation.recording import Recording
 from ellm_agent.llm.wire import read_reply
-from ellm_agent.phrases import PhraseTable
-from ellm_agent.runs import Run
-from envs import captions
+from ellm_agent.runs import checkpoints
+from ellm_agent.runs.folder import Run
+from ellm_agent.text.phrases import PhraseTable
+from envs.crafter import captions
 from prompts import closed_form, open_ended
-from tests.test_checkpoints import PARTS, encode, load, make_agent, save
+from tests.runs.test_checkpoints import PARTS, encode, load, make_agent, save
 
 TEXT = st.text(st.characters(exclude_categories=()), max_size=80)
 SCALARS = st.none() | st.booleans() | st.integers() | st.integers(-(10**400), 10**400) | st.floats() | TEXT

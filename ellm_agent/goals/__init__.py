@@ -9,7 +9,7 @@ from ellm_agent.goals.base import (
     OracleSuggester,
     TaskGoals,
 )
-from ellm_agent.goals.language import LanguageModelSuggester
+from ellm_agent.goals.language_model import LanguageModelSuggester
 
 __all__ = [
     "FixedGoals",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ellm_agent.records import Situation
+from envs.interface import Situation
 
 Goal = str  # a goal is its text
 

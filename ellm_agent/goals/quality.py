@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from ellm_agent.goals.base import Goal
-from ellm_agent.records import Situation
+from envs.interface import Situation
 
 BINS = ("good", "poorly_timed", "bad", "nonsensical")
 UNCOUNTED = 2**10  # steps whose suggestions are kept until somebody wants to know their counts, at most

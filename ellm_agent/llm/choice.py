@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from ellm_agent.config import GoalConfig
+from ellm_agent.config.schema import GoalConfig
 from ellm_agent.errors import UserError
 from ellm_agent.llm.endpoint import endpoint, model_at
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ellm_agent.config import GoalConfig
+from ellm_agent.config.schema import GoalConfig
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import LanguageModel
 from ellm_agent.llm.budget import Metered, price_of
+from ellm_agent.llm.bundled import EmbeddedModel
 from ellm_agent.llm.cache import AnswerCache, default_path
 from ellm_agent.llm.choice import settled
-from ellm_agent.llm.embedded import EmbeddedModel
-from ellm_agent.llm.openai_client import OpenAIModel
+from ellm_agent.llm.client import OpenAIModel
 from ellm_agent.llm.recorded import CachedModel, ReplayModel
 from ellm_agent.llm.scripted import ScriptedModel
 

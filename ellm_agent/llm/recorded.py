@@ -10,7 +10,7 @@ from dataclasses import replace
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt, Wrapped
 from ellm_agent.llm.cache import AnswerCache
-from ellm_agent.text import tell
+from ellm_agent.terminal import tell
 
 LONGEST_QUESTION = 160  # characters of a question that an error repeats
 

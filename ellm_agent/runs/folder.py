@@ -1,0 +1,197 @@
+"""A run is a folder that anyone can read.
+
+config.yaml        the configuration, complete
+episodes.jsonl     one row per finished training episode
+metrics.jsonl      one row per logging interval (docs/metrics.md)
+evaluations.jsonl  one row per evaluation on held-out worlds
+checkpoints/       the last two checkpoints
+lock               held by the process that writes the run
+pretrained/        what was taken over from a pretrained agent
+replays/           recorded evaluation episodes, and their GIFs
+summary.json       what the end of the run printed
+curves.png, report.html, tensorboard/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from ellm_agent.config import files as config_files
+from ellm_agent.config.schema import Config
+from ellm_agent.errors import UserError
+
+RUNS = Path("runs")
+PATIENCE = 1.0  # seconds that another process may take to let go of a run: one that was killed just now
+LOGS = ("episodes", "metrics", "evaluations")
+
+
+class Run:
+    """A run's folder: creates it, opens it, and appends to its logs.
+
+    Args:
+        folder: the folder.
+        config: what it holds in ``config.yaml``.
+    """
+
+    def __init__(self, folder: Path, config: Config):
+        self.folder, self.config = folder, config
+        self._lock: IO[str] | None = None
+
+    @classmethod
+    def create(cls, config: Config) -> Run:
+        """Makes the folder that the configuration asks for and writes ``config.yaml``.
+
+        Raises:
+            UserError: if the folder holds a run already, or cannot be written.
+        """
+        folder = config.out or RUNS / f"{config.name()}-{datetime.now():%Y%m%d-%H%M%S}"
+        run = cls(folder, config)
+        with _writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            run.claim()
+            if (folder / "config.yaml").exists():
+                raise UserError(f"{folder} holds a run already; choose another --out, or --resume {folder}")
+            for part in (run.checkpoints, run.replays):
+                part.mkdir(exist_ok=True)
+            write_whole(folder / "config.yaml", config_files.to_yaml(config))
+        return run
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """Opens an existing run.
+
+        Raises:
+            UserError: if the folder holds no run.
+        """
+        if not folder.is_dir():
+            raise UserError(f"{folder} is not a folder; name a run folder, such as one under {RUNS}/")
+        if not (folder / "config.yaml").is_file():
+            raise UserError(f"{folder} is not a run folder: it holds no config.yaml")
+        return cls(folder, config_files.load(folder / "config.yaml"))
+
+    def claim(self) -> None:
+        """Keeps other processes from writing this run, for as long as this one lives.
+
+        Raises:
+            UserError: if another process does so already, or the folder cannot be written.
+        """
+        with _writing(self.folder):
+            self._lock = (self.folder / "lock").open("w")
+            deadline = time.monotonic() + PATIENCE
+            while not _lock(self._lock):
+                if time.monotonic() > deadline:
+                    raise UserError(f"another process is writing the run in {self.folder}")
+                time.sleep(0.05)
+
+    def change(self, config: Config) -> None:
+        """Goes on with another configuration (more frames)."""
+        self.config = config
+        with _writing(self.folder):
+            write_whole(self.folder / "config.yaml", config_files.to_yaml(config))
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def pretrained(self) -> Path:
+        """What was taken over from a pretrained agent, if anything was."""
+        return self.folder / "pretrained"
+
+    @property
+    def replays(self) -> Path:
+        return self.folder / "replays"
+
+    def append(self, log: str, row: Mapping[str, Any]) -> None:
+        """Adds a row to a log.
+
+        Raises:
+            UserError: if it cannot be written; a part of it may have been.
+        """
+        path = self.folder / f"{log}.jsonl"
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+    def secure(self) -> dict[str, int]:
+        """Waits until the logs would survive a power failure; how many rows each has."""
+        rows = {}
+        for log in LOGS:
+            path = self.folder / f"{log}.jsonl"
+            if path.exists():
+                with path.open("rb+") as file:
+                    os.fsync(file.fileno())
+                    rows[log] = sum(1 for _ in file)
+        return rows
+
+    def read(self, log: str) -> list[dict[str, Any]]:
+        """All rows of a log, up to one that was cut off or is none."""
+        path = self.folder / f"{log}.jsonl"
+        rows = []
+        for line in path.read_bytes().splitlines() if path.exists() else ():
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                break
+            if not isinstance(row, dict) or not isinstance(row.get("frames"), int):
+                break
+            rows.append(row)
+        return rows
+
+    def forget_after(self, rows: Mapping[str, int]) -> None:
+        """Drops the rows that were written after a checkpoint: resuming writes them again.
+
+        Args:
+            rows: how many each log had at the checkpoint; those not named had none.
+
+        Raises:
+            UserError: if a log holds fewer that can be read: something has damaged it. No log is changed then.
+        """
+        kept = {log: self.read(log)[: rows.get(log, 0)] for log in LOGS}
+        for log, there in kept.items():
+            if len(there) < rows.get(log, 0):
+                path = self.folder / f"{log}.jsonl"
+                raise UserError(
+                    f"{path} is damaged in row {len(there) + 1}; put it right, or start a new run"
+                )
+        for log, there in kept.items():
+            if (self.folder / f"{log}.jsonl").exists():
+                text = "".join(json.dumps(row) + "\n" for row in there)
+                write_whole(self.folder / f"{log}.jsonl", text)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file so that it is either the old or the new one, never a part, also after a power failure."""
+    temporary = path.with_name(path.name + ".partial")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _lock(file: IO[str]) -> bool:
+    """Whether a file could be locked for this process; the lock ends with the process, however that ends."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot write the run folder {folder}: {error.strerror}") from error

@@ -1,1 +1,0 @@
-"""The language model in the box, and how it is trained."""

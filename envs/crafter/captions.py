@@ -1,0 +1,235 @@
+"""Captions of Crafter states and of what happened between two of them. Pure functions.
+
+A caption is a tuple of *clauses*, short phrases from a closed vocabulary; ``to_sentence`` joins them
+into the text that people and language models read.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from envs.crafter.knowledge import Prerequisites, knowledge
+from envs.crafter.state import CrafterState
+
+_K = knowledge()
+_LEFT, _UP = _K.view[0] // 2, _K.view[1] // 2
+_OFFSETS = [(x - _LEFT, y - _UP) for x in range(_K.view[0]) for y in range(_K.view[1])]
+# Cells of the view from near to far (ties in a fixed order); the player's own cell is left out.
+_NEAR_TO_FAR = sorted(
+    (i for i, offset in enumerate(_OFFSETS) if offset != (0, 0)),
+    key=lambda i: (abs(_OFFSETS[i][0]) + abs(_OFFSETS[i][1]), i),
+)
+CELLS = np.array(_NEAR_TO_FAR)
+_SIDES = {"west": (-1, 0), "east": (1, 0), "north": (0, -1), "south": (0, 1)}
+_STUFF = tuple(item for item in _K.items if item not in _K.needs)
+_GROUPS = ("You see", "You are targeting", "You have in your inventory", "You feel")
+_MOST_HELD = 9
+
+
+def spoken(name: str) -> str:
+    """``wood_pickaxe`` as people say it."""
+    return name.replace("_", " ")
+
+
+# --- state captions -----------------------------------------------------------------------------
+
+
+def paper_clauses(state: CrafterState) -> tuple[str, ...]:
+    """The paper's caption: names only (what is seen, targeted, held and felt).
+
+    A sapling in the ground is called "plant", ripe or not; sand and arrows are left out.
+    """
+    names = _visible_names(state)
+    seen = {"plant" if name == "ripe plant" else name for name in names} - _K.unmentioned
+    faced = "plant" if state.faced == "ripe plant" else state.faced
+    clauses = [f"You see {name}" for name in sorted(seen)]
+    if faced not in _K.unmentioned and faced != "outside":
+        clauses.append(f"You are targeting {faced}")
+    held = dict(zip(_K.items, state.inventory, strict=True))
+    clauses += [f"You have in your inventory {spoken(item)}" for item in _STUFF if held[item]]
+    clauses += [f"You feel {word}" for need, word in _K.feelings.items() if held[need] < _K.feels_below]
+    return tuple(clauses)
+
+
+def spatial_clauses(state: CrafterState) -> tuple[str, ...]:
+    """What the agent reads by default: where the nearest of each thing is, what blocks each side,
+    what is faced, how much is held, how each need stands, whether it is dark or the player sleeps.
+    """
+    flat = state.view.ravel()[CELLS]
+    things, first = np.unique(flat, return_index=True)
+    clauses = [
+        WHERE[thing][cell] for thing, cell in zip(things.tolist(), first.tolist(), strict=True) if thing
+    ]
+    for side, (dx, dy) in _SIDES.items():
+        clauses.append(BESIDE[side][state.view[_LEFT + dx, _UP + dy]])
+    dx, dy = state.facing
+    clauses.append(FACING[state.view[_LEFT + dx, _UP + dy]])
+    clauses += [HELD[i][n] for i, n in enumerate(state.inventory) if n or i < len(_K.needs)]
+    if state.daylight < _K.dark_below:
+        clauses.append("it is dark")
+    if state.asleep:
+        clauses.append("you are asleep")
+    return tuple(clauses)
+
+
+def _place(dx: int, dy: int) -> str:
+    parts = []
+    if dx:
+        parts.append(f"{abs(dx)} {'west' if dx < 0 else 'east'}")
+    if dy:
+        parts.append(f"{abs(dy)} {'north' if dy < 0 else 'south'}")
+    return ", ".join(parts)
+
+
+def _level(points: int) -> str:
+    return next(level for level, bound in _K.levels.items() if points <= bound)
+
+
+def _held_clause(item: str, count: int) -> str:
+    if item in _K.needs:
+        return f"{item}: {_level(count)}"
+    return f"{spoken(item)}: {count}" if count else ""
+
+
+# Clause tables, so that captioning a frame is a few dozen look-ups.
+WHERE = [[f"{thing}: {_place(*_OFFSETS[cell])}" for cell in _NEAR_TO_FAR] for thing in _K.things]
+BESIDE = {side: [f"{side} of you: {thing}" for thing in _K.things] for side in _SIDES}
+FACING = [f"you face {thing}" for thing in _K.things]
+HELD = [[_held_clause(item, n) for n in range(_MOST_HELD + 1)] for item in _K.items]
+
+
+def _visible_names(state: CrafterState) -> frozenset[str]:
+    """Names of all things in view, the player's own cell left out."""
+    present = np.bincount(state.view.ravel()[CELLS], minlength=len(_K.things)) > 0
+    return frozenset(name for name, there in zip(_K.things[1:], present[1:], strict=True) if there)
+
+
+@functools.cache
+def paper_vocabulary() -> tuple[str, ...]:
+    """Every clause that ``paper_clauses`` can give."""
+    names = sorted({t for t in _K.things[1:] if t != "ripe plant"} - _K.unmentioned)
+    return (
+        *(f"You see {name}" for name in names),
+        *(f"You are targeting {name}" for name in names),
+        *(f"You have in your inventory {spoken(item)}" for item in _STUFF),
+        *(f"You feel {word}" for word in _K.feelings.values()),
+    )
+
+
+@functools.cache
+def spatial_vocabulary() -> tuple[str, ...]:
+    """Every clause that ``spatial_clauses`` can give."""
+    clauses = [clause for row in WHERE[1:] for clause in row]
+    clauses += [clause for row in BESIDE.values() for clause in row]
+    clauses += FACING
+    clauses += [clause for row in HELD for clause in row if clause]
+    clauses += ["it is dark", "you are asleep"]
+    return tuple(dict.fromkeys(clauses))
+
+
+CAPTIONS: dict[str, tuple[Callable[[CrafterState], tuple[str, ...]], Callable[[], tuple[str, ...]]]] = {
+    "paper": (paper_clauses, paper_vocabulary),
+    "spatial": (spatial_clauses, spatial_vocabulary),
+}
+
+
+def to_sentence(clauses: Sequence[str]) -> str:
+    """Joins clauses into text; neighbours with the same opening share it.
+
+    >>> to_sentence(("You see cow", "You see tree", "You feel hungry"))
+    'You see cow, tree. You feel hungry.'
+    """
+    sentences: list[str] = []
+    opening = ""
+    for clause in clauses:
+        group = next((g for g in _GROUPS if clause.startswith(g + " ")), "")
+        if group and group == opening:
+            sentences[-1] += ", " + clause[len(group) + 1 :]
+        else:
+            sentences.append(clause)
+        opening = group
+    return "".join(f"{sentence}. " for sentence in sentences).rstrip()
+
+
+_TARGETING = re.compile(r"(?:^| )You are targeting [^.]*\.")
+
+
+def brief(caption: str) -> str:
+    """The paper's caption without what the player faces, which changes with every turn.
+
+    >>> brief("You see grass, tree. You are targeting tree. You feel hungry.")
+    'You see grass, tree. You feel hungry.'
+    """
+    return _TARGETING.sub("", caption).lstrip()
+
+
+def facts(caption: str) -> frozenset[str]:
+    """What the paper's caption tells, one clause each: the inverse of ``to_sentence``.
+
+    >>> sorted(facts("You see grass, tree. You feel hungry."))
+    ['You feel hungry', 'You see grass', 'You see tree']
+    """
+    return frozenset().union(*map(_facts_of, caption.rstrip(".").split(". ")))
+
+
+@functools.lru_cache(maxsize=2**14)
+def _facts_of(sentence: str) -> frozenset[str]:
+    opening = next((group for group in _GROUPS if sentence.startswith(group + " ")), "")
+    rest = sentence[len(opening) + 1 :] if opening else sentence
+    return frozenset(f"{opening} {name}".strip() for name in rest.split(", "))
+
+
+# --- transition captions --------------------------------------------------------------------------
+
+
+def describe_transition(before: CrafterState, after: CrafterState) -> tuple[str, ...]:
+    """What really happened between two states: all of it, or nothing (an empty tuple).
+
+    The game's counters are part of the state; each rises exactly when its effect came about (wood
+    was gained, a creature died by the player's hand, something was placed, made or eaten, the player
+    woke up rested), also where clamping hides the change in the inventory (drinking when full).
+    """
+    events = [
+        _K.phrase_of[name]
+        for name, was, now in zip(_K.achievements, before.counts, after.counts, strict=True)
+        if now > was
+    ]
+    if after.asleep and not before.asleep:
+        events.append("sleep")
+    return tuple(events)
+
+
+# --- the oracle's knowledge -------------------------------------------------------------------------
+
+
+def possible_goals(state: CrafterState, table_wood: int) -> tuple[str, ...]:
+    """Goals whose prerequisites hold in this state, in the order of ``crafter.yaml``.
+
+    Args:
+        state: the state asked about.
+        table_wood: wood that a crafting table costs in this protocol.
+    """
+    held = tuple(min(n, _MOST_HELD) for n in state.inventory)
+    return _possible(_visible_names(state), held, state.asleep, table_wood)
+
+
+@functools.lru_cache(maxsize=2**14)
+def _possible(
+    seen: frozenset[str], inventory: tuple[int, ...], asleep: bool, table_wood: int
+) -> tuple[str, ...]:
+    held = dict(zip(_K.items, inventory, strict=True))
+
+    def holds(goal: str, needed: Prerequisites) -> bool:
+        has = {**needed.has, "wood": table_wood} if goal == "place crafting table" else needed.has
+        return (
+            needed.sees <= seen
+            and all(held[item] >= n for item, n in has.items())
+            and all(held[need] < n for need, n in needed.below.items())
+            and needed.asleep in (None, asleep)
+        )
+
+    return tuple(goal for goal, needed in _K.goals.items() if holds(goal, needed))

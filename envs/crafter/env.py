@@ -1,0 +1,365 @@
+"""Crafter as a text environment: gymnasium's interface over the PyPI package ``crafter``."""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import crafter
+import gymnasium as gym
+import numpy as np
+from crafter import constants, engine, objects
+
+from envs.crafter import captions
+from envs.crafter.actions import ACTION_SPACES, attempted, carried_out, faced_noun
+from envs.crafter.compiled.worldgen import generate_world
+from envs.crafter.knowledge import Protocol, canonical, knowledge
+from envs.crafter.state import CrafterState, read_state
+from envs.crafter.tasks import REWARDS, Progress, tasks
+from envs.interface import Language, Situation
+
+MAX_CLAUSES = 41  # 18 things, 4 sides, the faced thing, 16 counts, darkness and sleep
+WORLD_SEEDS = 2**30  # training worlds have seeds below this, held-out worlds have it or more
+
+
+class CrafterTextEnv(gym.Env):
+    """Crafter, told in clauses.
+
+    **Observation**: ``Box(0, n - 1, (41,), int16)``. Ids into ``language.vocabulary`` of
+    the clauses of the state's caption, in the captioner's order, padded with 0 (the empty clause). With
+    ``caption="spatial"`` (default) they say where the nearest of each thing in the 9x7 view is, what
+    is on each side, what is faced, how much of each item is held, and how each need stands; with
+    ``caption="paper"`` they hold names only. ``language.to_sentence`` joins
+    clauses into text.
+
+    **Actions**: ``Discrete(n)``, named in ``actions``.
+
+    ============  ===  ==================================================================
+    actions        n   meaning
+    ============  ===  ==================================================================
+    native         17  the package's: noop, 4 moves, do, sleep, 4 place_*, 6 make_*
+    verb-noun     139  noop, 4 moves, sleep, and 7 verbs x 19 nouns; 23 of the pairs mean
+                       something ("chop tree"), and those that act on the faced thing do
+                       so only when it is their noun; all others do nothing
+    ============  ===  ==================================================================
+
+    **Rules** (``protocol``; each part can be set by its own argument):
+
+    ================  ==============  ================
+    part              crafter         ellm
+    ================  ==============  ================
+    action_space      native          verb-noun
+    episode_length    10,000 frames   400 frames
+    health in reward  yes             no
+    creatures die in  several hits    one hit
+    a table costs     2 wood          1 wood
+    ================  ==============  ================
+
+    **Reward** (the *environment's*; exploration usually replaces it): 1 in each frame in which at
+    least one achievement is unlocked for the first time in the episode, plus, under ``crafter``, a
+    tenth of the change in health.
+
+    **Task** (``task``, see ``envs/tasks.py``): the reward is then that of the task alone, an episode ends when it is solved,
+    and lasts 400 frames unless told otherwise.
+
+    **Termination**: ``terminated`` when the player dies or has solved the task; ``truncated`` when ``episode_length`` frames
+    have passed and the episode has not terminated.
+
+    **Info**, at reset and at each step:
+
+    - ``situation``: a :class:`envs.interface.Situation`: the paper's caption of the state, and
+      the goals that are possible in it (for the oracle and for diagnostics, not for the agent), and the
+      next step of the task;
+    - ``world_seed``: int that, with the actions, determines the episode;
+    - ``events`` (step only): tuple of phrases, what really happened (the *effect* definition);
+    - ``attempt`` (step only): phrase tried with its noun faced or held, or None (the *attempt*
+      definition);
+    - ``unlocked`` (last step of an episode only): sorted names of the achievements unlocked;
+    - ``success`` (last step of an episode with a task only): whether it was solved.
+
+    **Determinism**: the world seed and the actions give the same episode in every process, with any
+    PYTHONHASHSEED, drawn or not. ``reset(seed=s)`` seeds the generator that draws world seeds (below
+    2**30); ``reset(options={"world_seed": w})`` plays world ``w``.
+
+    **Rendering**: nothing is drawn unless ``render()`` is called; ``render_mode="rgb_array"`` gives
+    ``(size, size, 3)`` uint8 from the package's own renderer.
+
+    Args:
+        protocol: "crafter" or "ellm".
+        caption: "spatial" or "paper".
+        action_space: "native" or "verb-noun"; None: the protocol's.
+        episode_length: frames; None: the protocol's, or that of tasks.
+        task: one of ``envs.crafter.tasks.tasks()``, or None.
+        pays: what a task pays for: "last" (being solved) or "each" (each step passed, too).
+        render_mode: None or "rgb_array".
+        size: side of the picture in pixels.
+        grain: whether night pictures have the package's noise.
+
+    Raises:
+        ValueError: for an unknown name or an episode length below 1.
+    """
+
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 10}
+
+    def __init__(
+        self,
+        protocol: str = "crafter",
+        caption: str = "spatial",
+        action_space: str | None = None,
+        episode_length: int | None = None,
+        task: str | None = None,
+        pays: str = "last",
+        render_mode: str | None = None,
+        size: int = 450,
+        grain: bool = True,
+    ):
+        self.rules: Protocol = _choose("protocol", protocol, knowledge().protocols)
+        self._describe, vocabulary = _choose("caption", caption, captions.CAPTIONS)
+        self.actions = _choose("action_space", action_space or self.rules.actions, ACTION_SPACES)
+        usual = tasks().episode_length if task else self.rules.episode_length
+        self.episode_length = usual if episode_length is None else episode_length
+        if self.episode_length < 1:
+            raise ValueError(f"episode_length is {episode_length}; it must be at least 1 frame")
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(f"render_mode is {render_mode!r}; choose None or 'rgb_array'")
+        if pays not in REWARDS:
+            raise ValueError(f"pays is {pays!r}; choose one of {', '.join(REWARDS)}")
+        self.task = _choose("task", task, tasks().by_name) if task else None
+        self.progress = Progress(self.task, pays, self.episode_length) if self.task else None
+        self.render_mode = render_mode
+        self.language = Language(
+            vocabulary=("", *vocabulary()),
+            to_sentence=captions.to_sentence,
+            brief=captions.brief,
+            facts=captions.facts,
+            goals=tuple(knowledge().goals),
+            canonical=canonical,
+            verbs=knowledge().verbs,
+            nouns=knowledge().nouns,
+            alone=tuple(goal for goal in knowledge().goals if goal not in knowledge().phrases),
+            achievements=knowledge().achievements,
+        )
+        self._ids = {clause: i for i, clause in enumerate(self.language.vocabulary)}
+        self.observation_space = gym.spaces.Box(0, len(self._ids) - 1, (MAX_CLAUSES,), np.int16)
+        self.action_space = gym.spaces.Discrete(len(self.actions))
+        self._game = _Game(self.rules, size, grain)
+        self._state: CrafterState | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Starts an episode; ``options={"world_seed": int}`` chooses the world."""
+        super().reset(seed=seed)
+        world_seed = (options or {}).get("world_seed")
+        if world_seed is None:
+            world_seed = self.np_random.integers(WORLD_SEEDS)
+        self._start(int(world_seed))
+        return self._observation(), self._info()
+
+    def _start(self, world_seed: int) -> None:
+        self._world_seed, self._played = world_seed, []
+        self._game.start(world_seed)
+        self._state = self._game.state()
+        if self.progress:
+            self.progress.start()
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Plays one frame."""
+        if self._state is None:
+            raise RuntimeError("step() was called before reset()")
+        before, chosen = self._state, self.actions[action]
+        faced = faced_noun(before.faced)
+        reward, terminated = self._game.step(carried_out(chosen, faced))
+        self._played.append(int(action))
+        self._state = self._game.state()
+        last = len(self._played) >= self.episode_length
+        events = captions.describe_transition(before, self._state)
+        if self.progress:
+            reward = self.progress.advance(events, lambda: self._state, not terminated, last)
+            terminated = terminated or self.progress.over
+        truncated = last and not terminated
+        info = self._info()
+        info["events"] = events
+        info["attempt"] = attempted(chosen, faced, before.held, info["events"])
+        if terminated or truncated:
+            info["unlocked"] = self.unlocked
+            if self.progress:
+                info["success"] = self.progress.solved
+        return self._observation(), reward, terminated, truncated, info
+
+    def episode(self) -> dict[str, Any]:
+        """What the present episode can be made of again by ``take_up``, in a process to come. JSON values."""
+        return episode_of(self.np_random, self._world_seed, self._played)
+
+    def take_up(self, episode: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+        """Goes on with an episode: plays it again up to its present state. Returns what ``reset`` does.
+
+        Raises:
+            KeyError, TypeError, ValueError: if it is no episode under way in such an environment.
+        """
+        world_seed, actions = read_episode(episode, self.action_space.n)
+        self.np_random.bit_generator.state = episode["random"]
+        self._start(world_seed)
+        for action in actions:
+            _, _, terminated, truncated, _ = self.step(action)
+            if terminated or truncated:
+                raise ValueError("the episode ended before its last action")
+        return self._observation(), self._info()
+
+    def render(self) -> np.ndarray | None:
+        """The package's picture, ``(size, size, 3)`` uint8, or None without a render mode."""
+        return self._game.picture() if self.render_mode == "rgb_array" else None
+
+    @property
+    def unlocked(self) -> tuple[str, ...]:
+        """Sorted names of the achievements unlocked in this episode."""
+        names = zip(knowledge().achievements, self._state.counts, strict=True)
+        return tuple(sorted(name for name, count in names if count))
+
+    def caption_text(self, caption: str) -> str:
+        """The present state's caption as text, in either style."""
+        describe, _ = _choose("caption", caption, captions.CAPTIONS)
+        return captions.to_sentence(describe(self._state))
+
+    @property
+    def state(self) -> CrafterState:
+        """The present state (for diagnostics and tests)."""
+        return self._state
+
+    def _observation(self) -> np.ndarray:
+        ids = [self._ids[clause] for clause in self._describe(self._state)]
+        observation = np.zeros(MAX_CLAUSES, np.int16)
+        observation[: len(ids)] = ids
+        return observation
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "situation": Situation(
+                caption=captions.to_sentence(captions.paper_clauses(self._state)),
+                possible=captions.possible_goals(self._state, self.rules.table_wood),
+                task=self.progress.shown if self.progress else None,
+            ),
+            "world_seed": self._world_seed,
+        }
+
+
+def episode_of(random: np.random.Generator, world_seed: int, actions: Sequence[int]) -> dict[str, Any]:
+    """An episode under way: all that determines it and those after it."""
+    return {
+        "random": random.bit_generator.state,
+        "world_seed": world_seed,
+        "actions": [int(action) for action in actions],
+    }
+
+
+def read_episode(episode: Mapping[str, Any], n_actions: int) -> tuple[int, list[int]]:
+    """World seed and actions of what ``episode_of`` made.
+
+    Raises:
+        KeyError, TypeError, ValueError: if it is something else.
+    """
+    world_seed, actions = episode["world_seed"], episode["actions"]
+    if type(world_seed) is not int or not 0 <= world_seed < 2**32:
+        raise ValueError(f"{world_seed!r} is no world seed")
+    for action in actions:
+        if type(action) is not int or not 0 <= action < n_actions:
+            raise ValueError(f"{action!r} is none of {n_actions} actions")
+    return world_seed, list(actions)
+
+
+def _choose(what: str, name: str, table):
+    if name not in table:
+        raise ValueError(f"{what} is {name!r}; choose one of {', '.join(table)}")
+    return table[name]
+
+
+class _Game(crafter.Env):
+    """The package's environment: reproducible, drawn only on demand, with a protocol's rules."""
+
+    def __init__(self, rules: Protocol, size: int, grain: bool):
+        super().__init__(size=(size, size), seed=0)
+        self._rules = rules
+        self._world = _World(self._world.area, constants.materials, (12, 12))
+        self._local_view._world = self._world
+        self._sem_view = lambda: None  # a picture of ids that nobody reads
+        if not grain:
+            self._local_view._noise = lambda canvas, amount, stddev: canvas
+
+    def start(self, world_seed: int) -> None:
+        # `crafter.Env.reset` derives the world's seed from a counter; here it is given.
+        self._step = 0
+        self._world.reset(seed=world_seed)
+        self._update_time()
+        center = (self._world.area[0] // 2, self._world.area[1] // 2)
+        self._player = _Player(self._world, center, self._rules)
+        self._last_health = self._player.health
+        self._unlocked = set()
+        self._world.add(self._player)
+        generate_world(self._world, self._player)
+
+    def step(self, native: str) -> tuple[float, bool]:
+        """Plays one frame; returns the environment's reward and whether the player died."""
+        health = self._player.health
+        _, reward, _, _ = super().step(constants.actions.index(native))
+        if not self._rules.health_reward:
+            reward -= (self._player.health - health) / 10
+            reward = float(round(reward))  # 0 or 1, free of rounding errors
+        return float(reward), self._player.health <= 0
+
+    def state(self) -> CrafterState:
+        return read_state(self._world, self._player)
+
+    def picture(self) -> np.ndarray:
+        # The night's noise comes from the world's generator: put back what drawing takes out.
+        before = self._world.random.get_state()
+        picture = self.render()
+        self._world.random.set_state(before)
+        return picture
+
+    def _obs(self) -> None:
+        """Draws nothing (the package draws in every step)."""
+
+
+class _World(engine.World):
+    """The package keeps a chunk's creatures in a set, ordered by memory address. Here by arrival."""
+
+    def reset(self, seed: int | None = None) -> None:
+        super().reset(seed)
+        self._chunks = collections.defaultdict(_Arrivals)
+
+
+class _Arrivals(dict):
+    """The part of a set's interface that the package uses, in order of arrival."""
+
+    def add(self, item) -> None:
+        self[item] = None
+
+    def remove(self, item) -> None:
+        del self[item]
+
+
+class _Player(objects.Player):
+    """The package's player, under a protocol's rules."""
+
+    def __init__(self, world, pos, rules: Protocol):
+        super().__init__(world, pos)
+        self._rules = rules
+
+    def _do_object(self, obj) -> None:
+        if self._rules.one_hit and isinstance(obj, objects.Cow | objects.Zombie | objects.Skeleton):
+            obj.health = min(obj.health, 1)
+        super()._do_object(obj)
+
+    def _place(self, name, target, material) -> None:
+        # The package's prices are global to the process. A discount is wood lent before and, if
+        # nothing was placed, taken back.
+        discount = constants.place["table"]["uses"]["wood"] - self._rules.table_wood
+        if name != "table" or not discount or self.inventory["wood"] < self._rules.table_wood:
+            super()._place(name, target, material)
+            return
+        placed = self.achievements["place_table"]
+        self.inventory["wood"] += discount
+        super()._place(name, target, material)
+        if self.achievements["place_table"] == placed:
+            self.inventory["wood"] -= discount

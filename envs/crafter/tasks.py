@@ -1,0 +1,173 @@
+"""Downstream tasks: what a pretrained agent is to learn (Du et al. 2023, section 4). They are data, in ``tasks.yaml``.
+
+A task is solved by what really happens (the *effect* definition), told from two states. Each is a registered environment, too:
+``gym.make("ellm/PlantRow-v0")`` is :class:`envs.crafter.env.CrafterTextEnv` with ``task="plant row"``, and says in its docstring
+what solves it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+REWARDS = ("last", "each")  # what a task pays for
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be done.
+
+    Attributes:
+        name: of the task.
+        spec: what solves it, for people.
+        goal: the event that solves it; None: living on until the episode is cut off.
+        after: steps that are shown before it, in turn.
+        in_order: whether they must have happened before, one after the other.
+        beside: thing that must stand next to what the goal places, if any.
+        holding: item that must be held when the goal happens, if any.
+    """
+
+    name: str
+    spec: str
+    goal: str | None
+    after: tuple[str, ...] = ()
+    in_order: bool = False
+    beside: str | None = None
+    holding: str | None = None
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What is shown, one after the other; the task itself comes last."""
+        return (*self.after, self.name)
+
+    @property
+    def environment(self) -> str:
+        """Name of its environment: "PlantRow"."""
+        return "".join(word.capitalize() for word in self.name.split())
+
+    def fulfilled(self, events: Sequence[str], state: Callable[[], Any]) -> bool:
+        """Whether its goal came about in a frame, whatever was to be done before it.
+
+        Args:
+            events: what happened in the frame (``captions.describe_transition``).
+            state: gives the ``CrafterState`` after it, which is only made where it matters.
+        """
+        if self.goal is None or self.goal not in events:
+            return False
+        if self.beside is not None and not _stands_beside(state(), self.beside):
+            return False
+        return self.holding is None or self.holding in state().held
+
+
+def _stands_beside(state: Any, thing: str) -> bool:
+    """Whether one of the four cells around the faced one, where things are placed, holds such a thing."""
+    x, y = state.facing
+    around = [state.thing_at(x + dx, y + dy) for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1))]
+    return thing in around or f"ripe {thing}" in around
+
+
+class Progress:
+    """How far an episode has come with a task.
+
+    Args:
+        task: what is to be done.
+        pays: "last" (the paper's ``reward_last``: 1 when the task is solved) or "each" (1 for each step that is passed, too).
+        episode_length: frames of an episode.
+    """
+
+    def __init__(self, task: Task, pays: str, episode_length: int):
+        self.task, self.pays, self._length = task, pays, episode_length
+        self.start()
+
+    def start(self) -> None:
+        """A new episode."""
+        self.step, self.solved = 0, False
+
+    @property
+    def over(self) -> bool:
+        """Whether the episode ends because the task is solved (living on has no end)."""
+        return self.solved and self.task.goal is not None
+
+    @property
+    def shown(self) -> str:
+        """The step that comes next; once all are passed, the task."""
+        return self.task.steps[self.step]
+
+    def advance(self, events: Sequence[str], state: Callable[[], Any], lives: bool, last: bool) -> float:
+        """Takes note of a frame; returns what it pays.
+
+        Args:
+            events: what happened in it.
+            state: gives the state after it.
+            lives: whether the player lives.
+            last: whether the episode is cut off here.
+        """
+        if self.task.goal is None:
+            self.solved = lives and last
+            return 1 / self._length if lives else 0.0
+        ready = not self.task.in_order or self.step == len(self.task.after)
+        if ready and self.task.fulfilled(events, state):
+            self.solved = True
+            return 1.0
+        if self.step < len(self.task.after) and self.shown in events:
+            self.step += 1
+            return 1.0 if self.pays == "each" else 0.0
+        return 0.0
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """The content of ``tasks.yaml``."""
+
+    episode_length: int
+    by_name: Mapping[str, Task]
+
+
+@functools.cache
+def tasks() -> Tasks:
+    """All tasks, read once."""
+    data = yaml.safe_load(Path(__file__).with_name("tasks.yaml").read_text(encoding="utf-8"))
+    found = {}
+    for name, entry in data["tasks"].items():
+        told = {"spec": f"The goal {name!r} comes about.", "goal": name, **entry}
+        found[name] = Task(name, **{**told, "after": tuple(told.get("after", ()))})
+    return Tasks(data["episode_length"], MappingProxyType(found))
+
+
+@functools.cache
+def environment(name: str) -> type:
+    """The class of a task's environment; its docstring says what solves it."""
+    from envs.crafter.env import CrafterTextEnv
+
+    task = tasks().by_name[name]
+
+    def __init__(self, **arguments: Any):
+        CrafterTextEnv.__init__(self, **{"task": name, **arguments})
+
+    return type(task.environment, (CrafterTextEnv,), {"__init__": __init__, "__doc__": _specification(task)})
+
+
+def _specification(task: Task) -> str:
+    before = " (these must happen first, in this order)" if task.in_order else ""
+    shown = f"**Steps shown**: {', '.join(task.after)}{before}, {task.name}." if task.after else ""
+    pays = "**Reward**: 1 when it is solved; with ``pays='each'`` also for each step passed in turn."
+    if task.goal is None:
+        pays = "**Reward**: in each frame lived, 1 / the episode's length."
+    ends = f"**End**: when it is solved, when the player dies, or after {tasks().episode_length} frames."
+    told = [f"Downstream task *{task.name}*: {task.spec}", shown, pays, ends]
+    told.append("Everything else is :class:`envs.crafter.env.CrafterTextEnv`.")
+    return "\n\n".join(part for part in told if part)
+
+
+def __getattr__(name: str) -> type:
+    """``envs.crafter.tasks.PlantRow``, for gymnasium's registry."""
+    for task in tasks().by_name.values():
+        if task.environment == name:
+            return environment(task.name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

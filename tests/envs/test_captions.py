@@ -1,0 +1,149 @@
+"""Captions, events and possible goals of hand-made states."""
+
+import pytest
+from crafter import constants
+from hypothesis import given
+from hypothesis import strategies as st
+
+from envs.crafter import captions
+from envs.crafter.knowledge import canonical, knowledge
+from tests.helpers.states import K, make_state
+
+THINGS = st.sampled_from(K.things)
+CELLS = st.tuples(st.integers(-4, 4), st.integers(-3, 3)).filter(lambda cell: cell != (0, 0))
+STATES = st.builds(
+    make_state,
+    things=st.dictionaries(CELLS, THINGS, max_size=20),
+    facing=st.sampled_from([(-1, 0), (1, 0), (0, -1), (0, 1)]),
+    inventory=st.dictionaries(st.sampled_from(K.items), st.integers(0, 9)),
+    asleep=st.booleans(),
+    daylight=st.floats(0, 1),
+)
+
+
+def test_paper_caption_has_the_papers_form():
+    state = make_state(
+        things={(0, 1): "tree", (2, 0): "cow", (-3, 2): "sand", (4, -3): "arrow", (1, 1): "ripe plant"},
+        inventory={"wood": 3, "wood_pickaxe": 1, "food": 2, "energy": 3, "drink": 4},
+    )
+    assert captions.to_sentence(captions.paper_clauses(state)) == (
+        "You see cow, grass, plant, tree. You are targeting tree. "
+        "You have in your inventory wood, wood pickaxe. You feel hungry, sleepy."
+    )
+
+
+def test_paper_caption_does_not_target_what_it_leaves_out():
+    assert "You are targeting sand" not in captions.paper_clauses(make_state(things={(0, 1): "sand"}))
+
+
+def test_spatial_caption_tells_the_nearest_of_each_thing():
+    state = make_state(
+        things={(-2, -1): "tree", (3, 1): "tree", (1, 0): "water", (0, 1): "stone"},
+        inventory={"wood": 2, "food": 3, "drink": 6},
+        daylight=0.2,
+        asleep=True,
+    )
+    clauses = captions.spatial_clauses(state)
+    assert "tree: 2 west, 1 north" in clauses
+    assert "tree: 3 east, 1 south" not in clauses
+    assert "water: 1 east" in clauses
+    assert {"east of you: water", "south of you: stone", "west of you: grass"} <= set(clauses)
+    assert "you face stone" in clauses
+    assert {"health: ok", "food: low", "drink: middle", "energy: ok", "wood: 2"} <= set(clauses)
+    assert {"it is dark", "you are asleep"} <= set(clauses)
+    assert not any(clause.startswith("stone: ") and "south" not in clause for clause in clauses)
+
+
+@given(STATES)
+def test_clauses_come_from_the_closed_vocabularies(state):
+    spatial, paper = captions.spatial_clauses(state), captions.paper_clauses(state)
+    assert set(spatial) <= set(captions.spatial_vocabulary())
+    assert set(paper) <= set(captions.paper_vocabulary())
+    assert len(set(spatial)) == len(spatial)
+
+
+@pytest.mark.parametrize("achievement", K.achievements)
+def test_every_achievement_is_told_as_an_event(achievement):
+    before, after = make_state(), make_state(counts={achievement: 1})
+    events = captions.describe_transition(before, after)
+    assert len(events) == 1
+    assert events[0] in K.goals
+    assert captions.describe_transition(after, after) == ()
+
+
+def test_wood_gained_is_chop_tree_and_sleep_is_told():
+    gained = make_state(counts={"collect_wood": 3}), make_state(counts={"collect_wood": 4})
+    assert captions.describe_transition(*gained) == ("chop tree",)
+    assert captions.describe_transition(make_state(), make_state(asleep=True)) == ("sleep",)
+    assert captions.describe_transition(make_state(asleep=True), make_state(asleep=True)) == ()
+    assert captions.describe_transition(make_state(), make_state()) == ()
+
+
+def test_all_of_several_events_are_told():
+    before = make_state(asleep=True)
+    after = make_state(counts={"wake_up": 1, "collect_drink": 1, "defeat_zombie": 1})
+    assert captions.describe_transition(before, after) == ("drink water", "attack zombie", "wake up")
+
+
+@pytest.mark.parametrize(
+    ("goal", "state", "possible"),
+    [
+        ("chop tree", make_state(things={(3, 3): "tree"}), True),
+        ("chop tree", make_state(), False),
+        ("mine stone", make_state(things={(1, 0): "stone"}, inventory={"wood_pickaxe": 1}), True),
+        ("mine stone", make_state(things={(1, 0): "stone"}), False),
+        ("mine iron", make_state(things={(1, 0): "iron"}, inventory={"wood_pickaxe": 1}), False),
+        ("mine iron", make_state(things={(1, 0): "iron"}, inventory={"stone_pickaxe": 1}), True),
+        ("place crafting table", make_state(inventory={"wood": 2}), True),
+        ("place crafting table", make_state(inventory={"wood": 1}), False),
+        ("make wood sword", make_state(things={(1, 1): "crafting table"}, inventory={"wood": 1}), True),
+        ("make wood sword", make_state(inventory={"wood": 1}), False),
+        (
+            "make iron pickaxe",
+            make_state(
+                things={(1, 1): "crafting table", (0, 1): "furnace"},
+                inventory={"wood": 1, "coal": 1, "iron": 1},
+            ),
+            True,
+        ),
+        ("eat plant", make_state(things={(1, 0): "plant"}), False),
+        ("eat plant", make_state(things={(1, 0): "ripe plant"}), True),
+        ("sleep", make_state(), False),
+        ("sleep", make_state(inventory={"energy": 8}), True),
+        ("wake up", make_state(asleep=True), True),
+        ("wake up", make_state(), False),
+    ],
+)
+def test_oracle_knows_prerequisites(goal, state, possible):
+    assert (goal in captions.possible_goals(state, table_wood=2)) == possible
+
+
+def test_table_is_cheaper_in_the_ellm_protocol():
+    state = make_state(inventory={"wood": 1})
+    assert "place crafting table" in captions.possible_goals(state, table_wood=1)
+
+
+def test_knowledge_agrees_with_the_package():
+    """Prices and tools in crafter.yaml are those of the package's data.yaml."""
+    goals = knowledge().goals
+    for name, entry in constants.make.items():
+        goal = goals["make " + name.replace("_", " ")]
+        assert dict(goal.has) == entry["uses"]
+        assert {n.replace("crafting ", "") for n in goal.sees} == set(entry["nearby"])
+    verbs = {"tree": "chop", "grass": "chop", "water": "drink"}
+    for material, entry in constants.collect.items():
+        goal = goals[f"{verbs.get(material, 'mine')} {material}"]
+        assert dict(goal.has) == entry["require"]
+        assert goal.sees == {material}
+    for name, entry in constants.place.items():
+        goal = goals["place " + {"table": "crafting table"}.get(name, name)]
+        assert dict(goal.has) == entry["uses"]
+    assert set(knowledge().phrase_of) == set(constants.achievements)
+    assert knowledge().protocols["crafter"].table_wood == constants.place["table"]["uses"]["wood"]
+
+
+def test_canonical_spelling():
+    assert canonical(" Attack the COW! ") == "eat cow"
+    assert canonical("make a crafting-table") == "place crafting table"
+    assert canonical("collect a sapling") == "chop grass"
+    assert canonical("drink water") == "drink water"

@@ -1,0 +1,329 @@
+"""The compiled worlds against the package's, in lockstep: every field, every frame."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from crafter import constants, objects
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from envs.crafter.compiled import rules as compiled_rules
+from envs.crafter.compiled import vec_env as compiled
+from envs.crafter.compiled import world as rules
+from envs.crafter.compiled.vec_env import CompiledCrafter
+from envs.crafter.env import CrafterTextEnv
+from tests.helpers.lockstep import (
+    JITTED,
+    KINDS,
+    POLICIES,
+    assert_same_step,
+    assert_same_world,
+    endow,
+    lockstep,
+)
+
+
+@pytest.mark.parametrize("protocol", ["crafter", "ellm"])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_lockstep_with_the_package(protocol, policy):
+    frames = [lockstep(protocol, policy, seed, frames=350) for seed in range(2)]
+    assert sum(frames) > 100
+
+
+# Scenes in which each rule must act: what lies in front, what is held, what is done, which counter moves.
+TABLE_NEAR = {(1, 1): "table", (-1, 1): "furnace"}
+SCENES = [
+    ("tree", {}, "do", "collect_wood"),
+    ("stone", {"wood_pickaxe": 1}, "do", "collect_stone"),
+    ("coal", {"wood_pickaxe": 1}, "do", "collect_coal"),
+    ("iron", {"stone_pickaxe": 1}, "do", "collect_iron"),
+    ("diamond", {"iron_pickaxe": 1}, "do", "collect_diamond"),
+    ("water", {"drink": 3}, "do", "collect_drink"),
+    ("grass", {}, "do", "collect_sapling"),
+    ("zombie", {}, "do", "defeat_zombie"),
+    ("zombie", {"wood_sword": 1}, "do", "defeat_zombie"),
+    ("zombie", {"stone_sword": 1}, "do", "defeat_zombie"),
+    ("skeleton", {"iron_sword": 1}, "do", "defeat_skeleton"),
+    ("cow", {"food": 2}, "do", "eat_cow"),
+    ("ripe plant", {"food": 2}, "do", "eat_plant"),
+    ("lava", {"stone": 2}, "place_stone", "place_stone"),
+    ("sand", {"wood": 3}, "place_table", "place_table"),
+    ("path", {"stone": 5}, "place_furnace", "place_furnace"),
+    ("grass", {"sapling": 1}, "place_plant", "place_plant"),
+    ("grass", {"wood": 1}, "make_wood_pickaxe", "make_wood_pickaxe"),
+    ("grass", {"wood": 1}, "make_wood_sword", "make_wood_sword"),
+    ("grass", {"wood": 1, "stone": 1}, "make_stone_pickaxe", "make_stone_pickaxe"),
+    ("grass", {"wood": 1, "stone": 1}, "make_stone_sword", "make_stone_sword"),
+    ("grass", {"wood": 1, "coal": 1, "iron": 1}, "make_iron_pickaxe", "make_iron_pickaxe"),
+    ("grass", {"wood": 1, "coal": 1, "iron": 1}, "make_iron_sword", "make_iron_sword"),
+    ("grass", {"energy": 8}, "sleep", "wake_up"),
+]
+LIVING = {
+    "zombie": (objects.Zombie, 5),
+    "skeleton": (objects.Skeleton, 3),
+    "cow": (objects.Cow, 3),
+    "ripe plant": (objects.Plant, 1),
+}
+
+
+def set_cell(theirs, ours, dx, dy, thing):
+    """Puts the same thing beside both players."""
+    world, player = theirs._game._world, theirs._game._player
+    w = ours._worlds[0]
+    x, y = int(player.pos[0]) + dx, int(player.pos[1]) + dy
+    other = world[x, y][1]
+    if other is not None:
+        world.remove(other)
+        JITTED["remove"](ours._worlds, int(w["occupant"][x, y]) - 1)
+    ground = "grass" if thing in LIVING else thing
+    world[x, y] = ground
+    w["material"][x, y] = rules.MATERIALS.index(ground)
+    if thing in LIVING:
+        cls, health = LIVING[thing]
+        new = cls(world, (x, y), player) if thing in ("zombie", "skeleton") else cls(world, (x, y))
+        world.add(new)
+        slot = JITTED["add"](ours._worlds, next(n for c, n in KINDS.items() if c is cls), x, y, health)
+        if thing == "ripe plant":
+            new.grown = w["timer"][slot] = 301
+
+
+def play_scene(theirs, ours, front, held, action, frames):
+    """Sets a scene in both, acts in both, compares at each frame; returns how often each counter moved."""
+    obs, _ = theirs.reset(options={"world_seed": 4})
+    ours.set_options({"world_seed": 4})
+    ours.reset()
+    player = theirs._game._player
+    for dx in range(-2, 3):
+        for dy in range(-2, 3):
+            if (dx, dy) != (0, 0):
+                set_cell(theirs, ours, dx, dy, TABLE_NEAR.get((dx, dy), "grass"))
+    set_cell(theirs, ours, *player.facing, front)
+    index = constants.actions.index(action)
+    for _ in range(frames):
+        endow(theirs._game, ours._worlds[0], {**held, "health": 9})
+        theirs._state = theirs._game.state()
+        ours._look(0)
+        obs, _, terminated, _, info = theirs.step(index)
+        our_obs, _, _, our_infos = ours.step(np.array([index]))
+        assert not terminated
+        assert_same_world(theirs._game, ours._worlds[0])
+        assert (obs == our_obs[0]).all()
+        assert our_infos[0]["events"] == info["events"]
+        assert our_infos[0]["attempt"] == info["attempt"]
+        if front in LIVING and not info["events"] and theirs._state.faced == "grass":
+            set_cell(theirs, ours, *player.facing, front)  # it walked away
+    return dict(player.achievements)
+
+
+@pytest.mark.parametrize(("front", "held", "action", "achievement"), SCENES)
+def test_every_rule_in_lockstep(front, held, action, achievement):
+    theirs, ours = CrafterTextEnv(), CompiledCrafter(1)
+    if achievement == "wake_up":
+        held = {}
+        theirs.reset(options={"world_seed": 4})
+        moved = _sleep_scene(theirs, ours)
+    else:
+        moved = play_scene(theirs, ours, front, held, action, frames=25)
+    assert moved[achievement] > 0
+
+
+def _sleep_scene(theirs, ours):
+    """Tired, surrounded by stone, asleep until rested."""
+    ours.set_options({"world_seed": 4})
+    ours.reset()
+    for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+        set_cell(theirs, ours, dx, dy, "stone")
+    endow(theirs._game, ours._worlds[0], {"energy": 8})
+    sleep = constants.actions.index("sleep")
+    for _ in range(40):
+        theirs.step(sleep)
+        ours.step(np.array([sleep]))
+        assert_same_world(theirs._game, ours._worlds[0])
+    return dict(theirs._game._player.achievements)
+
+
+def test_scenes_cover_all_achievements():
+    assert {achievement for *_, achievement in SCENES} == set(constants.achievements)
+
+
+@pytest.mark.parametrize("edge", [(0, 30), (63, 30), (30, 0), (30, 63), (0, 0)])
+def test_edges_of_the_world_in_lockstep(edge):
+    """In the first row and column the package finds nothing nearby; beyond the edge there is nothing."""
+    theirs, ours = CrafterTextEnv(), CompiledCrafter(1)
+    theirs.reset(options={"world_seed": 4})
+    ours.set_options({"world_seed": 4})
+    ours.reset()
+    game, w = theirs._game, ours._worlds[0]
+    for x in range(max(edge[0] - 2, 0), min(edge[0] + 3, 64)):
+        for y in range(max(edge[1] - 2, 0), min(edge[1] + 3, 64)):
+            other = game._world[x, y][1]
+            if other is not None:
+                game._world.remove(other)
+                JITTED["remove"](ours._worlds, int(w["occupant"][x, y]) - 1)
+            material = "table" if (x + y) % 3 == 0 and (x, y) != edge else "grass"
+            game._world[x, y] = material
+            w["material"][x, y] = rules.MATERIALS.index(material)
+    game._world.move(game._player, edge)
+    JITTED["move_to"](ours._worlds, *edge)
+    for action in (
+        "make_wood_pickaxe",
+        "move_left",
+        "do",
+        "move_up",
+        "do",
+        "place_stone",
+        "move_right",
+        "move_down",
+    ):
+        endow(game, w, {"wood": 5, "stone": 5, "health": 9})
+        theirs._state = game.state()
+        ours._look(0)
+        index = constants.actions.index(action)
+        obs, *_ = theirs.step(index)
+        assert (ours.step(np.array([index]))[0][0] == obs).all()
+        assert_same_world(game, w)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"protocol": "crafter", "episode_length": 60},
+        {"protocol": "ellm", "caption": "paper"},
+        {"protocol": "crafter", "action_space": "verb-noun"},
+    ],
+)
+def test_vectorised_worlds_equal_the_packages(arguments):
+    """Over episode ends, with seeds drawn by the environments themselves."""
+    theirs = DummyVecEnv([lambda: CrafterTextEnv(**arguments)] * 3)
+    ours = CompiledCrafter(3, **arguments)
+    for worlds in (theirs, ours):
+        worlds.seed(11)
+    assert (theirs.reset() == ours.reset()).all()
+    rng = np.random.default_rng(0)
+    ended = 0
+    for _ in range(450):
+        actions = rng.integers(theirs.action_space.n, size=3)
+        expected, got = theirs.step(actions), ours.step(actions)
+        for a, b in zip(expected[:3], got[:3], strict=True):
+            assert (a == b).all()
+            assert a.dtype == b.dtype
+        for a, b, done in zip(expected[3], got[3], expected[2], strict=True):
+            ended += done
+            if done:
+                assert (a.pop("terminal_observation") == b.pop("terminal_observation")).all()
+            assert a == b
+        assert theirs.reset_infos == ours.reset_infos
+    assert ended >= 3
+
+
+def test_generator_equals_numpys():
+    ours = CompiledCrafter(1)
+    w = ours._worlds[0]
+    reference = np.random.RandomState(123)
+    _, key, position, *_ = reference.get_state()
+    w["mt"][:] = key
+    ours._worlds["mt_position"][0] = position
+    for n in [1, 2, 4, 7, 100, 144] * 200:
+        assert _uniform(ours._worlds) == reference.uniform()
+        assert _randint(ours._worlds, n) == reference.randint(0, n)
+
+
+def _uniform(worlds):
+    return JITTED["uniform"](worlds)
+
+
+def _randint(worlds, n):
+    return JITTED["randint"](worlds, n)
+
+
+def test_daylight_equals_the_packages():
+    game = CrafterTextEnv()._game
+    game.start(0)
+    for step in [0, 1, 29, 300, 301, 4567, 9999, 10_001, 25_000]:
+        game._step = step
+        game._update_time()
+        assert compiled_rules.daylight(step) == pytest.approx(game._world.daylight, abs=1e-15)
+
+
+def test_objects_survive_compaction():
+    """Object slots are given back in long episodes; the world stays the same."""
+    assert lockstep("crafter", "camper", seed=5, frames=1500) > 1000
+
+
+def test_rules_come_from_the_packages_data():
+    tree = rules.MATERIALS.index("tree")
+    assert rules.COLLECT[tree, 1] == rules.ITEMS.index("wood")
+    action = constants.actions.index("make_iron_pickaxe")
+    assert rules.MAKE[action, 3 + rules.ITEMS.index("iron")] == constants.make["iron_pickaxe"]["uses"]["iron"]
+
+
+@pytest.mark.parametrize("protocol", ["crafter", "ellm"])
+def test_episodes_are_taken_up_by_either_backend(protocol):
+    """From the state of either, as JSON, either goes on with the same frames, also into the next episodes."""
+
+    def make(backend):
+        if backend == "compiled":
+            return CompiledCrafter(3, protocol=protocol)
+        return DummyVecEnv([lambda: CrafterTextEnv(protocol=protocol)] * 3)
+
+    for one in ("compiled", "package"):
+        first = make(one)
+        first.seed(3)
+        first.reset()
+        rng = np.random.default_rng(0)
+        for _ in range(450):  # more than an episode
+            actions = rng.integers(first.action_space.n, size=3)
+            observation, *_ = first.step(actions)
+        state = json.loads(json.dumps(first.env_method("episode")))
+        assert any(len(episode["actions"]) > 0 for episode in state)
+        others = [make("compiled"), make("package")]
+        for other in others:
+            other.reset()
+            for i, episode in enumerate(state):
+                ((scene, info),) = other.env_method("take_up", episode, indices=i)
+                assert scene.tolist() == observation[i].tolist()
+                assert info["world_seed"] == episode["world_seed"]
+            assert other.env_method("episode") == state
+        for _ in range(300):
+            actions = rng.integers(first.action_space.n, size=3)
+            wanted = first.step(actions)
+            for other in others:
+                assert_same_step(wanted, other.step(actions))
+
+
+@pytest.mark.parametrize("backend", ["compiled", "package"])
+def test_what_is_no_episode_is_refused(backend):
+    worlds = CompiledCrafter(1) if backend == "compiled" else DummyVecEnv([lambda: CrafterTextEnv()])
+    worlds.reset()
+    (good,) = worlds.env_method("episode")
+    for part in (
+        {"world_seed": -1},
+        {"world_seed": "7"},
+        {"world_seed": 2**40},
+        {"actions": [17]},
+        {"actions": [-1]},
+        {"actions": [1.5]},
+        {"actions": None},
+        {"actions": [0] * 10_000},  # which ends before, by death or by time
+        {"random": {}},
+    ):
+        with pytest.raises((KeyError, TypeError, ValueError)):
+            worlds.env_method("take_up", good | part, indices=0)
+    with pytest.raises((KeyError, TypeError)):
+        worlds.env_method("take_up", {}, indices=0)
+
+
+def test_words_that_are_kept_are_bounded(monkeypatch):
+    monkeypatch.setattr(compiled, "REMEMBERED", 10)
+    worlds = CompiledCrafter(2)
+    worlds.seed(0)
+    worlds.reset()
+    rng = np.random.default_rng(0)
+    captions = set()
+    for _ in range(200):
+        *_, infos = worlds.step(rng.integers(17, size=2))
+        captions |= {info["situation"].caption for info in infos}
+    assert len(worlds._told) <= 10 < len(captions)
+    assert len(worlds._attempts) <= 10

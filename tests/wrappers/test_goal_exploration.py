@@ -1,0 +1,370 @@
+"""The exploration wrapper, on a world simple enough to follow by hand."""
+
+import json
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from stable_baselines3 import PPO
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from ellm_agent.agents.dqn import TextDQN, TextDQNPolicy
+from ellm_agent.agents.text_encoder import TextEncoder
+from ellm_agent.goals import GoalSuggester, NoGoals, NoveltySuggester, OracleSuggester, quality
+from ellm_agent.rewards import GoalSimilarity
+from ellm_agent.text.whitening import PhraseFeatures
+from ellm_agent.wrappers.goal_exploration import GoalExploration, closed_vocabulary
+from envs.interface import Language, Situation
+
+LANGUAGE = Language(
+    vocabulary=("", *(f"count {i}" for i in range(40))),
+    to_sentence=". ".join,
+    brief=str,
+    facts=lambda caption: frozenset(caption.split()),
+    goals=("chop tree", "drink water"),
+    canonical=str.lower,
+    verbs=("chop", "drink"),
+    nouns=("tree", "water"),
+    alone=(),
+    achievements=("wood", "water"),
+)
+
+
+class Counting(gym.Env):
+    """Counts frames and says so. Frame 2 and 4: chop tree; frame 5: drink water. Ends at frame 7.
+
+    Goals possible: "chop tree" until frame 4; "drink water" from frame 3 on.
+    """
+
+    language = LANGUAGE
+    observation_space = gym.spaces.Box(0, 40, (2,), np.int16)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, truncates=False):
+        self.truncates = truncates
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.frame = 0
+        return self._told(), self._info()
+
+    def step(self, action):
+        self.frame += 1
+        events = {2: ("chop tree",), 4: ("chop tree",), 5: ("drink water",)}.get(self.frame, ())
+        ended = self.frame == 7
+        info = {**self._info(), "events": events, "attempt": "drink tree" if action else None}
+        if ended:
+            info["unlocked"] = ("water", "wood")
+        return self._told(), 0.5, ended and not self.truncates, ended and self.truncates, info
+
+    def episode(self):
+        return {"frame": self.frame}
+
+    def take_up(self, episode):
+        self.frame = episode["frame"]
+        return self._told(), self._info()
+
+    def _told(self):
+        return np.array([self.frame + 1, 0], np.int16)
+
+    def _info(self):
+        possible = ("chop tree",) if self.frame < 5 else ()
+        possible += ("drink water",) if self.frame >= 3 else ()
+        return {"situation": Situation(f"Frame {self.frame}.", possible), "world_seed": 7}
+
+
+@pytest.fixture
+def explore(table):
+    table.known.update({"chop tree": [1.0], "drink water": [0.0, 1.0], "drink tree": [0.0, 0.0, 1.0]})
+
+    def make(suggester=None, n_envs=1, truncates=False, **options):
+        worlds = DummyVecEnv([lambda: Counting(truncates)] * n_envs)
+        reward = GoalSimilarity(table, 0.5)
+        return GoalExploration(worlds, suggester or OracleSuggester(), reward, table, **options)
+
+    return make
+
+
+def play(worlds, frames, action=0):
+    """Rewards, dones and infos of the first world."""
+    told = []
+    for _ in range(frames):
+        _, rewards, dones, infos = worlds.step(np.full(worlds.num_envs, action))
+        told.append((float(rewards[0]), bool(dones[0]), {**infos[0], "log": worlds.log(0)}))
+    return [list(part) for part in zip(*told, strict=True)]
+
+
+def texts(worlds, row):
+    """Field -> phrases of an observation."""
+    return {f: [worlds.phrases.text(i) for i in row[part] if i] for f, part in worlds.fields.items()}
+
+
+def test_goals_are_paid_once_an_episode_and_again_in_the_next(explore):
+    worlds = explore()
+    worlds.reset()
+    rewards, dones, infos = play(worlds, 14)
+    assert rewards == [0, 1, 0, 0, 1, 0, 0] * 2
+    assert dones == ([False] * 6 + [True]) * 2
+    assert infos[6]["finished"].intrinsic_return == 2.0
+    assert infos[6]["finished"].extrinsic_return == 3.5
+    assert infos[6]["finished"].unlocked == ("water", "wood")
+    assert infos[6]["episode"] == {"r": 2.0, "l": 7}
+    assert infos[1]["log"].payment.goals == ("chop tree",)
+    assert infos[2]["log"].goals == ("chop tree",)
+    assert worlds.open_before(infos[2]["log"]) == ()  # achieved, so it is no longer open
+
+
+def test_only_goals_of_the_state_before_the_action_are_paid(explore):
+    """Goals that are suggested only after the event has happened do not count."""
+
+    class AfterTheFact(OracleSuggester):
+        def suggest(self, situations):
+            return [("drink water",) if s.caption == "Frame 5." else () for s in situations]
+
+    worlds = explore(AfterTheFact())
+    worlds.reset()
+    assert sum(play(worlds, 7)[0]) == 0
+
+    class Before(OracleSuggester):
+        def suggest(self, situations):
+            return [("drink water",) if s.caption == "Frame 4." else () for s in situations]
+
+    worlds = explore(Before())
+    worlds.reset()
+    assert play(worlds, 7)[0] == [0, 0, 0, 0, 1, 0, 0]
+
+
+def test_agent_reads_what_it_has_achieved(explore):
+    worlds = explore()
+    first = worlds.reset()
+    assert texts(worlds, first[0]) == {"scene": ["count 0"], "done": []}
+    worlds.step(np.zeros(1, int))
+    obs, *_ = worlds.step(np.zeros(1, int))
+    assert texts(worlds, obs[0]) == {"scene": ["count 2"], "done": ["achieved: chop tree"]}
+
+
+def test_end_of_an_episode_is_seen_as_it_was(explore):
+    """The terminal observation holds the achievements; the first of the next episode holds none."""
+    worlds = explore()
+    worlds.reset()
+    for _ in range(7):
+        obs, _, _, infos = worlds.step(np.zeros(1, int))
+    last = texts(worlds, infos[0]["terminal_observation"])
+    assert last == {"scene": ["count 7"], "done": ["achieved: chop tree", "achieved: drink water"]}
+    assert texts(worlds, obs[0]) == {"scene": ["count 0"], "done": []}
+    assert worlds.open[0] == ("chop tree",)
+
+
+def test_conditioned_agent_reads_its_open_goals(explore):
+    worlds = explore(conditioned=True)
+    obs = worlds.reset()
+    assert texts(worlds, obs[0])["goals"] == ["goal: chop tree"]
+    for _ in range(4):
+        obs, *_ = worlds.step(np.zeros(1, int))
+    assert texts(worlds, obs[0])["goals"] == ["goal: drink water"]
+
+
+class Reluctant(GoalSuggester):
+    """Knows a goal of frame 3 only; keeps what it was told."""
+
+    def __init__(self):
+        self.suggested, self.recalled = [], []
+
+    def suggest(self, situations):
+        self.suggested += [situation.caption for situation in situations]
+        return [("make noise",) if s.caption == "Frame 3." else None for s in situations]
+
+    def recall(self, situations):
+        self.recalled += [situation.caption for situation in situations]
+        return [("make noise",) if s.caption == "Frame 3." else None for s in situations]
+
+
+@pytest.mark.parametrize("one_episode", [False, True])
+def test_where_goals_are_not_known_the_last_ones_of_the_episode_stand(explore, one_episode):
+    suggester = Reluctant()
+    worlds = explore(suggester, conditioned=True, one_episode=one_episode)
+    assert texts(worlds, worlds.reset()[0])["goals"] == []
+    told = [worlds.step(np.zeros(1, int)) for _ in range(7)]
+    assert texts(worlds, told[3][0][0])["goals"] == ["goal: make noise"]  # frame 4
+    last = told[6][3][0]["terminal_observation"]
+    assert texts(worlds, last)["goals"] == ["goal: make noise"]
+    assert texts(worlds, told[6][0][0])["goals"] == []  # the next episode
+    # Training asks about how an episode ended, too; evaluation asks nobody.
+    asked, unasked = suggester.suggested, suggester.recalled
+    if one_episode:
+        asked, unasked = unasked, asked
+    assert "Frame 7." in asked
+    assert unasked == []
+
+
+def test_sentences_are_one_phrase_a_field(explore):
+    worlds = explore(sentence=True, conditioned=True)
+    assert worlds.reset().shape == (1, 3)
+    for _ in range(5):
+        obs, *_ = worlds.step(np.zeros(1, int))
+    told = texts(worlds, obs[0])
+    assert told["scene"] == ["count 5"]
+    assert told["done"] == ["achieved: chop tree, drink water"]
+    assert told["goals"] == []
+
+
+def test_attempts_count_only_where_asked(explore):
+    suggester = NoveltySuggester(("drink tree",))
+    worlds = explore(suggester)
+    worlds.reset()
+    assert sum(play(worlds, 7, action=1)[0]) == 0
+    worlds = explore(suggester, success="attempt")
+    worlds.reset()
+    assert play(worlds, 7, action=1)[0] == [1, 0, 0, 0, 0, 0, 0]
+
+
+def test_environment_reward_is_added_by_weight(explore):
+    worlds = explore(NoGoals(), extrinsic_weight=2.0)
+    worlds.reset()
+    assert play(worlds, 3)[0] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("uncounted", [quality.UNCOUNTED, 1, 3])
+def test_quality_is_counted_for_suggested_and_rewarded_goals(explore, monkeypatch, uncounted):
+    monkeypatch.setattr(quality, "UNCOUNTED", uncounted)
+    worlds = explore(NoveltySuggester(("chop tree", "drink water", "chop water", "fly away")))
+    worlds.reset()
+    play(worlds, 3)
+    # Frames 0 to 3, of which only in the last both real goals are possible.
+    assert dict(worlds.counts.suggested) == {"good": 5, "poorly_timed": 3, "bad": 4, "nonsensical": 4}
+    assert dict(worlds.counts.rewarded) == {"good": 1}
+    metrics = worlds.metrics()
+    assert metrics["goals/suggested_good"] == pytest.approx(5 / 16)
+    assert metrics["goals/rewarded_good"] == 1.0
+    play(worlds, 1)
+    assert worlds.metrics()["goals/suggested_good"] == pytest.approx(2 / 4)  # since the last call
+    play(worlds, 5)
+    assert len(worlds.counts._uncounted) < uncounted  # memory is bounded, also where nobody asks
+    assert worlds.counts.wordings["fly away"] == 10
+
+
+def _options(worlds):
+    closed = worlds.phrases.ids(closed_vocabulary(worlds.language))
+    return {
+        "features_extractor_class": TextEncoder,
+        "features_extractor_kwargs": {
+            "features": PhraseFeatures(worlds.phrases, closed, whiten=False),
+            "hidden": 8,
+        },
+        "net_arch": [],
+    }
+
+
+@pytest.mark.parametrize("truncates", [False, True])
+def test_replay_loses_no_frame(explore, truncates):
+    """Every transition of three worlds is in the replay, in order, with its own reward and end."""
+    worlds = explore(n_envs=3, truncates=truncates)
+    agent = TextDQN(
+        TextDQNPolicy, worlds, buffer_size=600, learning_starts=10, batch_size=8, train_freq=1,
+        policy_kwargs=_options(worlds), seed=0,
+    )  # fmt: skip
+    agent.learn(3 * 30)
+    replay = agent.replay_buffer
+    assert replay.pos == 30
+    for step in range(30):
+        for world in range(3):
+            now = texts(worlds, replay.observations[step, world])
+            after = texts(worlds, replay.next_observations[step, world])
+            frame = step % 7
+            assert now["scene"] == [f"count {frame}"]
+            assert after["scene"] == [f"count {frame + 1}"]
+            assert replay.rewards[step, world] == (frame + 1 in (2, 5))
+            assert len(now["done"]) == (frame >= 2) + (frame >= 5)
+            assert len(after["done"]) == (frame >= 1) + (frame >= 4)
+            assert replay.dones[step, world] == (frame == 6)
+            assert replay.timeouts[step, world] == (truncates and frame == 6)
+
+
+def test_real_environment_works_in_worker_processes(table):
+    """The contract crosses process borders: SB3's SubprocVecEnv can be wrapped, too."""
+    from stable_baselines3.common.vec_env import SubprocVecEnv
+
+    from envs.crafter.env import CrafterTextEnv
+
+    venv = SubprocVecEnv([CrafterTextEnv] * 2, start_method="spawn")
+    try:
+        worlds = GoalExploration(venv, OracleSuggester(), GoalSimilarity(table, 0.5), table)
+        worlds.seed(0)
+        assert worlds.reset().shape == (2, worlds.observation_space.shape[0])
+        _, rewards, *_ = worlds.step(np.zeros(2, int))
+        assert rewards.tolist() == [0, 0]
+        assert worlds.log(0).goals
+    finally:
+        venv.close()
+
+
+def test_any_sb3_algorithm_trains_on_it(explore):
+    worlds = explore(n_envs=2)
+    agent = PPO("MlpPolicy", worlds, n_steps=16, batch_size=16, policy_kwargs=_options(worlds), device="cpu")
+    agent.learn(64)
+    assert agent.num_timesteps == 64
+
+
+def test_goals_one_at_a_time_are_drawn_kept_and_drawn_again(explore):
+    worlds = explore(NoveltySuggester(LANGUAGE.goals), conditioned=True, at_once=1, goal_frames=3)
+    worlds.seed(0)
+    worlds.reset()
+    drawn = []
+    for _ in range(6):
+        drawn.append(worlds.goals[0])
+        assert len(worlds.goals[0]) == 1
+        _, rewards, _, infos = worlds.step([0])
+        log = worlds.log(0)
+        assert log.goals == drawn[-1]
+        assert (rewards[0] > 0) == bool(set(infos[0]["events"]) & set(log.goals) - set(log.achieved))
+    assert drawn[0] == drawn[1]  # what is not achieved is kept for three frames
+    assert worlds.counts.suggested.total() == 2 * 7  # all that was suggested is counted, not what was drawn
+
+
+def test_scenes_read_the_same_in_a_table_that_knew_other_phrases(explore, table):
+    table.ids(["goal: fly away", "count 7"])
+    worlds = explore()
+    observations = [worlds.reset()[0]]
+    observations += [worlds.step(np.zeros(1, int))[0][0] for _ in range(3)]
+    assert [texts(worlds, row)["scene"] for row in observations] == [[f"count {i}"] for i in range(4)]
+
+
+def test_lots_go_on_where_they_were(explore):
+    options = {"conditioned": True, "at_once": 1, "goal_frames": 3, "n_envs": 3}
+    worlds, other = (explore(NoveltySuggester(LANGUAGE.goals), **options) for _ in range(2))
+    for seed, one in enumerate((worlds, other)):
+        one.seed(seed)
+        one.reset()
+        play(one, 4)
+    state = worlds.state()
+    kept = json.dumps(state)
+    assert worlds.restore(state).tolist() == other.restore(json.loads(kept)).tolist()  # also into itself
+    assert json.dumps(worlds.state()) == kept
+    for _ in range(20):
+        one, two = (w.step(np.zeros(3, int)) for w in (worlds, other))
+        assert worlds.goals == other.goals
+        assert [part.tolist() for part in one[:3]] == [part.tolist() for part in two[:3]]
+    worlds.reset()
+    assert all(len(goals) == 1 for goals in worlds.goals)
+    assert worlds._lots._frames.tolist() == [0, 0, 0]  # drawn anew
+
+
+def test_the_last_observation_of_an_episode_shows_the_goal_drawn(explore):
+    worlds = explore(NoveltySuggester(LANGUAGE.goals), conditioned=True, at_once=1, truncates=True)
+    worlds.seed(1)
+    goals = worlds.fields["goals"]
+    shown = [worlds.reset()[0, goals]]
+    for _ in range(7):
+        observation, _, dones, infos = worlds.step([0])
+        shown.append(infos[0]["terminal_observation"][goals] if dones[0] else observation[0, goals])
+    assert dones[0]
+    assert max(np.count_nonzero(row) for row in shown) == 1
+
+
+def test_what_nobody_pays_for_is_shown_whole(explore):
+    class Shown(NoveltySuggester):
+        pays = False
+
+    worlds = explore(Shown(LANGUAGE.goals), conditioned=True, at_once=1)
+    worlds.reset()
+    assert worlds.goals == [LANGUAGE.goals]
