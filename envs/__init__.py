@@ -2,7 +2,7 @@
 
 Registered: ``ellm/Crafter-v0`` (standard rules, 17 actions) and ``ellm/CrafterVerbNoun-v0`` (the
 official ELLM rules, 139 verb-noun actions), see :class:`envs.crafter.env.CrafterTextEnv`; and one for each downstream
-task, such as ``ellm/PlantRow-v0``, see ``envs/tasks.py``.
+task, such as ``ellm/PlantRow-v0``, see ``envs/crafter/tasks.py``.
 """
 
 import gymnasium as gym

@@ -1,54 +1,260 @@
-"""Named records that cross module boundaries."""
+"""The contract of a world: what an environment says in words, and what the rest of the project may ask of it.
+
+A *world* is a package below ``envs/`` (rules, captions, goals, tasks, prompts' briefing, score, drawing) with one
+:class:`World` object, which ``envs.registry`` finds by name. A new world needs nothing else. ``envs.text_env.TextEnv``
+does most of the work for a world that is played in Python.
+
+A **text environment** is a gymnasium environment, or an SB3 ``VecEnv``, with
+
+- an attribute ``language``, a :class:`Language`;
+- observations that are ids into ``language.vocabulary``, padded with 0;
+- in each info (at reset and at each step) ``situation`` (a :class:`Situation`), ``privileged`` (a :class:`Privileged`)
+  and ``world_seed`` (an int that, with the actions, determines the episode);
+- in each step's info ``events`` (phrases: what really happened) and ``attempt`` (the phrase that was tried, or None);
+- in the last info of an episode ``unlocked`` (sorted names of achievements), ``success`` (if there is a task: whether
+  it was solved), and ``scores`` (if the world has any: name -> number, logged with the episode);
+- ``reset(options={"world_seed": w})``, which plays world ``w``; otherwise world seeds are drawn below
+  :data:`HELD_OUT_SEEDS`, so that worlds from there on are never trained on;
+- methods ``episode()`` (JSON values from which the episode under way can be played again) and
+  ``resume_episode(episode)`` (plays it again, and returns what ``reset`` does).
+
+Knows nothing of goals suggested, rewards or agents.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import gymnasium as gym
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+
+HELD_OUT_SEEDS = 2**30  # world seeds from here on are for evaluation only
 
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a goal suggester may know of a state.
+    """What a player can know of a state, in words. This is all that goal suggesters read.
 
     Attributes:
-        caption: the state in the paper's words; all that a language model reads.
-        possible: goals whose prerequisites hold; for the oracle and for diagnostics.
-        task: the step that comes next in the environment's task, if it has one.
+        caption: the state in the words that language models read.
+        instruction: the step that comes next in the environment's task; None without a task.
     """
 
     caption: str
-    possible: tuple[str, ...]
-    task: str | None = None
+    instruction: str | None = None
 
     def __deepcopy__(self, memo: dict) -> Situation:
         # SB3's vectorised environments deep-copy every info at every step; this cannot change.
         return self
 
 
+@dataclass(frozen=True, slots=True)
+class Privileged:
+    """What only the oracle and diagnostics may read of a state.
+
+    Attributes:
+        possible: goals whose prerequisites hold.
+    """
+
+    possible: tuple[str, ...]
+
+    def __deepcopy__(self, memo: dict) -> Privileged:
+        return self
+
+
+@dataclass(frozen=True)
+class Example:
+    """A worked example for a prompt: a caption and sensible goals for it."""
+
+    caption: str
+    goals: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Language:
-    """The words of an environment, and what they mean there.
+    """The words of a world, and their meaning there.
 
     Attributes:
         vocabulary: the clauses of its captions; an observation holds ids into it; id 0 is "".
-        to_sentence: joins clauses into text.
-        facts: what a caption tells, clause by clause.
-        brief: leaves out of a caption what says little about what is worth doing.
-        goals: every goal that can be achieved, in the words that events are told in.
-        canonical: one spelling per goal (case, articles, synonyms).
+        to_sentence: clauses -> text.
+        drop_target: caption -> the caption without the clause about the faced thing.
+        clauses_of: caption -> the set of its clauses.
+        goals: every goal that can be achieved, in the words of events.
+        canonical: goal -> its one spelling (case, articles, synonyms).
         verbs: of the action language.
         nouns: of the action language.
-        alone: goals that are a verb without a noun.
+        nounless_goals: goals that are a verb without a noun.
         achievements: names that the score counts.
+        briefing: what a language model is told about the world before every question.
+        examples: for prompts of the open form.
     """
 
     vocabulary: tuple[str, ...]
     to_sentence: Callable[[Sequence[str]], str]
-    brief: Callable[[str], str]
-    facts: Callable[[str], frozenset[str]]
     goals: tuple[str, ...]
-    canonical: Callable[[str], str]
-    verbs: tuple[str, ...]
-    nouns: tuple[str, ...]
-    alone: tuple[str, ...]
-    achievements: tuple[str, ...]
+    drop_target: Callable[[str], str] = str
+    clauses_of: Callable[[str], frozenset[str]] = lambda caption: frozenset(caption.rstrip(".").split(". "))
+    canonical: Callable[[str], str] = str.lower
+    verbs: tuple[str, ...] = ()
+    nouns: tuple[str, ...] = ()
+    nounless_goals: tuple[str, ...] = ()
+    achievements: tuple[str, ...] = ()
+    briefing: str = ""
+    examples: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What somebody who knows such games, and reads only captions, would suggest: the source of the scripted model and
+    of the bundled model's training corpus. General knowledge as data, mistakes included.
+
+    Attributes:
+        sensible_goals: caption -> goals that make sense, as far as the caption tells.
+        goals: every goal that can be sensible.
+        paraphrases: goal -> other wordings.
+        meaningless: pairs of a verb and a noun that mean nothing.
+        outside: goals that this world does not have.
+        urgency: verbs, most urgent first.
+        never_sensible: goals that are asked about, but never sensible for a player who reads a caption.
+        unprompted: goal -> probability that it is judged sensible where nothing in the caption calls for it.
+    """
+
+    sensible_goals: Callable[[str], list[str]]
+    goals: tuple[str, ...]
+    paraphrases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    meaningless: tuple[str, ...] = ()
+    outside: tuple[str, ...] = ()
+    urgency: tuple[str, ...] = ()
+    never_sensible: tuple[str, ...] = ()
+    unprompted: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskDescription:
+    """A downstream task.
+
+    Attributes:
+        name: of the task.
+        description: what solves it, for people.
+        steps: instructions, one after the other; the last is the task itself.
+    """
+
+    name: str
+    description: str
+    steps: tuple[str, ...]
+
+
+class World:
+    """Everything that the rest of the project asks of a world. Subclasses override what they have.
+
+    Attributes:
+        name: in ``envs.registry`` and on the command line.
+        title: for people.
+        protocols: names of its rule sets; the first is the default.
+        captions: names of its caption styles.
+        action_spaces: names of its action spaces.
+        score: name of its headline metric (in %) among those of ``scores``, and a title for figures.
+        settings: preset -> options of the configuration (dotted names) that differ from the preset's in this world.
+        published: rows of published results for comparison pages: method, reward, frames, score, unlocks.
+        published_note: what to keep in mind beside them.
+    """
+
+    name: str
+    title: str
+    protocols: tuple[str, ...] = ("default",)
+    captions: tuple[str, ...] = ("spatial", "paper")
+    action_spaces: tuple[str, ...] = ()
+    score: tuple[str, str] = ("unlocked", "Share of achievements unlocked")
+    settings: Mapping[str, Mapping[str, Any]] = {}
+    published: Sequence[tuple[str, ...]] = ()
+    published_note: str = ""
+
+    def make_env(self, **options: Any) -> gym.Env:
+        """One environment, the reference implementation.
+
+        Args:
+            **options: ``protocol``, ``caption``, ``action_space``, ``episode_length``, ``task``, ``task_reward``; also
+                ``render_mode="rgb_array"``.
+        """
+        raise NotImplementedError
+
+    def make_vec(self, n_envs: int, backend: str = "compiled", **options: Any) -> VecEnv:
+        """Parallel worlds, with the arguments of ``make_env``. backend: "compiled" (the fastest) or "package"."""
+        return DummyVecEnv([lambda: self.make_env(**options)] * n_envs)
+
+    def language(self, **options: Any) -> Language:
+        """The words of such an environment."""
+        return self.make_env(**options).language
+
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Refuses options that the world does not have.
+
+        Raises:
+            ValueError: one line that names the value and what would be right.
+        """
+        allowed = {
+            "protocol": self.protocols,
+            "caption": self.captions,
+            "action_space": self.action_spaces,
+            "task": tuple(self.tasks()),
+        }
+        for name, choices in allowed.items():
+            value = options.get(name)
+            if value is not None and value not in choices:
+                raise ValueError(unknown(name.replace("_", "-"), value, choices))
+
+    def usual_action_space(self, protocol: str) -> str:
+        """The action space of a protocol."""
+        return self.action_spaces[0] if self.action_spaces else ""
+
+    def tasks(self) -> Mapping[str, TaskDescription]:
+        """Downstream tasks by name."""
+        return {}
+
+    def needs(self, event: str) -> Sequence[str]:
+        """Events that must come before an event in any episode (a table needs wood)."""
+        return ()
+
+    def scores(self, rates: Mapping[str, float]) -> dict[str, float]:
+        """Metrics of many episodes, in %, by name.
+
+        Args:
+            rates: success rate of each achievement, in [0, 1].
+        """
+        return {self.score[0]: 100 * sum(rates.values()) / max(len(rates), 1)}
+
+    def situations(self, first_world: int, count: int, seed: int) -> Iterator[tuple[Situation, Privileged]]:
+        """Situations that a player may come into, for corpora and for measuring suggesters.
+
+        Args:
+            first_world: world seed of the first; the others follow.
+            count: how many.
+            seed: of all other choices.
+        """
+        raise NotImplementedError
+
+    def advice(self) -> Advice | None:
+        """General knowledge of the world; None if it brings none."""
+        return None
+
+    def draw(self, env: gym.Env) -> Any:
+        """The present state of an environment with ``render_mode="rgb_array"``: ``(450, 450, 3)`` uint8."""
+        return env.render()
+
+    def compiles_first(self) -> bool:
+        """Whether making worlds will first compile their rules, which takes a while."""
+        return False
+
+
+def unknown(what: str, value: Any, choices: Sequence[str]) -> str:
+    """The message for a name that does not exist, with the nearest that does."""
+    import difflib
+
+    if not choices:
+        return f"{what} is {value!r}; this world has none to choose from"
+    near = difflib.get_close_matches(str(value), choices, n=1)
+    return f"{what} is {value!r}; " + (
+        f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(choices)}"
+    )

@@ -1,160 +1,27 @@
-"""Configurations checked, compared, saved beside a run's results, and read from YAML."""
+"""Configurations compared, saved beside a run's results, and read from YAML; errors of validation in one line."""
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
-import math
-import typing
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
+from pydantic import BaseModel, ValidationError
 
 from ellm_agent.config.presets import PRESETS
-from ellm_agent.config.schema import Config, GoalConfig
+from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
-from ellm_agent.llm.endpoint import check_url
-from envs.crafter.tasks import tasks
-
-_AT_LEAST = {  # least sensible value of each count
-    "frames": 1,
-    "seed": 0,
-    "eval_every": 1,
-    "eval_episodes": 1,
-    "log_every": 1,
-    "checkpoint_every": 1,
-    "replays": 0,
-    "threads": 1,
-    "environment.n_envs": 1,
-    "environment.episode_length": 1,
-    "goals.extrinsic_weight": 0,
-    "goals.goals_at_once": 1,
-    "goals.goal_frames": 1,
-    "goals.llm_concurrency": 1,
-    "goals.llm_every": 1,
-    "goals.llm_temperature": 0,
-    "goals.llm_budget_usd": 0,
-    "goals.llm_budget_tokens": 0,
-    "goals.llm_price_read": 0,
-    "goals.llm_price_written": 0,
-    "novelty.bonus_weight": 0,
-    "novelty.bonus_alpha": 0,
-    "novelty.bonus_hidden": 1,
-    "novelty.bonus_batch": 1,
-    "novelty.bonus_passes": 1,
-    "agent.hidden": 1,
-    "dqn.n_steps": 1,
-    "dqn.batch_size": 1,
-    "dqn.train_every": 1,
-    "dqn.learning_starts": 0,
-    "dqn.buffer_size": 1,
-    "dqn.target_every": 1,
-    "dqn.epsilon_frames": 1,
-    "ppo.rollout": 2,
-    "ppo.batch_size": 2,
-    "ppo.epochs": 1,
-}
-_ABOVE_ZERO = (
-    "goals.llm_timeout",
-    "novelty.bonus_learning_rate",
-    "dqn.learning_rate",
-    "dqn.temperature",
-    "dqn.max_grad_norm",
-    "ppo.learning_rate",
-    "ppo.target_kl",
-    "ppo.clip",
-)
-_SHARES = (
-    "transfer.guide_share",
-    "dqn.gamma",
-    "dqn.epsilon_initial",
-    "dqn.epsilon_final",
-    "ppo.gamma",
-    "ppo.gae_lambda",
-)  # in [0, 1]
 
 
-def check(config: Config) -> Config:
-    """Returns the configuration if its values make sense.
-
-    Raises:
-        UserError: naming the first value that does not, and what would.
-    """
-    values = flatten(config)
-    for name, value in values.items():
-        if isinstance(value, float) and not math.isfinite(value) and name != "goals.threshold":
-            raise UserError(f"{option(name)} is {value}; it must be a finite number")
-        if isinstance(value, str | Path) and not _is_clean(str(value)):
-            raise UserError(f"{option(name)} is {str(value)!r}; it must be plain text")
-    threshold = values["goals.threshold"]
-    if not -1 <= threshold <= 1:
-        raise UserError(f"threshold is {threshold}; a cosine lies between -1 and 1")
-    for name, least in _AT_LEAST.items():
-        if values[name] is not None and not values[name] >= least:
-            raise UserError(f"{option(name)} is {values[name]}; it must be at least {least}")
-    for name in _ABOVE_ZERO:
-        if not values[name] > 0:
-            raise UserError(f"{option(name)} is {values[name]}; it must be above 0")
-    for name in _SHARES:
-        if not 0 <= values[name] <= 1:
-            raise UserError(f"{option(name)} is {values[name]}; it must lie between 0 and 1")
-    if config.agent.encoder == "sentence" and config.agent.clause_vectors not in (None, "raw"):
-        raise UserError(
-            f"clause-vectors is {config.agent.clause_vectors}; whole sentences are an open vocabulary and need raw"
-        )
-    if config.goals.llm_base_url is not None:
-        check_url(config.goals.llm_base_url)
-    if config.goals.llm_wait and config.goals.llm_every != GoalConfig.llm_every:
-        raise UserError(
-            f"llm-every is {config.goals.llm_every}, but llm-wait asks about every scene at once; "
-            "leave it out, or give --no-llm-wait"
-        )
-    _check_task(config)
-    if values["dqn.munchausen_clip"] > 0:
-        raise UserError(f"dqn.munchausen-clip is {values['dqn.munchausen_clip']}; it must be 0 or less")
-    return config
-
-
-def _check_task(config: Config) -> None:
-    """
-    Raises:
-        UserError: for a task or a transfer that does not exist or go together.
-    """
-    world, transfer = config.environment, config.transfer
-    known = tasks().by_name
-    if world.task is not None and world.task not in known:
-        near = difflib.get_close_matches(world.task, known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(known)}"
-        raise UserError(f"task is {world.task!r}; {hint}")
-    if config.goals.goal_mode == "task" and world.task is None:
-        raise UserError("goal-mode is task, but there is none; name one with --task")
-    if transfer.layers == "head" and (transfer.pretrained is None or transfer.transfer == "guide"):
-        raise UserError("layers is head, which needs a pretrained agent to fine-tune")
-    if transfer.transfer == "guide" and config.agent.algo != "dqn":
-        raise UserError(
-            f"algo is {config.agent.algo}; with --transfer guide it must be dqn: others learn from their own actions only"
-        )
-    if transfer.layers == "head" and config.agent.algo not in ("dqn", "ppo"):
-        raise UserError(f"algo is {config.agent.algo}; with --layers head it must be dqn or ppo")
-
-
-def _is_clean(text: str) -> bool:
-    """Whether a text can be written to a file and read again: no control characters, no half characters."""
-    return all(unicodedata.category(character) not in ("Cc", "Cs") for character in text)
-
-
-def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
-    """Dotted name -> value, for all fields of a (nested) configuration."""
+def flatten(config: BaseModel | Any, prefix: str = "") -> dict[str, Any]:
+    """Dotted name -> value, for all options of a (nested) configuration, or of a dataclass."""
     flat: dict[str, Any] = {}
-    for entry in dataclasses.fields(config):
-        value = getattr(config, entry.name)
-        if dataclasses.is_dataclass(value):
-            flat |= flatten(value, f"{prefix}{entry.name}.")
-        else:
-            flat[prefix + entry.name] = value
+    for name in getattr(type(config), "model_fields", None) or vars(config):
+        value = getattr(config, name)
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, BaseModel) else {prefix + name: value}
     return flat
 
 
@@ -175,18 +42,11 @@ def differences(one: Config, other: Config, ignore: Sequence[str] = ()) -> list[
 
 def to_yaml(config: Config) -> str:
     """The whole configuration as text, for ``load``."""
-    return yaml.dump(dataclasses.asdict(config), Dumper=_Dumper, sort_keys=False)
-
-
-class _Dumper(yaml.SafeDumper):
-    """Writes paths as text."""
-
-
-_Dumper.add_multi_representer(Path, lambda dumper, path: dumper.represent_str(str(path)))
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
 def load(path: Path, preset: str | None = None) -> Config:
-    """Reads what ``to_yaml`` gave, or a part of it (the rest is the preset's).
+    """Reads what ``to_yaml`` wrote, or a part of it (the rest is the preset's).
 
     Args:
         path: of the YAML file.
@@ -205,52 +65,95 @@ def load(path: Path, preset: str | None = None) -> Config:
         raise UserError(f"the configuration {path} is not valid YAML") from error
     if not isinstance(data, Mapping):
         raise UserError(f"the configuration {path} must be a mapping of option names to values")
-    if preset is not None and data.get("preset", preset) != preset:
+    run = data.get("run")
+    named = run.get("preset") if isinstance(run, Mapping) else None
+    if preset is not None and named not in (None, preset):
         raise UserError(f"preset is {preset}, but {path} names another")
-    preset = data.get("preset", preset or "default")
+    preset = named or preset or "default"
     if not isinstance(preset, str) or preset not in PRESETS:
         raise UserError(f"preset is {preset!r} in {path}; choose one of {', '.join(PRESETS)}")
-    return check(_fill(PRESETS[preset], data, str(path), ""))
+    merged = _merge(PRESETS[preset].model_dump(), data)
+    try:
+        return check(Config.model_validate(merged))
+    except ValidationError as error:
+        raise UserError(f"{explain(error, data)} (in {path})") from error
+    except RecursionError as error:
+        raise UserError(f"the configuration {path} is nested too deeply") from error
 
 
-def _fill(default: Any, data: Mapping, where: str, prefix: str) -> Any:
-    types = typing.get_type_hints(type(default))
-    changes = {}
-    for key, value in data.items():
-        if key not in types:
-            near = difflib.get_close_matches(str(key), types, n=1)
-            hint = f"did you mean {prefix}{near[0]}?" if near else f"known are {', '.join(types)}"
-            raise UserError(f"unknown key {prefix}{key} in {where}; {hint}")
-        if dataclasses.is_dataclass(types[key]):
-            if not isinstance(value, Mapping):
-                raise UserError(f"{prefix}{key} in {where} must be a mapping")
-            changes[key] = _fill(getattr(default, key), value, where, f"{prefix}{key}.")
-        else:
-            changes[key] = _converted(value, types[key], f"{prefix}{key} in {where}")
-    return dataclasses.replace(default, **changes)
+def check(config: Config) -> Config:
+    """Returns the configuration if all of its texts can be written to a file and read again.
+
+    Raises:
+        UserError: naming the first that cannot.
+    """
+    for name, value in flatten(config).items():
+        if isinstance(value, str | Path) and any(unicodedata.category(c) in ("Cc", "Cs") for c in str(value)):
+            raise UserError(f"{option(name)} is {str(value)!r}; it must be plain text")
+    return config
 
 
-def _converted(value: Any, wanted: Any, what: str) -> Any:
-    """The value as the wanted type, if it is one of it (an int passes for a float, text for a path)."""
-    options = typing.get_args(wanted)
-    if typing.get_origin(wanted) is Literal:
-        if value in options:
-            return value
-        raise UserError(f"{what} is {value!r}; choose one of {', '.join(map(str, options))}")
-    if options:  # a union: X | None
-        if value is None and type(None) in options:
-            return None
-        return _converted(value, next(o for o in options if o is not type(None)), what)
-    if wanted is Path and isinstance(value, str):
-        return Path(value)
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value) if abs(value) < 1e300 else math.inf  # which is then refused
-    if type(value) is wanted:
-        return value
-    raise UserError(f"{what} is {value!r}; it must be of type {wanted.__name__}")
+def explain(error: ValidationError, data: Any = None) -> str:
+    """The first error of a validation in one line: the option, its value, and what would be right."""
+    first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
+    name, value, context = ".".join(map(str, first["loc"])), first["input"], first.get("ctx", {})
+    if first["type"] == "extra_forbidden":
+        known = _fields(Config, first["loc"][:-1])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        section = "".join(f"{part}." for part in first["loc"][:-1])
+        hint = f"did you mean {section}{near[0]}?" if near else f"known are {', '.join(known)}"
+        return f"unknown key {name}; {hint}"
+    if first["type"] == "value_error":  # one of ours, complete
+        return str(context["error"])
+    bounds = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
+    wanted = [f"{word} {context[bound]:g}" for bound, word in bounds.items() if bound in context]
+    if wanted:
+        return f"{option(name)} is {value}; it must be {wanted[0]}"
+    if first["type"] == "literal_error":
+        choices = context["expected"].replace(" or ", ", ").replace("'", "")
+        return f"{option(name)} is {value!r}; choose one of {choices}"
+    told = first["msg"][0].lower() + first["msg"][1:]
+    return f"{option(name)} is {value!r}; {told.replace('input should', 'it must')}"
 
 
 def option(name: str) -> str:
-    """An option's name on the command line."""
-    section, _, rest = name.partition(".")
-    return (name if section in ("dqn", "ppo") else rest or section).replace("_", "-")
+    """An option's name on the command line, from its dotted name."""
+    return _flags().get(name, name.rpartition(".")[2]).replace("_", "-")
+
+
+def options() -> list[str]:
+    """The names of all options on the command line, aliases included."""
+    return [name.replace("_", "-") for name in (*_flags().values(), *_aliases())]
+
+
+def _walk(model: type[BaseModel], dotted: str, prefix: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    for name, field in model.model_fields.items():
+        told = next((m for m in field.metadata if hasattr(m, "prefix_name")), None)
+        own = name if told is None or told.name is None else told.name
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _walk(field.annotation, f"{dotted}{name}.", f"{prefix}{own}." if own else prefix)
+        else:
+            yield f"{dotted}{name}", f"{prefix}{own}", tuple(told.aliases or ()) if told else ()
+
+
+def _flags() -> dict[str, str]:
+    return {dotted: flag for dotted, flag, _ in _walk(Config, "", "")}
+
+
+def _aliases() -> list[str]:
+    return [alias.lstrip("-") for *_, aliases in _walk(Config, "", "") for alias in aliases]
+
+
+def _fields(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
+    for part in place:
+        model = model.model_fields[str(part)].annotation
+    return list(model.model_fields)
+
+
+def _merge(default: dict[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:
+    """The defaults, with the values of a file in their place."""
+    merged = dict(default)
+    for key, value in data.items():
+        nested = isinstance(merged.get(key), dict) and isinstance(value, Mapping)
+        merged[key] = _merge(merged[key], value) if nested else value
+    return merged

@@ -1,53 +1,55 @@
-"""A run's configuration: what can be chosen, typed and frozen, and the presets. ``config_files.py`` checks, saves and reads it.
-
-Each field's comment is its ``--help`` text, with the unit, the paper's value where there is one and its
-source. "Paper" is Du et al. 2023 with its official code.
-"""
+"""Presets: where the defaults come from, and what a resumed run may change."""
 
 from __future__ import annotations
 
-from ellm_agent.config.schema import (
-    AgentConfig,
-    Config,
-    DQNConfig,
-    EnvironmentConfig,
-    GoalConfig,
-    OnPolicyConfig,
-)
+from ellm_agent.config.schema import Config
 
-MAY_CHANGE = ("frames", "threads")  # in a resumed run
+MAY_CHANGE = ("run.frames", "run.threads", "run.device")  # in a resumed run
 
 PRESETS: dict[str, Config] = {
     "default": Config(),
-    "debug": Config(
-        preset="debug",
-        frames=4_000,
-        eval_every=2_000,
-        eval_episodes=4,
-        log_every=1_000,
-        checkpoint_every=2_000,
-        environment=EnvironmentConfig(n_envs=4),
-        agent=AgentConfig(hidden=32),
-        dqn=DQNConfig(learning_starts=500, buffer_size=4_000, batch_size=16, train_every=8),
-        ppo=OnPolicyConfig(rollout=64, batch_size=64, epochs=1),
+    "debug": Config().changed(
+        **{
+            "run.preset": "debug",
+            "run.frames": 4_000,
+            "run.eval_every": 2_000,
+            "run.eval_episodes": 4,
+            "run.log_every": 1_000,
+            "run.checkpoint_every": 2_000,
+            "env.n_envs": 4,
+            "agent.hidden": 32,
+            "agent.dqn.learning_starts": 500,
+            "agent.dqn.buffer_size": 4_000,
+            "agent.dqn.batch_size": 16,
+            "agent.dqn.train_every": 8,
+            "agent.on_policy.rollout": 64,
+            "agent.on_policy.batch_size": 64,
+            "agent.on_policy.epochs": 1,
+        }
     ),
-    "paper": Config(
-        preset="paper",
-        frames=5_000_000,
-        eval_every=25_000,
-        environment=EnvironmentConfig(protocol="ellm", caption="paper", n_envs=16),
-        goals=GoalConfig(success="attempt", llm_wait=True, llm_scene="whole"),
-        agent=AgentConfig(target="double", encoder="sentence", hidden=512),
-        dqn=DQNConfig(
-            learning_rate=6.25e-5,
-            gamma=0.99,
-            n_steps=3,
-            batch_size=64,
-            train_every=4,
-            learning_starts=5_000,
-            target_every=8_000,
-            epsilon_final=0.01,
-            epsilon_frames=1_000_000,
-        ),
+    "paper": Config().changed(
+        **{
+            "run.preset": "paper",
+            "run.frames": 5_000_000,
+            "run.eval_every": 25_000,
+            "env.protocol": "ellm",
+            "env.caption": "paper",
+            "env.n_envs": 16,
+            "suggester.llm.wait": True,
+            "suggester.llm.caption": "whole",
+            "reward.success": "attempt",
+            "agent.target": "double",
+            "agent.encoder": "sentence",
+            "agent.hidden": 512,
+            "agent.dqn.learning_rate": 6.25e-5,
+            "agent.dqn.gamma": 0.99,
+            "agent.dqn.n_steps": 3,
+            "agent.dqn.batch_size": 64,
+            "agent.dqn.train_every": 4,
+            "agent.dqn.learning_starts": 5_000,
+            "agent.dqn.target_every": 8_000,
+            "agent.dqn.epsilon_final": 0.01,
+            "agent.dqn.epsilon_frames": 1_000_000,
+        }
     ),
 }

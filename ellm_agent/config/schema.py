@@ -1,296 +1,411 @@
-"""A run's configuration: what can be chosen, typed and frozen, and the presets. ``config_files.py`` checks, saves and reads it.
+"""A run's configuration: every option, typed, with its bounds, its unit and the paper's value.
 
-Each field's comment is its ``--help`` text, with the unit, the paper's value where there is one and its
-source. "Paper" is Du et al. 2023 with its official code.
+Each field's docstring is its ``--help`` text. "Paper" is Du et al. 2023 with its official code. ``presets.py`` holds the
+presets, ``methods.py`` the compared methods, ``files.py`` reads and writes YAML. Knows nothing of any particular world:
+which protocols, captions and tasks exist is asked of ``envs.registry``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-_Unprefixed = tyro.conf.arg(name="")  # `--threshold`, not `--goals.threshold`
+from ellm_agent.llm.endpoint import check_url
+from envs import registry
+
 Preset = Literal["debug", "default", "paper"]
+INHERITED = tyro.conf.arg(
+    name=""
+)  # a section whose options have no prefix: `--threshold`, not `--reward.threshold`
 
 
-@dataclass(frozen=True)
-class EnvironmentConfig:
+def flag(name: str, *aliases: str) -> Any:
+    """The name of an option on the command line, where it differs from the field's."""
+    return tyro.conf.arg(name=name, aliases=[f"--{alias}" for alias in aliases])
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration. Unknown keys and values out of bounds are refused."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+PathOption = Annotated[Path, Field(strict=False)]  # YAML holds text
+
+
+class EnvConfig(Section):
     """The world."""
 
-    protocol: Literal["crafter", "ellm"] = "crafter"
-    """Rules. crafter: the standard ones, comparable with the public scoreboard; ellm: the paper's changes
-    (139 verb-noun actions, 400 frames, cheaper table, one-hit creatures)."""
-    action_space: Literal["native", "verb-noun"] | None = None
-    """Actions: 17 native or 139 verb-noun ones. None: the protocol's."""
-    episode_length: int | None = None
-    """Frames after which an episode is cut off. None: the protocol's (10,000 or 400), or 400 with a task."""
+    name: Annotated[str, flag("world")] = "crafter"
+    """The world, by its name in envs/registry.py."""
+    protocol: str | None = None
+    """The world's rules. Crafter: crafter (the standard ones, comparable with the public scoreboard) or ellm (the
+    paper's: 139 verb-noun actions, 400 frames, cheaper table, one-hit creatures). None: the world's default."""
+    action_space: str | None = None
+    """Actions. Crafter: native (17) or verb-noun (139). None: the protocol's."""
+    episode_length: int | None = Field(None, ge=1)
+    """Frames after which an episode is truncated. None: the protocol's, or the task's."""
     task: str | None = None
     """A downstream task such as "mine stone" (docs/tasks.md), which then gives the environment's reward and ends the
-    episode. None: play on."""
-    pays: Literal["last", "each"] = "last"
-    """What a task pays for. last (paper's reward_last): being solved; each: each of its steps, too."""
+    episode. None: no task."""
+    task_reward: Annotated[Literal["last", "each"], flag("task-reward", "pays")] = "last"
+    """What a task rewards. last (paper's reward_last): the solution; each: each of its steps, too."""
     caption: Literal["spatial", "paper"] = "spatial"
-    """What the agent reads. paper: names only; spatial: also where, and how much."""
-    n_envs: int = 32
+    """The caption that the agent observes. paper: names only; spatial: also where, and how much."""
+    n_envs: int = Field(32, ge=1)
     """Parallel worlds."""
     backend: Literal["compiled", "package"] = "compiled"
-    """What plays the game: compiled rules, or the `crafter` package. They play the same frames; the package is
-    the reference, and far slower."""
-
-
-@dataclass(frozen=True)
-class GoalConfig:
-    """Goals and the reward for them."""
-
-    goal_mode: Literal["open", "closed", "oracle", "novelty", "task", "none"] = "open"
-    """Who suggests goals. open, closed: a language model, in free text or by yes/no questions; oracle:
-    prerequisites; novelty: all goals; task: the next step of the environment's task, which only the environment pays
-    for; none: nobody."""
-    threshold: float = 0.78
-    """T: least cosine similarity of an event and a goal that is paid for, in [-1, 1]. Paper: 0.99, with
-    another SentenceBERT. Chosen by measurement: docs/threshold.md."""
-    success: Literal["effect", "attempt"] = "effect"
-    """What counts as done. effect: what really happened; attempt (paper): also a phrase whose noun was faced
-    or held."""
-    extrinsic_weight: float = 0.0
-    """Weight of the environment's own reward. Paper: 0 in pretraining."""
-    goal_conditioned: bool = False
-    """Whether the agent also reads its open goals."""
-    goals_at_once: int | None = None
-    """How many of the suggested goals count at a time, drawn by lot; an agent that is to do what it is told needs 1.
-    None (paper): all."""
-    goal_frames: int = 64
-    """Frames for which goals so drawn count, unless they are achieved before."""
-    closed_candidates: Literal["goals", "all"] = "goals"
-    """Closed form: which goals are asked about. goals: the real ones; all: every verb-noun pair (paper)."""
-    llm: Literal["auto", "endpoint", "embedded", "script", "replay"] = "auto"
-    """What answers. endpoint: a server; embedded: the small model in the box, offline; script: rules (not a
-    language model); replay: the cache alone, without any model; auto: a server if one is configured, or else
-    the embedded model."""
-    llm_base_url: str | None = None
-    """OpenAI-compatible endpoint, such as http://localhost:8000/v1. None: OPENAI_BASE_URL, or OpenAI if
-    OPENAI_API_KEY is set. The key is read from OPENAI_API_KEY only."""
-    llm_model: str | None = None
-    """The model's name at the endpoint. None: gpt-4o-mini at OpenAI (other servers need a name); in a replay,
-    the one on record."""
-    llm_api: Literal["chat", "completion"] = "chat"
-    """Which of the endpoint's protocols."""
-    llm_scene: Literal["brief", "whole"] = "brief"
-    """What a model is told of a caption. brief: all but what the player faces: half as many questions; whole
-    (paper): all."""
-    llm_every: int = 256
-    """Frames for each scene asked about, those met most often first, while training goes on (in closed form
-    twice as many frames: there a scene is 23 questions). A scene has the goals of the three closest that were
-    answered. Not with llm-wait."""
-    llm_wait: bool = False
-    """Whether each new scene is asked about at once and training waits (paper)."""
-    llm_temperature: float | None = None
-    """Of open answers. None: 0.1 (paper), and 1 for the embedded model, which makes as many mistakes there as
-    what it learned from."""
-    llm_structured: bool = False
-    """Whether open answers should follow a JSON schema, where the server can see to that."""
-    llm_concurrency: int = 8
-    """Requests in flight at once."""
-    llm_timeout: float = 60.0
-    """Seconds for one try of a request."""
-    llm_on_failure: Literal["continue", "stop"] = "continue"
-    """When a question fails after all retries, or its answer is empty or a refusal. continue: it is counted, and
-    asked again later (but for the last two); stop: the run saves a checkpoint and ends."""
-    llm_budget_usd: float | None = None
-    """US dollars after which nothing is asked any more; the run goes on with what is known."""
-    llm_budget_tokens: int | None = None
-    """The same in tokens, read and written together."""
-    llm_price_read: float | None = None
-    """US dollars for a million tokens read. None: a table of well-known models."""
-    llm_price_written: float | None = None
-    """US dollars for a million tokens written. None: the same table."""
-    llm_cache: str = "auto"
-    """SQLite file that keeps answers. auto: one for all runs in the user's cache folder, for endpoints; off:
-    none."""
+    """What plays the game: compiled rules, or the reference implementation (slow). Both play the same frames."""
 
     @property
-    def frames_for_a_scene(self) -> int:
-        """Frames for each scene that a language model is asked about; 0: all scenes, waiting."""
-        return 0 if self.llm_wait else self.llm_every * (2 if self.goal_mode == "closed" else 1)
+    def options(self) -> dict[str, Any]:
+        """Keyword arguments of the world's environments."""
+        return {
+            "protocol": self.protocol or registry.get(self.name).protocols[0],
+            "caption": self.caption,
+            "action_space": self.action_space,
+            "episode_length": self.episode_length,
+            "task": self.task,
+            "task_reward": self.task_reward,
+        }
+
+    @model_validator(mode="after")
+    def _fits_the_world(self) -> EnvConfig:
+        registry.get(self.name).check(self.options)
+        return self
 
 
-@dataclass(frozen=True)
-class TransferConfig:
-    """What is taken over from a pretrained agent."""
+class LLMConfig(Section):
+    """The language model that suggests goals."""
 
-    pretrained: Path | None = None
-    """Run folder of a pretrained agent, of which a copy is kept. None: nothing is taken over."""
-    transfer: Literal["finetune", "guide"] = "finetune"
-    """finetune: its networks learn on; guide: a fresh agent explores with its actions (dqn only)."""
-    layers: Literal["all", "head"] = "all"
-    """finetune: which layers learn on."""
-    guide_share: float = 0.5
-    """guide: share of the random actions that are the pretrained agent's. Paper: 0.5"""
+    kind: Annotated[Literal["auto", "endpoint", "bundled", "script", "replay"], flag("llm")] = "auto"
+    """What answers. endpoint: a server; bundled: the small model in this package, offline; script: rules (not a
+    language model); replay: recorded answers alone, without any model; auto: a server if one is configured, or else
+    the bundled model."""
+    folder: Annotated[PathOption | None, flag("llm-folder")] = None
+    """bundled: folder of another model, as experiments/train_suggester.py writes it. None: the one that is shipped."""
+    base_url: Annotated[str | None, flag("llm-base-url")] = None
+    """OpenAI-compatible endpoint, such as http://localhost:8000/v1. None: OPENAI_BASE_URL, or OpenAI if
+    OPENAI_API_KEY is set. The key is read from OPENAI_API_KEY only."""
+    model: Annotated[str | None, flag("llm-model")] = None
+    """The model's name at the endpoint. None: gpt-4o-mini at OpenAI (other servers need a name); in a replay,
+    the recorded one."""
+    api: Annotated[Literal["chat", "completion"], flag("llm-api")] = "chat"
+    """Which of the endpoint's protocols."""
+    caption: Annotated[Literal["brief", "whole"], flag("llm-caption", "llm-scene")] = "brief"
+    """The caption in a prompt. brief: without the faced thing, so half as many questions; whole (paper)."""
+    every: Annotated[int, flag("llm-every")] = Field(256, ge=1)
+    """Frames for each caption asked about, the most frequent first, while training continues (twice as many in closed
+    form, where a caption is 23 questions). Captions without an answer have the goals of the three most similar
+    answered ones. Not with llm-wait."""
+    wait: Annotated[bool, flag("llm-wait")] = False
+    """Ask about each new caption at once, while training waits (paper)."""
+    temperature: Annotated[float | None, flag("llm-temperature")] = Field(None, ge=0)
+    """Sampling temperature of open answers. None: 0.1 (paper), and 1 for the bundled model, which then makes as many
+    mistakes as its training corpus."""
+    structured: Annotated[bool, flag("llm-structured")] = False
+    """Ask for open answers that follow a JSON schema, where the server supports it."""
+    concurrency: Annotated[int, flag("llm-concurrency")] = Field(8, ge=1)
+    """Requests in flight at once."""
+    timeout: Annotated[float, flag("llm-timeout")] = Field(60.0, gt=0)
+    """Seconds for one try of a request."""
+    on_failure: Annotated[Literal["continue", "stop"], flag("llm-on-failure")] = "continue"
+    """When a question fails after all retries, or its answer is empty or a refusal. continue: it is counted, and
+    asked again later (except for the last two); stop: the run saves a checkpoint and ends."""
+    budget_usd: Annotated[float | None, flag("llm-budget-usd")] = Field(None, ge=0)
+    """US dollars after which no question is asked any more; the run continues with the known answers."""
+    budget_tokens: Annotated[int | None, flag("llm-budget-tokens")] = Field(None, ge=0)
+    """The same in tokens, read and written together."""
+    price_read: Annotated[float | None, flag("llm-price-read")] = Field(None, ge=0)
+    """US dollars for a million tokens read. None: a table of well-known models."""
+    price_written: Annotated[float | None, flag("llm-price-written")] = Field(None, ge=0)
+    """US dollars for a million tokens written. None: the same table."""
+    cache: Annotated[str, flag("llm-cache")] = "auto"
+    """SQLite file of answers. auto: one for all runs in the user's cache folder, for endpoints; off: none."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LLMConfig:
+        if self.base_url is not None:
+            check_url(self.base_url)
+        if self.wait and self.every != LLMConfig.model_fields["every"].default:
+            raise ValueError(
+                f"llm-every is {self.every}, but with --llm-wait every caption is asked about at once"
+            )
+        if self.cache not in ("auto", "off") and Path(self.cache).is_dir():
+            raise ValueError(f"llm-cache is {self.cache}, a folder; name a file in it")
+        return self
 
 
-@dataclass(frozen=True)
-class BonusConfig:
+class SuggesterConfig(Section):
+    """Who suggests goals, and how many are active at a time."""
+
+    kind: Annotated[Literal["open", "closed", "oracle", "novelty", "task", "none"], flag("goal-mode")] = (
+        "open"
+    )
+    """Who suggests goals. open, closed: a language model, in free text or by yes/no questions; oracle: goals whose
+    prerequisites hold; novelty: all goals, always; task: the next step of the environment's task, which only the
+    environment rewards; none: no goals."""
+    closed_candidates: Literal["goals", "all"] = "goals"
+    """Closed form: the goals asked about. goals: those of the world; all: every verb-noun pair (paper)."""
+    max_active_goals: Annotated[int | None, flag("max-active-goals", "goals-at-once")] = Field(None, ge=1)
+    """How many of the suggested goals are active at a time, sampled uniformly; an agent that is to follow instructions
+    needs 1. None (paper): all."""
+    active_goal_frames: Annotated[int, flag("active-goal-frames", "goal-frames")] = Field(64, ge=1)
+    """Frames for which sampled goals stay active, unless they are achieved before."""
+    llm: Annotated[LLMConfig, INHERITED] = LLMConfig()
+
+    @property
+    def frames_per_question(self) -> int:
+        """Frames for each caption that a language model is asked about; 0: all captions, waiting."""
+        return 0 if self.llm.wait else self.llm.every * (2 if self.kind == "closed" else 1)
+
+
+class NoveltyConfig(Section):
     """A reward for novelty, alone or added to that for goals."""
 
-    bonus: Literal["rnd", "noveld", "icm", "apt"] | None = None
-    """What is new. rnd: random network distillation; noveld: its gain, once in an episode; icm: the error of a
-    forward model; apt: particle entropy. None: no such reward."""
-    bonus_weight: float = 1.0
-    """Weight of the bonus, which is scaled by the running deviation of its returns (apt: has a scale of its own)."""
-    bonus_learning_rate: float = 1e-4
-    """Adam step size of the bonus's model. ELLM's official baselines: 1e-4."""
-    bonus_alpha: float = 1.0
-    """noveld: how much of the novelty of the state before is taken off. Zhang et al. 2021: 0.5; ELLM's official
+    kind: Annotated[Literal["rnd", "noveld", "icm", "apt"] | None, flag("bonus")] = None
+    """The novelty reward. rnd: random network distillation; noveld: its gain, once in an episode; icm: the error of a
+    forward model; apt: particle entropy in ICM features (ICM-APT). None: no such reward."""
+    weight: Annotated[float, flag("bonus-weight")] = Field(1.0, ge=0)
+    """Weight of the bonus, which is divided by the running deviation of its returns (apt: has a scale of its own)."""
+    learning_rate: Annotated[float, flag("bonus-learning-rate")] = Field(1e-4, gt=0)
+    """Adam step size of the bonus's model. ELLM's official baselines: 1e-4. Compared methods have their own
+    (config/methods.py)."""
+    alpha: Annotated[float, flag("bonus-alpha")] = Field(1.0, ge=0)
+    """noveld: share of the previous state's novelty that is subtracted. Zhang et al. 2021: 0.5; ELLM's official
     baselines: 1"""
-    bonus_hidden: int = 512
+    hidden: Annotated[int, flag("bonus-hidden")] = Field(512, ge=1)
     """Width of its layers, units. ELLM's official baselines: 512 (rnd), 1,024 (apt)."""
-    bonus_batch: int = 64
-    """Transitions in one gradient step of it."""
-    bonus_passes: int = 1
+    batch_size: Annotated[int, flag("bonus-batch")] = Field(64, ge=1)
+    """Transitions in one of its gradient steps."""
+    passes: Annotated[int, flag("bonus-passes")] = Field(1, ge=1)
     """Gradient steps on each batch of new transitions."""
 
 
-@dataclass(frozen=True)
-class AgentConfig:
+class RewardConfig(Section):
+    """How much a transition is worth."""
+
+    threshold: float = Field(0.78, ge=-1, le=1)
+    """T: cosine similarity of an event and a goal above which the goal is achieved. Paper: 0.99, with another
+    SentenceBERT. Chosen by measurement: docs/threshold.md."""
+    success: Literal["effect", "attempt"] = "effect"
+    """Which events count. effect: what really happened; attempt (paper): also a phrase whose noun was faced or held."""
+    extrinsic_weight: float = Field(0.0, ge=0)
+    """Weight of the environment's own reward. Paper: 0 in pretraining."""
+    novelty: Annotated[NoveltyConfig, INHERITED] = NoveltyConfig()
+
+
+class DQNConfig(Section):
+    """Options of --algo dqn."""
+
+    learning_rate: float = Field(7e-4, gt=0)
+    """Adam step size. Paper: 6.25e-5."""
+    gamma: float = Field(0.95, ge=0, le=1)
+    """Discount per frame. Paper: 0.99."""
+    n_steps: int = Field(1, ge=1)
+    """Frames in an n-step return. Paper: 3."""
+    batch_size: int = Field(512, ge=1)
+    """Transitions in an update. Paper: 64."""
+    train_every: int = Field(32, ge=1)
+    """Frames for each update. Paper: 4."""
+    learning_starts: int = Field(2_000, ge=0)
+    """Frames of random actions before learning. Paper: 5,000."""
+    buffer_size: int = Field(1_000_000, ge=1)
+    """Transitions kept, at most."""
+    target_every: int = Field(4_000, ge=1)
+    """Frames between copies of the target network. Paper: 8,000."""
+    temperature: float = Field(0.03, gt=0)
+    """Munchausen: temperature of the softmax policy, reward units. Vieillard et al. 2020: 0.03."""
+    munchausen_scale: float = 0.9
+    """Munchausen: weight alpha of the log-policy bonus. Vieillard et al. 2020: 0.9."""
+    munchausen_clip: float = Field(-1.0, le=0)
+    """Munchausen: least value of the log-policy bonus. Vieillard et al. 2020: -1."""
+    epsilon_greedy: bool | None = None
+    """Mix in uniformly random actions. None: with the double target, and with a guide."""
+    epsilon_initial: float = Field(1.0, ge=0, le=1)
+    """First epsilon, where actions are epsilon-greedy. Paper: 1, in fine-tuning 0.5."""
+    epsilon_final: float = Field(0.05, ge=0, le=1)
+    """Last epsilon of a linear decay. Paper: 0.01."""
+    epsilon_frames: int = Field(50_000, ge=1)
+    """Frames of the decay. Paper: 1,000,000."""
+    max_grad_norm: float = Field(10.0, gt=0)
+    """Gradient norm above which gradients are scaled down."""
+
+
+class OnPolicyConfig(Section):
+    """Options of --algo ppo and --algo trpo."""
+
+    learning_rate: float = Field(5e-4, gt=0)
+    """Adam step size (TRPO: of the value function)."""
+    gamma: float = Field(0.95, ge=0, le=1)
+    """Discount per frame."""
+    gae_lambda: float = Field(0.65, ge=0, le=1)
+    """Lambda of generalised advantage estimation."""
+    rollout: int = Field(32, ge=2)
+    """Frames of each world between updates."""
+    batch_size: int = Field(512, ge=2)
+    """Transitions in a minibatch (PPO)."""
+    epochs: int = Field(4, ge=1)
+    """Passes over a rollout (PPO)."""
+    entropy: float = 0.01
+    """Weight of the entropy bonus (PPO)."""
+    clip: float = Field(0.2, gt=0)
+    """Range of the probability ratio (PPO)."""
+    normalize: bool = True
+    """Scale advantages to deviation 1 in each minibatch (PPO). Where most minibatches hold no reward, that amplifies
+    noise."""
+    target_kl: float = Field(0.01, gt=0)
+    """Trust region (TRPO)."""
+
+
+class AgentConfig(Section):
     """The agent."""
 
     algo: Literal["dqn", "ppo", "trpo", "random"] = "dqn"
-    """Learning algorithm; random: actions drawn uniformly, nothing learned."""
+    """Learning algorithm; random: uniform actions, no learning."""
     target: Literal["munchausen", "double"] = "munchausen"
     """TD target of dqn. munchausen: soft target, softmax policy; double: the paper's double Q with
     epsilon-greedy actions."""
+    goal_conditioned: bool = False
+    """Whether the agent also observes its active goals."""
     encoder: Literal["clauses", "sentence"] = "clauses"
     """How text becomes a vector. clauses: sum of the clauses' SentenceBERT vectors; sentence (paper): the
     vector of the whole caption (a new sentence costs some milliseconds)."""
     clause_vectors: Literal["adapted", "whitened", "raw", "learned"] | None = None
-    """Vectors read. raw: SentenceBERT's, frozen; whitened: those, whitened over the closed vocabulary; adapted:
+    """Phrase vectors. raw: SentenceBERT's, frozen; whitened: those, whitened over the closed vocabulary; adapted:
     those, and a learned offset for each phrase; learned: from scratch. None: adapted for clauses, raw for
-    sentences (which have no other). Ablation in docs/results.md."""
-    hidden: int = 256
+    sentences (the only choice there). Ablation in docs/results.md."""
+    hidden: int = Field(256, ge=1)
     """Width of the encoder's layers, units. Paper: 512."""
+    dqn: Annotated[DQNConfig, tyro.conf.arg(name="dqn")] = DQNConfig()
+    on_policy: Annotated[OnPolicyConfig, tyro.conf.arg(name="ppo")] = OnPolicyConfig()
 
     @property
     def vectors(self) -> str:
-        """``clause_vectors``, also where it is None."""
-        # Whole sentences are an open vocabulary: nothing to whiten over, or to learn an offset for.
+        """``clause_vectors`` with None resolved."""
+        # Whole sentences are an open vocabulary: no closed set to whiten over or to learn offsets for.
         return self.clause_vectors or ("raw" if self.encoder == "sentence" else "adapted")
 
-
-@dataclass(frozen=True)
-class DQNConfig:
-    """Options of --algo dqn."""
-
-    learning_rate: float = 7e-4
-    """Adam step size. Paper: 6.25e-5."""
-    gamma: float = 0.95
-    """Discount per frame. Paper: 0.99."""
-    n_steps: int = 1
-    """Frames in an n-step return. Paper: 3."""
-    batch_size: int = 512
-    """Transitions in an update. Paper: 64."""
-    train_every: int = 32
-    """Frames for each update. Paper: 4."""
-    learning_starts: int = 2_000
-    """Frames of random actions before learning. Paper: 5,000."""
-    buffer_size: int = 1_000_000
-    """Transitions kept, at most."""
-    target_every: int = 4_000
-    """Frames between copies of the target network. Paper: 8,000."""
-    temperature: float = 0.03
-    """Munchausen: temperature of the softmax policy, reward units. Vieillard et al. 2020: 0.03."""
-    munchausen_scale: float = 0.9
-    """Munchausen: weight alpha of the log-policy bonus. Vieillard et al. 2020: 0.9."""
-    munchausen_clip: float = -1.0
-    """Munchausen: least value of the log-policy bonus. Vieillard et al. 2020: -1."""
-    epsilon_initial: float = 1.0
-    """Double, and any guided exploration: first epsilon. Paper: 1, in fine-tuning 0.5."""
-    epsilon_final: float = 0.05
-    """Double, and any guided exploration: last epsilon of a linear decay. Paper: 0.01."""
-    epsilon_frames: int = 50_000
-    """Double, and any guided exploration: frames of the decay. Paper: 1,000,000."""
-    max_grad_norm: float = 10.0
-    """Gradient norm above which gradients are scaled down."""
+    @model_validator(mode="after")
+    def _consistent(self) -> AgentConfig:
+        if self.encoder == "sentence" and self.clause_vectors not in (None, "raw"):
+            raise ValueError(
+                f"clause-vectors is {self.clause_vectors}; whole sentences are an open vocabulary and need raw"
+            )
+        return self
 
 
-@dataclass(frozen=True)
-class OnPolicyConfig:
-    """Options of --algo ppo and --algo trpo."""
+class TransferConfig(Section):
+    """What a run takes over from a pretrained agent."""
 
-    learning_rate: float = 5e-4
-    """Adam step size (TRPO: of the value function)."""
-    gamma: float = 0.95
-    """Discount per frame."""
-    gae_lambda: float = 0.65
-    """Lambda of generalised advantage estimation."""
-    rollout: int = 32
-    """Frames of each world between updates."""
-    batch_size: int = 512
-    """Transitions in a minibatch (PPO)."""
-    epochs: int = 4
-    """Passes over a rollout (PPO)."""
-    entropy: float = 0.01
-    """Weight of the entropy bonus (PPO)."""
-    clip: float = 0.2
-    """Range of the probability ratio (PPO)."""
-    normalize: bool = True
-    """Whether advantages are scaled to deviation 1 in each minibatch (PPO). Where most minibatches hold no reward, that
-    makes noise of them large."""
-    target_kl: float = 0.01
-    """Trust region (TRPO)."""
+    mode: Annotated[Literal["none", "finetune", "guide"], flag("transfer")] = "none"
+    """finetune: its networks learn on; guide: a new agent explores with its actions (dqn only)."""
+    pretrained: PathOption | None = None
+    """Run folder of a pretrained agent; a copy is kept. None: no transfer."""
+    layers: Literal["all", "head"] = "all"
+    """finetune: the layers that are trained."""
+    guide_share: float = Field(0.5, ge=0, le=1)
+    """guide: share of the random actions that are the pretrained agent's. Paper: 0.5"""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TransferConfig:
+        if (self.mode == "none") != (self.pretrained is None):
+            raise ValueError(
+                f"transfer is {self.mode}, but pretrained is {self.pretrained}; give both or neither"
+            )
+        if self.layers == "head" and self.mode != "finetune":
+            raise ValueError("layers is head, which needs a pretrained agent to fine-tune")
+        return self
 
 
-@dataclass(frozen=True)
-class Config:
-    """A run."""
+class RunConfig(Section):
+    """The run itself: how long, how often, where."""
 
     preset: Preset = "default"
     """Where the defaults come from. debug: under a minute; default: at most ten minutes on two cores; paper:
     the official hyperparameters, 5M frames."""
-    frames: int = 300_000
+    frames: int = Field(300_000, ge=1)
     """Environment frames to train for, over all worlds. Paper: 5,000,000."""
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     """One seed is one run, with the same number of threads (sums are rounded differently)."""
-    out: Path | None = None
+    out: PathOption | None = None
     """Run folder; must not hold a run yet. None: a new folder under runs/."""
-    eval_every: int = 50_000
+    eval_every: int = Field(50_000, ge=1)
     """Frames between evaluations. Paper: 25,000."""
-    eval_episodes: int = 10
+    eval_episodes: int = Field(10, ge=1)
     """Episodes in an evaluation, on held-out worlds. Paper: 10."""
-    log_every: int = 5_000
+    log_every: int = Field(5_000, ge=1)
     """Frames between rows of metrics.jsonl."""
-    checkpoint_every: int = 50_000
+    checkpoint_every: int = Field(50_000, ge=1)
     """Frames between checkpoints (the last two are kept)."""
-    replays: int = 3
+    replays: int = Field(3, ge=0)
     """Episode GIFs at the end: best, median, worst of the last evaluation, then others."""
-    threads: int = 2
-    """Threads for PyTorch; the networks are small, more do not help. Choose 1 to run several side by side."""
+    threads: int = Field(1, ge=1)
+    """CPU threads for PyTorch. The networks are small; a second thread helps little, and hurts on a busy machine."""
+    device: Literal["cpu", "cuda", "mps", "auto"] = "cpu"
+    """Where networks are trained; auto: a GPU if there is one. The networks are small: the CPU is usually as fast."""
     tensorboard: bool = True
     """Whether to write TensorBoard files."""
-    environment: Annotated[EnvironmentConfig, _Unprefixed] = field(default_factory=EnvironmentConfig)
-    goals: Annotated[GoalConfig, _Unprefixed] = field(default_factory=GoalConfig)
-    novelty: Annotated[BonusConfig, _Unprefixed] = field(default_factory=BonusConfig)
-    transfer: Annotated[TransferConfig, _Unprefixed] = field(default_factory=TransferConfig)
-    agent: Annotated[AgentConfig, _Unprefixed] = field(default_factory=AgentConfig)
-    dqn: DQNConfig = field(default_factory=DQNConfig)
-    ppo: OnPolicyConfig = field(default_factory=OnPolicyConfig)
+
+
+class Config(Section):
+    """A run."""
+
+    run: Annotated[RunConfig, INHERITED] = RunConfig()
+    env: Annotated[EnvConfig, INHERITED] = EnvConfig()
+    suggester: Annotated[SuggesterConfig, INHERITED] = SuggesterConfig()
+    reward: Annotated[RewardConfig, INHERITED] = RewardConfig()
+    agent: Annotated[AgentConfig, INHERITED] = AgentConfig()
+    transfer: Annotated[TransferConfig, INHERITED] = TransferConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        if self.suggester.kind == "task" and self.env.task is None:
+            raise ValueError("goal-mode is task, but there is none; name one with --task")
+        if self.transfer.mode == "guide" and self.agent.algo != "dqn":
+            raise ValueError(
+                f"algo is {self.agent.algo}; with --transfer guide it must be dqn: others learn from their own actions"
+            )
+        if self.transfer.layers == "head" and self.agent.algo not in ("dqn", "ppo"):
+            raise ValueError(f"algo is {self.agent.algo}; with --layers head it must be dqn or ppo")
+        return self
+
+    def changed(self, **options: Any) -> Config:
+        """A copy with other values, by dotted name: ``config.changed(**{"run.frames": 10, "agent.algo": "ppo"})``.
+
+        Raises:
+            pydantic.ValidationError: for an option that does not exist, or a value out of bounds.
+        """
+        data = self.model_dump()
+        for name, value in options.items():
+            *sections, field = name.split(".")
+            part = data
+            for section in sections:
+                part = part[section]
+            part[field] = value
+        return Config.model_validate(data)
 
     def name(self) -> str:
-        """Says what the run is; overridden parts of the protocol are part of it."""
-        world, goals, agent = self.environment, self.goals, self.agent
+        """A short name of the run: what differs from the world's usual settings is part of it."""
+        env, suggester, agent = self.env, self.suggester, self.agent
+        bonus = self.reward.novelty.kind
         algo = f"{agent.algo}-double" if (agent.algo, agent.target) == ("dqn", "double") else agent.algo
-        if world.task and goals.goal_mode in ("task", "none"):
-            method = [self.transfer.transfer if self.transfer.pretrained else "scratch"]
+        if env.task and suggester.kind in ("task", "none"):
+            method = [self.transfer.mode if self.transfer.mode != "none" else "scratch"]
         else:
-            method = [goals.goal_mode] if goals.goal_mode != "none" or not self.novelty.bonus else []
-        method += [self.novelty.bonus] if self.novelty.bonus else []
-        method += ["extrinsic"] if goals.extrinsic_weight and not world.task else []
-        task = [world.task.replace(" ", "_")] if world.task else []
-        parts = [world.protocol, *task, *method, algo]
-        parts += [f"actions_{world.action_space}"] if world.action_space else []
-        parts += [f"length_{world.episode_length}"] if world.episode_length else []
-        parts += [f"goals_{goals.goals_at_once}"] if goals.goals_at_once else []
-        parts += [f"caption_{world.caption}"] if world.caption != "spatial" else []
-        return "-".join([*parts, f"seed{self.seed}"])
+            method = [suggester.kind] if suggester.kind != "none" or not bonus else []
+        method += [bonus] if bonus else []
+        method += ["extrinsic"] if self.reward.extrinsic_weight and not env.task else []
+        task = [env.task.replace(" ", "_")] if env.task else []
+        parts = [env.options["protocol"], *task, *method, algo]
+        parts = parts if env.name == EnvConfig.model_fields["name"].default else [env.name, *parts]
+        parts += [f"actions_{env.action_space}"] if env.action_space else []
+        parts += [f"length_{env.episode_length}"] if env.episode_length else []
+        parts += [f"goals_{suggester.max_active_goals}"] if suggester.max_active_goals else []
+        parts += [f"caption_{env.caption}"] if env.caption != "spatial" else []
+        return "-".join([*parts, f"seed{self.run.seed}"])

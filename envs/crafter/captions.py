@@ -158,26 +158,26 @@ def to_sentence(clauses: Sequence[str]) -> str:
 _TARGETING = re.compile(r"(?:^| )You are targeting [^.]*\.")
 
 
-def brief(caption: str) -> str:
+def drop_target(caption: str) -> str:
     """The paper's caption without what the player faces, which changes with every turn.
 
-    >>> brief("You see grass, tree. You are targeting tree. You feel hungry.")
+    >>> drop_target("You see grass, tree. You are targeting tree. You feel hungry.")
     'You see grass, tree. You feel hungry.'
     """
     return _TARGETING.sub("", caption).lstrip()
 
 
-def facts(caption: str) -> frozenset[str]:
+def clauses_of(caption: str) -> frozenset[str]:
     """What the paper's caption tells, one clause each: the inverse of ``to_sentence``.
 
-    >>> sorted(facts("You see grass, tree. You feel hungry."))
+    >>> sorted(clauses_of("You see grass, tree. You feel hungry."))
     ['You feel hungry', 'You see grass', 'You see tree']
     """
-    return frozenset().union(*map(_facts_of, caption.rstrip(".").split(". ")))
+    return frozenset().union(*map(_clauses_of, caption.rstrip(".").split(". ")))
 
 
 @functools.lru_cache(maxsize=2**14)
-def _facts_of(sentence: str) -> frozenset[str]:
+def _clauses_of(sentence: str) -> frozenset[str]:
     opening = next((group for group in _GROUPS if sentence.startswith(group + " ")), "")
     rest = sentence[len(opening) + 1 :] if opening else sentence
     return frozenset(f"{opening} {name}".strip() for name in rest.split(", "))

@@ -13,14 +13,13 @@ from crafter import constants, engine, objects
 
 from envs.crafter import captions
 from envs.crafter.actions import ACTION_SPACES, attempted, carried_out, faced_noun
-from envs.crafter.compiled.worldgen import generate_world
 from envs.crafter.knowledge import Protocol, canonical, knowledge
 from envs.crafter.state import CrafterState, read_state
 from envs.crafter.tasks import REWARDS, Progress, tasks
-from envs.interface import Language, Situation
+from envs.crafter.worldgen import generate_world
+from envs.interface import HELD_OUT_SEEDS, Language, Privileged, Situation
 
 MAX_CLAUSES = 41  # 18 things, 4 sides, the faced thing, 16 counts, darkness and sleep
-WORLD_SEEDS = 2**30  # training worlds have seeds below this, held-out worlds have it or more
 
 
 class CrafterTextEnv(gym.Env):
@@ -68,9 +67,10 @@ class CrafterTextEnv(gym.Env):
 
     **Info**, at reset and at each step:
 
-    - ``situation``: a :class:`envs.interface.Situation`: the paper's caption of the state, and
-      the goals that are possible in it (for the oracle and for diagnostics, not for the agent), and the
-      next step of the task;
+    - ``situation``: a :class:`envs.interface.Situation`: the paper's caption of the state, and the next step of the
+      task;
+    - ``privileged``: a :class:`envs.interface.Privileged`: the goals whose prerequisites hold, for the oracle and for
+      diagnostics only;
     - ``world_seed``: int that, with the actions, determines the episode;
     - ``events`` (step only): tuple of phrases, what really happened (the *effect* definition);
     - ``attempt`` (step only): phrase tried with its noun faced or held, or None (the *attempt*
@@ -91,7 +91,7 @@ class CrafterTextEnv(gym.Env):
         action_space: "native" or "verb-noun"; None: the protocol's.
         episode_length: frames; None: the protocol's, or that of tasks.
         task: one of ``envs.crafter.tasks.tasks()``, or None.
-        pays: what a task pays for: "last" (being solved) or "each" (each step passed, too).
+        task_reward: what a task rewards: "last" (its solution) or "each" (each step, too).
         render_mode: None or "rgb_array".
         size: side of the picture in pixels.
         grain: whether night pictures have the package's noise.
@@ -109,7 +109,7 @@ class CrafterTextEnv(gym.Env):
         action_space: str | None = None,
         episode_length: int | None = None,
         task: str | None = None,
-        pays: str = "last",
+        task_reward: str = "last",
         render_mode: str | None = None,
         size: int = 450,
         grain: bool = True,
@@ -123,22 +123,24 @@ class CrafterTextEnv(gym.Env):
             raise ValueError(f"episode_length is {episode_length}; it must be at least 1 frame")
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode is {render_mode!r}; choose None or 'rgb_array'")
-        if pays not in REWARDS:
-            raise ValueError(f"pays is {pays!r}; choose one of {', '.join(REWARDS)}")
+        if task_reward not in REWARDS:
+            raise ValueError(f"task_reward is {task_reward!r}; choose one of {', '.join(REWARDS)}")
         self.task = _choose("task", task, tasks().by_name) if task else None
-        self.progress = Progress(self.task, pays, self.episode_length) if self.task else None
+        self.progress = Progress(self.task, task_reward, self.episode_length) if self.task else None
         self.render_mode = render_mode
         self.language = Language(
             vocabulary=("", *vocabulary()),
             to_sentence=captions.to_sentence,
-            brief=captions.brief,
-            facts=captions.facts,
+            drop_target=captions.drop_target,
+            clauses_of=captions.clauses_of,
             goals=tuple(knowledge().goals),
             canonical=canonical,
             verbs=knowledge().verbs,
             nouns=knowledge().nouns,
-            alone=tuple(goal for goal in knowledge().goals if goal not in knowledge().phrases),
+            nounless_goals=tuple(goal for goal in knowledge().goals if goal not in knowledge().phrases),
             achievements=knowledge().achievements,
+            briefing=knowledge().briefing,
+            examples=knowledge().examples,
         )
         self._ids = {clause: i for i, clause in enumerate(self.language.vocabulary)}
         self.observation_space = gym.spaces.Box(0, len(self._ids) - 1, (MAX_CLAUSES,), np.int16)
@@ -153,7 +155,7 @@ class CrafterTextEnv(gym.Env):
         super().reset(seed=seed)
         world_seed = (options or {}).get("world_seed")
         if world_seed is None:
-            world_seed = self.np_random.integers(WORLD_SEEDS)
+            world_seed = self.np_random.integers(HELD_OUT_SEEDS)
         self._start(int(world_seed))
         return self._observation(), self._info()
 
@@ -189,10 +191,10 @@ class CrafterTextEnv(gym.Env):
         return self._observation(), reward, terminated, truncated, info
 
     def episode(self) -> dict[str, Any]:
-        """What the present episode can be made of again by ``take_up``, in a process to come. JSON values."""
+        """What the present episode can be made of again by ``resume_episode``, in a process to come. JSON values."""
         return episode_of(self.np_random, self._world_seed, self._played)
 
-    def take_up(self, episode: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+    def resume_episode(self, episode: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
         """Goes on with an episode: plays it again up to its present state. Returns what ``reset`` does.
 
         Raises:
@@ -237,9 +239,9 @@ class CrafterTextEnv(gym.Env):
         return {
             "situation": Situation(
                 caption=captions.to_sentence(captions.paper_clauses(self._state)),
-                possible=captions.possible_goals(self._state, self.rules.table_wood),
-                task=self.progress.shown if self.progress else None,
+                instruction=self.progress.instruction if self.progress else None,
             ),
+            "privileged": Privileged(captions.possible_goals(self._state, self.rules.table_wood)),
             "world_seed": self._world_seed,
         }
 

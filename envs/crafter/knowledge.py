@@ -12,6 +12,8 @@ from types import MappingProxyType
 import yaml
 from crafter import constants
 
+from envs.interface import Example
+
 ARTICLES = re.compile(r"\b(a|an|the|some|your|any)\b")
 NOT_WORDS = re.compile(r"[^a-z0-9 ]+")
 
@@ -59,6 +61,8 @@ class Knowledge:
     goals: Mapping[str, Prerequisites]
     phrase_of: Mapping[str, str]  # achievement -> goal phrase
     protocols: Mapping[str, Protocol]
+    briefing: str  # for prompts
+    examples: tuple[Example, ...]  # for prompts of the open form
 
 
 def canonical(text: str) -> str:
@@ -106,4 +110,6 @@ def knowledge() -> Knowledge:
             {entry["achievement"]: p for p, entry in data["goals"].items() if "achievement" in entry}
         ),
         protocols=MappingProxyType({k: Protocol(**v) for k, v in data["protocols"].items()}),
+        briefing=" ".join(data["briefing"].split()),
+        examples=tuple(Example(e["caption"], tuple(e["goals"])) for e in data["examples"]),
     )

@@ -6,6 +6,7 @@ a table, a furnace, a tunnel or a plant may stand nearby. Captions and possible 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from envs.crafter.compiled.vec_env import CompiledCrafter
 from envs.crafter.compiled.world import AREA, INITIAL, ITEMS, MATERIALS, MAXIMUM, PLANT, RIPE, WALKABLE
 from envs.crafter.knowledge import knowledge
-from envs.interface import Situation
+from envs.interface import Privileged, Situation
 
 SCENES_IN_A_WORLD = 50
 REACH = (4, 3)  # cells to each side that the player sees
@@ -29,16 +30,16 @@ HOLDS = 0.6  # probability that a thing of the player's stage is held
 NEARBY = {"table": 0.5, "furnace": 0.35, "path": 0.3, "plant": 0.1}  # probability that it stands there
 
 
-def scenes(world_seeds: Iterator[int], count: int, seed: int) -> Iterator[Situation]:
+def scenes(first_world: int, count: int, seed: int) -> Iterator[tuple[Situation, Privileged]]:
     """Situations of many worlds.
 
     Args:
-        world_seeds: of the worlds, each used for ``SCENES_IN_A_WORLD`` situations.
+        first_world: seed of the first world; each is used for ``SCENES_IN_A_WORLD`` situations.
         count: how many situations.
         seed: of what the player holds and of where it stands.
     """
     rng = np.random.default_rng(seed)
-    worlds = CompiledCrafter(1)
+    worlds, world_seeds = CompiledCrafter(1), itertools.count(first_world)
     for number in range(count):
         if number % SCENES_IN_A_WORLD == 0:
             worlds.set_options({"world_seed": next(world_seeds)})
@@ -47,7 +48,8 @@ def scenes(world_seeds: Iterator[int], count: int, seed: int) -> Iterator[Situat
         worlds._worlds[:] = kept
         _change(worlds._worlds[0], rng)
         worlds._look(0)
-        yield worlds._situation(0)
+        info = worlds._state_info(0)
+        yield info["situation"], info["privileged"]
 
 
 def _change(world: np.void, rng: np.random.Generator) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-REWARDS = ("last", "each")  # what a task pays for
+REWARDS = ("last", "each")  # what a task rewards: its solution, or each step, too
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,12 @@ class Progress:
 
     Args:
         task: what is to be done.
-        pays: "last" (the paper's ``reward_last``: 1 when the task is solved) or "each" (1 for each step that is passed, too).
+        reward: "last" (the paper's ``reward_last``: 1 when the task is solved) or "each" (1 for each completed step, too).
         episode_length: frames of an episode.
     """
 
-    def __init__(self, task: Task, pays: str, episode_length: int):
-        self.task, self.pays, self._length = task, pays, episode_length
+    def __init__(self, task: Task, reward: str, episode_length: int):
+        self.task, self.reward, self._length = task, reward, episode_length
         self.start()
 
     def start(self) -> None:
@@ -95,12 +95,12 @@ class Progress:
         return self.solved and self.task.goal is not None
 
     @property
-    def shown(self) -> str:
+    def instruction(self) -> str:
         """The step that comes next; once all are passed, the task."""
         return self.task.steps[self.step]
 
     def advance(self, events: Sequence[str], state: Callable[[], Any], lives: bool, last: bool) -> float:
-        """Takes note of a frame; returns what it pays.
+        """Follows one frame; returns its reward.
 
         Args:
             events: what happened in it.
@@ -115,9 +115,9 @@ class Progress:
         if ready and self.task.fulfilled(events, state):
             self.solved = True
             return 1.0
-        if self.step < len(self.task.after) and self.shown in events:
+        if self.step < len(self.task.after) and self.instruction in events:
             self.step += 1
-            return 1.0 if self.pays == "each" else 0.0
+            return 1.0 if self.reward == "each" else 0.0
         return 0.0
 
 
@@ -156,11 +156,11 @@ def environment(name: str) -> type:
 def _specification(task: Task) -> str:
     before = " (these must happen first, in this order)" if task.in_order else ""
     shown = f"**Steps shown**: {', '.join(task.after)}{before}, {task.name}." if task.after else ""
-    pays = "**Reward**: 1 when it is solved; with ``pays='each'`` also for each step passed in turn."
+    reward = "**Reward**: 1 when it is solved; with ``task_reward='each'`` also for each step, in turn."
     if task.goal is None:
-        pays = "**Reward**: in each frame lived, 1 / the episode's length."
+        reward = "**Reward**: in each frame lived, 1 / the episode's length."
     ends = f"**End**: when it is solved, when the player dies, or after {tasks().episode_length} frames."
-    told = [f"Downstream task *{task.name}*: {task.spec}", shown, pays, ends]
+    told = [f"Downstream task *{task.name}*: {task.spec}", shown, reward, ends]
     told.append("Everything else is :class:`envs.crafter.env.CrafterTextEnv`.")
     return "\n\n".join(part for part in told if part)
 

@@ -18,9 +18,9 @@ from envs.crafter.actions import Action
 from envs.crafter.captions import BESIDE, CELLS, FACING, HELD, WHERE, spoken, to_sentence
 from envs.crafter.compiled.rules import daylight, start_world, step_world
 from envs.crafter.compiled.world import AREA, ARROW, HEALTH, ITEMS, NOOP, PLANT, RIPE
-from envs.crafter.compiled.worldgen import COW, SKELETON, ZOMBIE
 from envs.crafter.env import MAX_CLAUSES
 from envs.crafter.knowledge import knowledge
+from envs.crafter.worldgen import COW, SKELETON, ZOMBIE
 
 _K = knowledge()
 _THINGS = {name: i for i, name in enumerate(_K.things)}

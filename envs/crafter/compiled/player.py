@@ -39,7 +39,7 @@ from envs.crafter.compiled.world import (
     object_at,
     uniform,
 )
-from envs.crafter.compiled.worldgen import COW, SKELETON, ZOMBIE
+from envs.crafter.worldgen import COW, SKELETON, ZOMBIE
 
 
 @njit(cache=True)

@@ -42,7 +42,7 @@ from envs.crafter.compiled.world import (
     toward,
     uniform,
 )
-from envs.crafter.compiled.worldgen import COW, GRASS, PATH, SKELETON, ZOMBIE
+from envs.crafter.worldgen import COW, GRASS, PATH, SKELETON, ZOMBIE
 
 # --- the others -----------------------------------------------------------------------------------------
 

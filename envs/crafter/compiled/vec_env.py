@@ -30,12 +30,12 @@ from envs.crafter.compiled.captions import (
 )
 from envs.crafter.compiled.rules import daylight
 from envs.crafter.compiled.world import AREA, ITEMS, WORLD
-from envs.crafter.compiled.worldgen import generate_map
-from envs.crafter.env import WORLD_SEEDS, CrafterTextEnv, episode_of, read_episode
+from envs.crafter.env import CrafterTextEnv, episode_of, read_episode
 from envs.crafter.knowledge import knowledge
 from envs.crafter.state import CrafterState
 from envs.crafter.tasks import Progress
-from envs.interface import Situation
+from envs.crafter.worldgen import generate_map
+from envs.interface import HELD_OUT_SEEDS, Privileged, Situation
 
 _K = knowledge()
 
@@ -78,11 +78,10 @@ class CompiledCrafter(VecEnv):
         self._progress: list[Progress] | None = None
         if model.task:
             self._progress = [
-                Progress(model.task, model.progress.pays, self.episode_length) for _ in range(n_envs)
+                Progress(model.task, model.progress.reward, self.episode_length) for _ in range(n_envs)
             ]
-        self._told: dict[tuple[int, int, str | None], Situation] = {}
-        # One object for each set of goals: judges know it again by that.
-        self._possible: dict[int, tuple[str, ...]] = {}
+        self._situations: dict[tuple[int, str | None], Situation] = {}
+        self._privileged: dict[int, Privileged] = {}
         self._events: dict[int, tuple[str, ...]] = {0: ()}
         self._attempts: dict[tuple[int, ...], str | None] = {}
 
@@ -145,7 +144,7 @@ class CompiledCrafter(VecEnv):
     def env_method(
         self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any
     ) -> list[Any]:
-        if method_name not in ("episode", "take_up"):
+        if method_name not in ("episode", "resume_episode"):
             raise AttributeError(f"compiled worlds have no method {method_name}; use CrafterTextEnv")
         method = getattr(self, f"_{method_name}")
         return [method(i, *args, **kwargs) for i in self._get_indices(indices)]
@@ -157,8 +156,8 @@ class CompiledCrafter(VecEnv):
         """As ``CrafterTextEnv.episode``."""
         return episode_of(self._random[i], self._world_seeds[i], self._played[i, : self._frames[i]])
 
-    def _take_up(self, i: int, episode: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
-        """As ``CrafterTextEnv.take_up``."""
+    def _resume_episode(self, i: int, episode: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
+        """As ``CrafterTextEnv.resume_episode``."""
         world_seed, actions = read_episode(episode, self.action_space.n)
         alone = self._understudy
         alone._start(0, world_seed)
@@ -174,8 +173,7 @@ class CompiledCrafter(VecEnv):
         self._played = np.pad(self._played, ((0, 0), (0, width)))
         self._played[i, : len(actions)], self._frames[i] = actions, len(actions)
         self._look(i)
-        info = {"situation": self._situation(i), "world_seed": world_seed}
-        return self._moment.observation[i].copy(), info
+        return self._moment.observation[i].copy(), self._state_info(i)
 
     @functools.cached_property
     def _understudy(self) -> CompiledCrafter:
@@ -185,7 +183,7 @@ class CompiledCrafter(VecEnv):
     def _start(self, i: int, world_seed: int | None = None) -> None:
         """A new episode in world ``i``; its seed is drawn unless given."""
         if world_seed is None:
-            world_seed = self._random[i].integers(WORLD_SEEDS)
+            world_seed = self._random[i].integers(HELD_OUT_SEEDS)
         self._world_seeds[i] = int(world_seed)
         self._frames[i] = 0
         if self._progress:
@@ -197,7 +195,7 @@ class CompiledCrafter(VecEnv):
         self._worlds["mt_position"][i] = position
         start(self._worlds, i, creatures)
         self._look(i)
-        self.reset_infos[i] = {"situation": self._situation(i), "world_seed": self._world_seeds[i]}
+        self.reset_infos[i] = self._state_info(i)
 
     def _advance_tasks(self, ended: np.ndarray, rewards: np.ndarray) -> None:
         """The task's rewards instead of the game's; worlds in which it is solved have ended."""
@@ -232,13 +230,14 @@ class CompiledCrafter(VecEnv):
         columns = (moment.caption.tolist(), moment.possible.tolist(), moment.events.tolist())
         chosen, cut = self._chosen.tolist(), truncated.tolist()
         infos = []
-        steps = [progress.shown for progress in self._progress] if self._progress else [None] * self.num_envs
+        instructions = [progress.instruction for progress in self._progress or ()] or [None] * self.num_envs
         for i, (caption, possible, events) in enumerate(zip(*columns, strict=True)):
             happened = self._events.get(events)
             tried = (chosen[i], faced[i], held[i], events)
             infos.append(
                 {
-                    "situation": self._told.get((caption, possible, steps[i])) or self._situation(i),
+                    "situation": self._situations.get((caption, instructions[i])) or self._situation(i),
+                    "privileged": self._privileged.get(possible) or self._name_possible(possible),
                     "world_seed": self._world_seeds[i],
                     "events": happened if happened is not None else self._name_events(events),
                     "attempt": self._attempts[tried] if tried in self._attempts else self._attempt(*tried),
@@ -247,26 +246,32 @@ class CompiledCrafter(VecEnv):
             )
         return infos
 
-    def _situation(self, i: int) -> Situation:
-        """Puts the situation of world ``i`` into words, once for each that differs."""
-        caption, possible = int(self._moment.caption[i]), int(self._moment.possible[i])
-        step = self._progress[i].shown if self._progress else None
-        if (caption, possible, step) not in self._told:
-            if len(self._told) == REMEMBERED:
-                self._told.clear()
-            self._told[caption, possible, step] = Situation(
-                caption=paper_caption(caption),
-                possible=self._possible_goals(possible),
-                task=step,
-            )
-        return self._told[caption, possible, step]
+    def _state_info(self, i: int) -> dict[str, Any]:
+        """What the info of a state holds, at reset and later."""
+        return {
+            "situation": self._situation(i),
+            "privileged": self._name_possible(int(self._moment.possible[i])),
+            "world_seed": self._world_seeds[i],
+        }
 
-    def _possible_goals(self, bits: int) -> tuple[str, ...]:
-        if bits not in self._possible:
-            if len(self._possible) == REMEMBERED:
-                self._possible.clear()
-            self._possible[bits] = tuple(goal for bit, goal in enumerate(_K.goals) if bits >> bit & 1)
-        return self._possible[bits]
+    def _situation(self, i: int) -> Situation:
+        """The situation of world ``i`` in words, which are made once for each distinct one."""
+        caption = int(self._moment.caption[i])
+        instruction = self._progress[i].instruction if self._progress else None
+        if (caption, instruction) not in self._situations:
+            if len(self._situations) == REMEMBERED:
+                self._situations.clear()
+            self._situations[caption, instruction] = Situation(paper_caption(caption), instruction)
+        return self._situations[caption, instruction]
+
+    def _name_possible(self, bits: int) -> Privileged:
+        if bits not in self._privileged:
+            if len(self._privileged) == REMEMBERED:
+                self._privileged.clear()
+            self._privileged[bits] = Privileged(
+                tuple(goal for bit, goal in enumerate(_K.goals) if bits >> bit & 1)
+            )
+        return self._privileged[bits]
 
     def _name_events(self, bits: int) -> tuple[str, ...]:
         if bits not in self._events:
