@@ -6,17 +6,17 @@ import contextlib
 import sys
 
 
-def printable(text: str) -> str:
+def escape_control(text: str) -> str:
     """The text with escapes for what a terminal would obey instead of show, such as colours; lines stay lines."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def one_line(text: str) -> str:
     """The same in one line."""
-    return printable(" ".join(text.split()))
+    return escape_control(" ".join(text.split()))
 
 
-def tell(line: str) -> None:
+def print_stderr(line: str) -> None:
     """Writes a line to stderr. Whoever read it may have gone (``| tee``, a closed terminal): no reason to end a run."""
     with contextlib.suppress(OSError, ValueError):
-        print(printable(" ".join(line.splitlines())), file=sys.stderr, flush=True)
+        print(escape_control(" ".join(line.splitlines())), file=sys.stderr, flush=True)
