@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from crafter import constants
-from numba import njit
 
 from envs.crafter.actions import Action
 from envs.crafter.captions import BESIDE, CELLS, FACING, HELD, WHERE, spoken, to_sentence
@@ -153,7 +152,7 @@ def make_moment(n: int) -> Moment:
 # --- compiled -----------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@jit
 def _view(w, view):
     """Thing ids around the player, ``(9, 7)``; 0 outside the world."""
     for i in range(_WIDTH):
@@ -170,7 +169,7 @@ def _view(w, view):
             view[i, j] = thing
 
 
-@njit(cache=True)
+@jit
 def _spatial(w, view, first, tables, dark_below, out):
     """``captions.spatial_clauses``"""
     n = 0
@@ -197,7 +196,7 @@ def _spatial(w, view, first, tables, dark_below, out):
     out[n:] = 0
 
 
-@njit(cache=True)
+@jit
 def _paper(seen, faced, w, tables, feels_below, out):
     """``captions.paper_clauses``, and in bits all that they depend on."""
     n = 0
@@ -232,7 +231,7 @@ def _paper(seen, faced, w, tables, feels_below, out):
     return bits
 
 
-@njit(cache=True)
+@jit
 def _possible(w, seen, goals):
     """``captions.possible_goals`` as bits."""
     bits = np.int64(0)
@@ -250,7 +249,7 @@ def _possible(w, seen, goals):
     return bits
 
 
-@njit(cache=True)
+@jit
 def _look(w, i, tables, goals, dark_below, feels_below, moment):
     view = np.empty((_WIDTH, _HEIGHT), np.int64)
     _view(w, view)
@@ -270,26 +269,26 @@ def _look(w, i, tables, goals, dark_below, feels_below, moment):
     moment.faced[i] = faced
 
 
-@njit(cache=True)
+@jit
 def look(worlds, first, last, tables, goals, dark_below, feels_below, moment):
     """Describes the worlds from the first to before the last."""
     for i in range(first, last):
         _look(worlds[i], i, tables, goals, dark_below, feels_below, moment)
 
 
-@njit(cache=True)
+@jit
 def view_of(worlds, i, view):
     """Writes the view of world ``i``, ``(9, 7)`` thing ids."""
     _view(worlds[i], view)
 
 
-@njit(cache=True)
+@jit
 def start(worlds, i, creatures):
     """Starts an episode in a world whose map has been generated."""
     start_world(worlds[i], creatures)
 
 
-@njit(cache=True)
+@jit
 def play(
     worlds,
     chosen,
