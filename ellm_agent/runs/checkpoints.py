@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,9 @@ def read(path: Path) -> dict[str, Any]:
         UserError: if the file is damaged, or of another format.
     """
     with readable(path):
+        with zipfile.ZipFile(path) as archive:  # torch.load itself checks no checksums
+            if archive.testzip() is not None:
+                raise ValueError("a checksum is wrong")
         state = torch.load(path, map_location="cpu", weights_only=True)
         written = state["format"]
     if written != FORMAT:
