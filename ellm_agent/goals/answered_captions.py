@@ -1,136 +1,102 @@
-"""What is known of scenes: the goals that a language model has named for them, and those of scenes like them."""
+"""Captions that a language model has answered, and what unanswered ones borrow from the most similar of them."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ellm_agent.goals.base import Goal
-from ellm_agent.goals.nearest import NearestScene
-from envs.interface import Situation
 
-FRESH = 1.5  # times as many scenes must be known for another look at which is closest
-REMEMBERED = 2**14  # captions and scenes of which something is kept at hand: most are met once or twice
-
-
-@dataclass(slots=True, eq=False)
-class Scene:
-    """What is kept at hand of a scene, so that one look is enough in most frames.
-
-    Attributes:
-        text: what a language model is told.
-        answered: whether the model has named its goals, if only to say that there are none.
-        enough: the number of scenes with goals from which on the closest are looked up again.
-        goals: of the closest scenes.
-    """
-
-    text: str
-    answered: bool
-    enough: float = 0.0
-    goals: tuple[Goal, ...] = ()
+SIMILAR = 3  # answered captions that lend their goals
+GROWTH = 1.5  # the lenders are renewed when there are so many times as many captions with goals
+CACHED = 2**14  # captions whose borrowed goals are cached: most occur once or twice
 
 
-class KnownScenes:
-    """Scenes by their captions, the goals named for each, and the goals of those closest to it.
+class AnsweredCaptions:
+    """Goals by caption. An own answer stands, also one without goals; a caption without an answer borrows.
+
+    It borrows the union of the goals of the ``SIMILAR`` most similar captions that have goals. Similarity of two
+    captions with sets of clauses a and b is |a & b| / |a | b| (Jaccard); of equally similar ones the older count.
+    Lenders are renewed only when captions with goals have become half as many again, so that borrowed goals can be
+    cached; what is borrowed never depends on the cache, and so is the same in a resumed run.
 
     Args:
-        tell: caption -> what a language model is told of it, the scene.
-        facts: scene -> what it tells, clause by clause.
+        clauses_of: caption -> its clauses.
 
     Attributes:
-        goals: scene -> goals that were named for it.
+        goals: answered caption -> its goals, in the order of the answers.
     """
 
-    def __init__(self, tell: Callable[[str], str], facts: Callable[[str], Collection[str]]):
-        self._tell, self._facts = tell, facts
-        self._captions: dict[str, Scene] = {}
-        self._texts: dict[str, Scene] = {}  # those in `_captions`
-        self._looked_up: dict[str, Scene] = {}  # those whose closest scenes are known
-        self._tuples: dict[tuple[Goal, ...], tuple[Goal, ...]] = {}  # so that the same goals are one object
-        self._take_up({})
-
-    def _take_up(self, goals: dict[str, tuple[Goal, ...]]) -> None:
-        self.goals = goals
-        self._nearest = NearestScene(self._facts)  # of the scenes that have goals
-        for scene, named in goals.items():
-            if named:
-                self._nearest.add(scene)
+    def __init__(self, clauses_of: Callable[[str], Collection[str]]):
+        self._clauses_of = clauses_of
+        self.load_state_dict({"goals": {}, "lenders": 0})
 
     @property
-    def any_goals(self) -> bool:
-        """Whether some scene has goals."""
-        return len(self._nearest) > 0
+    def can_lend(self) -> bool:
+        """Whether any caption has goals."""
+        return bool(self._lenders)
 
-    def of(self, situations: Sequence[Situation]) -> list[Scene]:
-        """The scenes of situations."""
-        if len(self._captions) + len(situations) > REMEMBERED:
-            self._captions.clear()
-            self._texts.clear()
-        known = self._captions
-        return [known.get(situation.caption) or self._meet(situation.caption) for situation in situations]
+    def add(self, caption: str, goals: tuple[Goal, ...]) -> None:
+        """Adds an answer."""
+        self.goals[caption] = goals
+        self._with_goals += bool(goals)
+        if goals and self._with_goals >= GROWTH * len(self._lenders):
+            self._renew(self._with_goals)
 
-    def keep(self, text: str, goals: tuple[Goal, ...]) -> None:
-        """Takes up what was named for a scene."""
-        self.goals[text] = goals
-        if goals:
-            self._nearest.add(text)
-        scene = self._at_hand(text)
-        if scene:
-            scene.answered, scene.enough = True, 0.0
-            self._looked_up.pop(text, None)
+    def borrow(self, captions: Sequence[str]) -> list[tuple[Goal, ...]]:
+        """Goals for captions without an answer. At least one caption must have goals (``can_lend``)."""
+        new = [caption for caption in dict.fromkeys(captions) if caption not in self._borrowed]
+        if new:
+            if len(self._borrowed) + len(new) > CACHED:
+                self._borrowed.clear()
+                new = list(dict.fromkeys(captions))
+            self._borrowed.update(zip(new, self._look_up(new), strict=True))
+        return [self._borrowed[caption] for caption in captions]
 
-    def of_the_closest(self, scenes: Sequence[Scene], remember: bool = True) -> list[tuple[Goal, ...]]:
-        """For each scene, the goals of the closest that have some, its own among them. Some scene must have some.
+    def state_dict(self) -> dict[str, Any]:
+        """State for a checkpoint, as JSON values."""
+        goals = {caption: list(goals) for caption, goals in self.goals.items()}
+        return {"goals": goals, "lenders": len(self._lenders)}
 
-        Which are closest is remembered until there are half as many scenes again, unless it is told not to.
-        """
-        there = len(self._nearest)
-        return [scene.goals if there < scene.enough else self._look_up(scene, remember) for scene in scenes]
-
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, as JSON values."""
-        return {
-            "goals": {text: list(goals) for text, goals in self.goals.items()},
-            "gathered": {text: [scene.enough, scene.goals] for text, scene in self._looked_up.items()},
-        }
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes up what ``state`` gave.
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores the result of ``state_dict``.
 
         Raises:
-            AttributeError, KeyError, TypeError, ValueError: if it is no such state.
+            AttributeError, KeyError, TypeError, ValueError: for anything else.
         """
-        self._captions.clear()
-        self._texts.clear()
-        self._take_up({text: tuple(goals) for text, goals in state["goals"].items()})
-        self._looked_up = {
-            text: Scene(text, text in self.goals, enough, tuple(goals))
-            for text, (enough, goals) in state["gathered"].items()
+        self.goals: dict[str, tuple[Goal, ...]] = {
+            caption: tuple(goals) for caption, goals in state["goals"].items()
         }
+        self._with_goals = sum(map(bool, self.goals.values()))
+        self._renew(int(state["lenders"]))
 
-    def _meet(self, caption: str) -> Scene:
-        text = self._tell(caption)
-        scene = self._at_hand(text) or Scene(text, text in self.goals)
-        self._captions[caption] = self._texts[text] = scene
-        return scene
+    def _renew(self, count: int) -> None:
+        """Makes the first ``count`` captions with goals the lenders."""
+        self._lenders = [caption for caption, goals in self.goals.items() if goals][:count]
+        clauses = [frozenset(self._clauses_of(caption)) for caption in self._lenders]
+        self._columns = {clause: i for i, clause in enumerate(frozenset().union(*clauses))}
+        self._matrix = self._one_hot(clauses)  # (lenders, clauses)
+        self._sizes = np.array([len(own) for own in clauses], np.float32)
+        self._borrowed: dict[str, tuple[Goal, ...]] = {}
 
-    def _at_hand(self, text: str) -> Scene | None:
-        return self._texts.get(text) or self._looked_up.get(text)
+    def _one_hot(self, clauses: Sequence[Collection[str]]) -> np.ndarray:
+        matrix = np.zeros((len(clauses), len(self._columns)), np.float32)
+        for row, own in zip(matrix, clauses, strict=True):
+            row[[self._columns[clause] for clause in own if clause in self._columns]] = 1
+        return matrix
 
-    def _look_up(self, scene: Scene, remember: bool) -> tuple[Goal, ...]:
-        closest = self._nearest.find(scene.text)
-        goals = tuple(dict.fromkeys(itertools.chain.from_iterable(map(self.goals.__getitem__, closest))))
-        if len(self._tuples) == REMEMBERED:
-            self._tuples.clear()
-        goals = self._tuples.setdefault(goals, goals)
-        if remember:
-            if len(self._looked_up) == REMEMBERED:  # the older half makes room
-                rows = list(self._looked_up.items())
-                for _, old in rows[: REMEMBERED // 2]:
-                    old.enough = 0.0
-                self._looked_up = dict(rows[REMEMBERED // 2 :])
-            scene.enough, scene.goals = FRESH * len(self._nearest), goals
-            self._looked_up[scene.text] = scene
-        return goals
+    def _look_up(self, captions: Sequence[str]) -> list[tuple[Goal, ...]]:
+        clauses = [frozenset(self._clauses_of(caption)) for caption in captions]
+        shared = self._one_hot(clauses) @ self._matrix.T  # (captions, lenders): |a & b|, exact
+        sizes = np.array([len(own) for own in clauses], np.float32)[:, None]
+        similarity = shared / np.maximum(sizes + self._sizes - shared, 1)
+        goals: list[dict[Goal, None]] = [{} for _ in captions]
+        rows = np.arange(len(captions))
+        for _ in range(min(SIMILAR, len(self._lenders))):
+            best = similarity.argmax(axis=1)  # the first of equal ones
+            similarity[rows, best] = -1
+            for own, lender in zip(goals, best.tolist(), strict=True):
+                own.update(dict.fromkeys(self.goals[self._lenders[lender]]))
+        return [tuple(own) for own in goals]
