@@ -72,7 +72,9 @@ def migrated(old: Mapping[str, Any]) -> Config:
     values |= {_renamed(name): value for name, value in _flat(old)}
     if values.get("suggester.llm.kind") == "embedded":
         values["suggester.llm.kind"] = "bundled"
-    if values.get("transfer.pretrained") is None:  # the mode then meant nothing, but for a guide's random actions
+    if (
+        values.get("transfer.pretrained") is None
+    ):  # the mode then meant nothing, but for a guide's random actions
         if values["transfer.mode"] == "guide":
             values["agent.dqn.epsilon_greedy"] = True
         values |= {"transfer.mode": "none", "transfer.layers": "all"}

@@ -1,23 +1,25 @@
-"""Scores, and episodes on held-out worlds."""
+"""Success rates of achievements over episodes, and the world's scores of them."""
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-import numpy as np
+from envs.interface import World
+
+RECENT = 100  # training episodes in a moving average
 
 
 class SuccessRates:
     """Counts in how many episodes each achievement was unlocked.
 
     Args:
+        world: whose scores are computed.
         achievements: all names.
     """
 
-    def __init__(self, achievements: Sequence[str]):
-        self._achievements = tuple(achievements)
+    def __init__(self, world: World, achievements: Sequence[str]):
+        self._world, self._achievements = world, tuple(achievements)
         self._unlocked: Counter[str] = Counter()
         self.episodes = 0
 
@@ -31,18 +33,6 @@ class SuccessRates:
         episodes = max(self.episodes, 1)
         return {name: self._unlocked[name] / episodes for name in self._achievements}
 
-    def score(self) -> float:
-        """The Crafter score of these episodes, in %."""
-        return crafter_score(self.rates().values())
-
-
-def crafter_score(rates: Iterable[float]) -> float:
-    """exp(mean over achievements of ln(1 + s)) - 1, s in %  (Hafner 2022, section 3.3).
-
-    Args:
-        rates: success rate of each achievement, in [0, 1].
-
-    Returns:
-        The score in %, in [0, 100].
-    """
-    return math.expm1(float(np.mean([math.log1p(100 * rate) for rate in rates])))
+    def scores(self) -> dict[str, float]:
+        """The world's scores of these episodes, in %, by name."""
+        return self._world.scores(self.rates())
