@@ -103,7 +103,7 @@ def write_page(run: Run, summary: Mapping[str, Any]) -> Path:
     opening = [page.Text(result_sentence(run, summary), "lead")]
     if gifs:
         episodes = "Episodes of the last evaluation, on held-out worlds, with the goals and what they were rewarded for."
-        opening += [page.Row(gifs), page.Text(episodes, "aside")]
+        opening += [gifs[0], *([page.Row(gifs[1:])] if gifs[1:] else []), page.Text(episodes, "aside")]
     path = run.folder / "report.html"
     with figures.style():
         write_whole(path, page.render(summary["name"], list(_sections(run, summary)), opening))

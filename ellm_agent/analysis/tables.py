@@ -43,6 +43,11 @@ class Table:
     head: Sequence[str] = ()
     numbers: Sequence[int] = ()
 
+    @property
+    def columns(self) -> int:
+        """How many it has."""
+        return max(map(len, (self.head, *self.rows)))
+
     def markdown(self) -> list[str]:
         """Its lines in Markdown."""
         first, *lines = (f"| {' | '.join(cells)} |" for cells in (self.head, *self.rows))
@@ -73,7 +78,7 @@ def achievements(
         goal = (goals.get(name, "-"),) if goals else ()
         rows.append((words(name), *goal, f"{rate:.1%}", f"{first[name]:,}" if name in first else "never"))
     goal = ("as a goal",) if goals else ()
-    head = ("achievement", *goal, "success rate", "first episode with it ended at frame")
+    head = ("achievement", *goal, "success rate", "end of the first episode with it, frame")
     return Table(rows, head, (len(head) - 2, len(head) - 1))
 
 
