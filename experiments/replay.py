@@ -1,4 +1,4 @@
-"""Draws recorded episodes of a run as GIFs: the game, the goals suggested, and what was paid for."""
+"""Draws recorded episodes of a run as GIFs: the game, the goals, and what they were rewarded for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Annotated
 import tyro
 
 from ellm_agent import cli
-from ellm_agent.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -26,31 +25,16 @@ class Options:
     """Folder for what is drawn. None: the run's replays folder."""
 
 
-def replay(options: Options) -> None:
+def main(options: Options) -> None:
     """Draws the episodes."""
-    from ellm_agent.evaluation.recording import Recording
-    from ellm_agent.evaluation.rendering import write_gif, write_mp4
+    cli.at_least(1, episodes=options.episodes, max_frames=options.max_frames)
+    from ellm_agent.evaluation.rendering import draw_run
     from ellm_agent.runs.folder import Run
 
-    cli.at_least(1, episodes=options.episodes, max_frames=options.max_frames)
     run = Run.open(options.run)
-    recorded = sorted(run.replays.glob("*.json"))
-    if not recorded:
-        raise UserError(f"{options.run} holds no recorded episodes yet; they are kept when a run ends")
-    out = options.out or run.replays
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot write to {out}: {error.strerror}") from error
-    for path in recorded[: options.episodes]:
-        recording = Recording.load(path)
-        target = out / path.with_suffix(".gif").name
-        write_gif(recording, target, options.max_frames)
-        print(target)
-        if options.mp4:
-            write_mp4(recording, target.with_suffix(".mp4"))
-            print(target.with_suffix(".mp4"))
+    for path in draw_run(run, options.out or run.replays, options.episodes, options.max_frames, options.mp4):
+        print(path)
 
 
 if __name__ == "__main__":
-    cli.script(replay, Options, __doc__)
+    cli.script(main, Options, __doc__)

@@ -1,7 +1,7 @@
-"""Results of many runs: one folder for each, and what is computed from their files alone.
+"""Results of many runs: one folder for each, read from its files alone. Knows nothing of statistics, figures and pages.
 
-A cell is ``results/<name>/<protocol>/<algo>/<method>/seed<n>/``, or, of a downstream task after pretraining by that method,
-``results/<name>/tasks/<task>/<protocol>/<algo>/<method>/seed<n>/``, with
+A cell is ``results/<name>/<protocol>/<algo>/<method>/seed<n>/``, or, of a downstream task after pretraining by that
+method, ``results/<name>/tasks/<task>/<protocol>/<algo>/<method>/seed<n>/``, with
 
 config.yaml          the run's configuration
 summary.json         its summary
@@ -13,6 +13,7 @@ replay.json.gz       the best episode of its last evaluation
 from __future__ import annotations
 
 import dataclasses
+import functools
 import gzip
 import json
 import shutil
@@ -26,13 +27,14 @@ from typing import Any
 import numpy as np
 
 from ellm_agent.config import files as config_files
+from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
-from ellm_agent.evaluation.scores import crafter_score
-from ellm_agent.runs.callbacks import RECENT
+from ellm_agent.evaluation.scores import RECENT
 from ellm_agent.runs.folder import Run, write_whole
-from envs.crafter.knowledge import knowledge
+from envs import registry
+from envs.interface import Language, World
 
-AREA_POINTS = 201  # of a curve whose area is taken
+AREA_POINTS = 201  # of a curve whose area is computed
 ANY = "any"  # the algorithm of methods that have none
 TASKS = "tasks"  # folder of downstream tasks
 NOTHING = "none"  # pretraining of agents that learn a task from scratch
@@ -40,7 +42,7 @@ NOTHING = "none"  # pretraining of agents that learn a task from scratch
 
 @dataclass(frozen=True, order=True)
 class Cell:
-    """One run of a comparison; ``task``: that is learned after pretraining by the method, or ""."""
+    """The name of one run of a comparison; ``task``: learned after pretraining by the method, or ""."""
 
     protocol: str
     algo: str
@@ -49,7 +51,7 @@ class Cell:
     task: str = ""
 
     def folder(self, results: Path) -> Path:
-        """Where its results lie."""
+        """The folder of its results."""
         root = results / TASKS / self.task if self.task else results
         return root / self.protocol / self.algo / self.method / f"seed{self.seed}"
 
@@ -62,19 +64,202 @@ class Cell:
         return f"{self.protocol} {self.algo} {self.method} seed {self.seed}{then}"
 
 
+@dataclass(frozen=True)
+class Result:
+    """The data of one finished cell.
+
+    Attributes:
+        cell: its name.
+        config: of the run.
+        achievements: names, in the world's order.
+        ends: frames at which its episodes ended, ``(episodes,)``.
+        unlocked: achievements of its episodes, ``(episodes, achievements)`` bool.
+        solved: whether they solved the task, ``(episodes,)`` bool; empty without a task.
+        summary: from ``summary.json``: suggester, seconds, quality, versions.
+        folder: of its files.
+    """
+
+    cell: Cell
+    config: Config
+    achievements: tuple[str, ...]
+    ends: np.ndarray
+    unlocked: np.ndarray
+    solved: np.ndarray
+    summary: dict[str, Any] = dataclasses.field(default_factory=dict)
+    folder: Path = Path()
+
+    @property
+    def frames(self) -> int:
+        """Of the run."""
+        return self.config.run.frames
+
+    @property
+    def world(self) -> World:
+        """The world that it was played in."""
+        return registry.get(self.config.env.name)
+
+    @property
+    def language(self) -> Language:
+        """The words of that world."""
+        return language_of(self.config)
+
+    @property
+    def unlocks(self) -> float:
+        """Mean distinct achievements over the last training episodes."""
+        return float(self.unlocked[-RECENT:].sum(axis=1).mean()) if len(self.unlocked) else 0.0
+
+    @property
+    def success(self) -> np.ndarray:
+        """Success rates over all training episodes, ``(achievements,)`` in [0, 1]."""
+        return self.unlocked.sum(axis=0) / max(len(self.unlocked), 1)
+
+    @property
+    def score(self) -> float:
+        """The world's score over all training episodes, in %."""
+        return self._score(self.success)
+
+    @property
+    def version(self) -> str:
+        """Version of this package that made it."""
+        return self.summary["versions"].get("ellm-agent", "before 0.7.0")
+
+    @property
+    def guided(self) -> bool:
+        """Whether a pretrained agent guided it."""
+        return self.config.transfer.mode == "guide"
+
+    def first_unlocks(self) -> np.ndarray:
+        """Frame at which the first episode with each achievement ended, ``(achievements,)``; infinite if none did."""
+        first = [
+            self.ends[column] for column in self.unlocked.T
+        ]  # of each achievement, ends of episodes with it
+        return np.array([ends[0] if len(ends) else np.inf for ends in first])
+
+    def unlock_curve(self, grid: np.ndarray) -> np.ndarray:
+        """Mean unlocks of the last episodes, at each of ``grid`` frames."""
+        return self._recent(self.unlocked.sum(axis=1), grid)
+
+    def success_curve(self, grid: np.ndarray) -> np.ndarray:
+        """Share of the last episodes that solved the task, at each of ``grid`` frames."""
+        return self._recent(self.solved, grid)
+
+    def area(self) -> float:
+        """Normalised area under the success curve, in [0, 1]: its mean over the run."""
+        return float(self.success_curve(np.linspace(0, self.frames, AREA_POINTS)).mean())
+
+    def score_curve(self, grid: np.ndarray) -> np.ndarray:
+        """The world's score of all episodes so far, at each of ``grid`` frames, in %."""
+        sums = np.concatenate([np.zeros((1, self.unlocked.shape[1])), self.unlocked.cumsum(axis=0)])
+        last = np.searchsorted(self.ends, grid, side="right")
+        return np.array([self._score(sums[n] / max(n, 1)) for n in last])
+
+    def _score(self, rates: np.ndarray) -> float:
+        scores = self.world.scores(dict(zip(self.achievements, rates.tolist(), strict=True)))
+        return scores[self.world.score[0]]
+
+    def _recent(self, values: np.ndarray, grid: np.ndarray) -> np.ndarray:
+        sums = np.concatenate([[0], values.cumsum()])
+        last = np.searchsorted(self.ends, grid, side="right")
+        first = np.maximum(last - RECENT, 0)
+        return (sums[last] - sums[first]) / np.maximum(last - first, 1)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that stand in one table: of one protocol and one algorithm, or of that and no algorithm.
+
+    Attributes:
+        protocol: rules of the world.
+        algo: learning algorithm.
+        methods: method (of pretraining, in a group of a task) -> results by seed.
+    """
+
+    protocol: str
+    algo: str
+    methods: dict[str, list[Result]]
+
+    @property
+    def runs(self) -> list[Result]:
+        """All of them."""
+        return [run for runs in self.methods.values() for run in runs]
+
+    @property
+    def frames(self) -> int:
+        """Of each run."""
+        return self.runs[0].frames
+
+    @property
+    def world(self) -> World:
+        """The world that they were played in."""
+        return self.runs[0].world
+
+    @property
+    def achievements(self) -> tuple[str, ...]:
+        """Names, in the world's order."""
+        return self.runs[0].achievements
+
+    def ranked(self) -> list[str]:
+        """Methods by their mean score, the best first."""
+        return sorted(self.methods, key=lambda name: -np.mean([run.score for run in self.methods[name]]))
+
+
+@dataclass(frozen=True)
+class TaskGroup:
+    """Downstream tasks learned by the agents of one protocol and one algorithm.
+
+    Attributes:
+        protocol: rules of the world.
+        algo: learning algorithm.
+        tasks: task -> its runs, by method of pretraining.
+    """
+
+    protocol: str
+    algo: str
+    tasks: dict[str, Group]
+
+    @property
+    def runs(self) -> list[Result]:
+        """All of them."""
+        return [run for group in self.tasks.values() for run in group.runs]
+
+    @property
+    def frames(self) -> int:
+        """Of each run."""
+        return self.runs[0].frames
+
+    @property
+    def methods(self) -> list[str]:
+        """Methods of pretraining that any task has results of."""
+        return list(dict.fromkeys(name for group in self.tasks.values() for name in group.methods))
+
+    def ranked(self) -> list[str]:
+        """Tasks by the mean area under their success curves, the easiest first."""
+        return sorted(self.tasks, key=lambda task: -np.mean([run.area() for run in self.tasks[task].runs]))
+
+
+def language_of(config: Config) -> Language:
+    """The words of a run's world."""
+    return _language(config.env.name, tuple(sorted(config.env.options.items())))
+
+
+@functools.cache
+def _language(world: str, options: tuple) -> Language:
+    return registry.get(world).language(**dict(options))
+
+
 def keep(run: Run, target: Path, pretrained: Path | None = None) -> None:
-    """Keeps what of a finished run the results need; the folder appears whole or not at all.
+    """Copies the files of a finished run that its results need; the folder appears whole or not at all.
 
     Args:
         run: the run.
         target: the cell's folder.
-        pretrained: what is kept as the folder of the pretrained agent: that of its cell, which is the same on every machine.
+        pretrained: what is kept as the folder of the pretrained agent: that of its cell, which is the same on every
+            machine.
     """
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    source = dataclasses.replace(run.config.transfer, pretrained=pretrained)
-    config = dataclasses.replace(run.config, out=None, transfer=source)
+    config = run.config.changed(**{"run.out": None, "transfer.pretrained": pretrained})
     write_whole(partial / "config.yaml", config_files.to_yaml(config))
     shutil.copy(run.folder / "summary.json", partial / "summary.json")
     for log in ("episodes", "metrics"):
@@ -98,78 +283,6 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in file]
 
 
-@dataclass(frozen=True)
-class Result:
-    """What one cell gave.
-
-    Attributes:
-        cell: which.
-        frames: of the run.
-        ends: frames at which its episodes ended, ``(episodes,)``.
-        unlocked: achievements of its episodes, ``(episodes, achievements)`` bool.
-        solved: whether they solved the task, ``(episodes,)`` bool; nothing without a task.
-        summary: its summary.
-        folder: where it lies.
-    """
-
-    cell: Cell
-    frames: int
-    ends: np.ndarray
-    unlocked: np.ndarray
-    solved: np.ndarray
-    summary: dict[str, Any]
-    folder: Path
-
-    @property
-    def unlocks(self) -> float:
-        """Mean distinct achievements over the last training episodes."""
-        return float(self.unlocked[-RECENT:].sum(axis=1).mean()) if len(self.unlocked) else 0.0
-
-    @property
-    def success(self) -> np.ndarray:
-        """Success rates over all training episodes, ``(achievements,)`` in [0, 1]."""
-        return self.unlocked.sum(axis=0) / max(len(self.unlocked), 1)
-
-    @property
-    def score(self) -> float:
-        """Crafter score over all training episodes, in %."""
-        return crafter_score(self.success)
-
-    @property
-    def version(self) -> str:
-        """Of this package, which made it."""
-        return self.summary["versions"].get("ellm-agent", "before 0.7.0")
-
-    def unlock_curve(self, grid: np.ndarray) -> np.ndarray:
-        """Mean unlocks of the last episodes, at each of ``grid`` frames."""
-        return self._recent(self.unlocked.sum(axis=1), grid)
-
-    @property
-    def guided(self) -> bool:
-        """Whether a pretrained agent guided it."""
-        return config_files.load(self.folder / "config.yaml").transfer.transfer == "guide"
-
-    def success_curve(self, grid: np.ndarray) -> np.ndarray:
-        """Share of the last episodes that solved the task, at each of ``grid`` frames."""
-        return self._recent(self.solved, grid)
-
-    def area(self) -> float:
-        """Normalised area under the success curve, in [0, 1]: its mean over the run."""
-        return float(self.success_curve(np.linspace(0, self.frames, AREA_POINTS)).mean())
-
-    def _recent(self, values: np.ndarray, grid: np.ndarray) -> np.ndarray:
-        sums = np.concatenate([[0], values.cumsum()])
-        last = np.searchsorted(self.ends, grid, side="right")
-        first = np.maximum(last - RECENT, 0)
-        return (sums[last] - sums[first]) / np.maximum(last - first, 1)
-
-    def score_curve(self, grid: np.ndarray) -> np.ndarray:
-        """Crafter score of all episodes so far, at each of ``grid`` frames, in %."""
-        sums = np.concatenate([np.zeros((1, self.unlocked.shape[1])), self.unlocked.cumsum(axis=0)])
-        last = np.searchsorted(self.ends, grid, side="right")
-        return np.array([crafter_score(sums[n] / max(n, 1)) for n in last])
-
-
 def read(folder: Path, task: str = "") -> Result:
     """Reads a cell; one of a task, if that is named.
 
@@ -178,9 +291,13 @@ def read(folder: Path, task: str = "") -> Result:
     """
     try:
         config = config_files.load(folder / "config.yaml")
+    except UserError as error:
+        hint = "if it is of version 0.7.0 or before, experiments/migrate_config.py rewrites it"
+        raise UserError(f"{error}; {hint}") from error
+    try:
         rows = read_rows(folder / "episodes.jsonl.gz")
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        names = list(knowledge().achievements)
+        names = language_of(config).achievements
         unlocked = np.array([[name in row["unlocked"] for name in names] for row in rows], bool)
         ends = np.array([row["frames"] for row in rows], np.int64)
         solved = np.array([row["success"] for row in rows if task], bool)
@@ -190,77 +307,94 @@ def read(folder: Path, task: str = "") -> Result:
     except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
         raise UserError(f"{folder} is not a finished cell of a comparison") from error
     # All worlds start together, so the first episode to end began with the run.
-    worlds = config.environment.n_envs
+    worlds = config.env.n_envs
     if rows and rows[0]["frames"] != rows[0]["length"] * worlds:
         raise UserError(
-            f"{folder} has lost the first episodes of its log: the first one left ended at frame {rows[0]['frames']:,}, "
-            f"after {rows[0]['length']} in each of {worlds} worlds; delete the folder and run it again"
+            f"{folder} has lost the first episodes of its log: the first one left ended at frame "
+            f"{rows[0]['frames']:,}, after {rows[0]['length']} in each of {worlds} worlds; delete the folder and run it "
+            "again"
         )
     unlocked = unlocked.reshape(len(rows), len(names))
-    return Result(cell, config.frames, ends, unlocked, solved, summary, folder)
+    return Result(cell, config, names, ends, unlocked, solved, summary, folder)
 
 
-def read_tasks(results: Path) -> dict[tuple[str, str], dict[str, dict[str, list[Result]]]]:
-    """All finished cells of downstream tasks: (protocol, algo) -> task -> method of pretraining -> results by seed.
+def read_tasks(results: Path) -> list[TaskGroup]:
+    """All finished cells of downstream tasks.
 
     Controls that are the same whatever the algorithm stand in every group of their protocol.
 
     Raises:
-        UserError: if some of a group had other frames.
+        UserError: if runs of a group differ in their frames or their world.
     """
-    groups: dict[tuple[str, str], dict[str, dict[str, list[Result]]]] = defaultdict(
-        lambda: defaultdict(lambda: defaultdict(list))
-    )
     found = [read(folder, folder.parts[-5]) for folder in sorted(results.glob(f"{TASKS}/*/*/*/*/seed*"))]
-    for key, result in _by_group(found):
-        groups[key][result.cell.task][result.cell.method].append(result)
-    for (protocol, algo), by_task in groups.items():
-        runs = [run for methods in by_task.values() for runs in methods.values() for run in runs]
-        _same_frames(f"tasks of {protocol} {algo} in {results} mix", runs)
-        for methods in by_task.values():
-            for seeds in methods.values():
-                seeds.sort(key=lambda result: result.cell.seed)
-    return {key: {task: dict(m) for task, m in by_task.items()} for key, by_task in sorted(groups.items())}
+    groups = []
+    for (protocol, algo), runs in _by_group(found):
+        _alike(f"tasks of {protocol} {algo} in {results} mix", runs)
+        names = dict.fromkeys(run.cell.task for run in runs)
+        tasks = {
+            task: Group(protocol, algo, _by_method(run for run in runs if run.cell.task == task))
+            for task in names
+        }
+        groups.append(TaskGroup(protocol, algo, tasks))
+    return groups
 
 
-def read_all(results: Path) -> dict[tuple[str, str], dict[str, list[Result]]]:
-    """All finished cells: (protocol, algo) -> method -> results by seed.
+def read_all(results: Path) -> list[Group]:
+    """All finished cells but those of downstream tasks.
 
     Methods without an algorithm stand in every group of their protocol.
 
     Raises:
-        UserError: if there are none, or some of a group had other frames, or of a method other sources of goals.
+        UserError: if there are none, or runs of a group differ in frames or world, or those of a method in their source
+            of goals.
     """
-    groups: dict[tuple[str, str], dict[str, list[Result]]] = defaultdict(lambda: defaultdict(list))
-    for key, result in _by_group([read(folder) for folder in sorted(results.glob("*/*/*/seed*"))]):
-        groups[key][result.cell.method].append(result)
-    if not groups:
+    found = _by_group([read(folder) for folder in sorted(results.glob("*/*/*/seed*"))])
+    if not found:
         raise UserError(f"{results} holds no finished runs; experiments/compare.py makes them")
-    for (protocol, algo), methods in groups.items():
-        _same_frames(
-            f"{protocol} {algo} in {results} mixes", [run for runs in methods.values() for run in runs]
-        )
-        for method, seeds in methods.items():
+    groups = []
+    for (protocol, algo), runs in found:
+        _alike(f"{protocol} {algo} in {results} mixes", runs)
+        group = Group(protocol, algo, _by_method(runs))
+        for method, seeds in group.methods.items():
             suggesters = {result.summary["suggester"] for result in seeds}
             if len(suggesters) > 1:
-                raise UserError(
-                    f"{protocol} {algo} {method} in {results} mixes goals from {' and '.join(sorted(suggesters))}"
-                )
-            seeds.sort(key=lambda result: result.cell.seed)
-    return {key: dict(methods) for key, methods in sorted(groups.items())}
+                sources = " and ".join(sorted(suggesters))
+                raise UserError(f"{protocol} {algo} {method} in {results} mixes goals from {sources}")
+        groups.append(group)
+    return groups
 
 
-def _by_group(results: Sequence[Result]) -> Iterator[tuple[tuple[str, str], Result]]:
-    """Results and the (protocol, algo) that they stand in: their own, or, without an algorithm, all of their protocol."""
+def _by_group(results: Sequence[Result]) -> list[tuple[tuple[str, str], list[Result]]]:
+    """(protocol, algo) and its results. Those without an algorithm belong to all groups of their protocol."""
     own = {(result.cell.protocol, result.cell.algo) for result in results if result.cell.algo != ANY}
+
+    def keys(cell: Cell) -> Iterator[tuple[str, str]]:
+        shared = [key for key in sorted(own) if key[0] == cell.protocol] if cell.algo == ANY else []
+        yield from shared or [(cell.protocol, cell.algo)]
+
+    groups: dict[tuple[str, str], list[Result]] = defaultdict(list)
     for result in results:
-        protocol, algo = result.cell.protocol, result.cell.algo
-        shared = [key for key in sorted(own) if key[0] == protocol] if algo == ANY else []
-        for key in shared or [(protocol, algo)]:
-            yield key, result
+        for key in keys(result.cell):
+            groups[key].append(result)
+    return sorted(groups.items(), key=lambda item: item[0])
 
 
-def _same_frames(mixing: str, results: Iterable[Result]) -> None:
-    frames = sorted({result.frames for result in results})
+def _by_method(results: Iterable[Result]) -> dict[str, list[Result]]:
+    methods: dict[str, list[Result]] = defaultdict(list)
+    for result in results:
+        methods[result.cell.method].append(result)
+    return {name: sorted(runs, key=lambda run: run.cell.seed) for name, runs in methods.items()}
+
+
+def _alike(mixing: str, results: Iterable[Result]) -> None:
+    """
+    Raises:
+        UserError: if the runs differ in frames or world.
+    """
+    runs = list(results)
+    frames = sorted({run.frames for run in runs})
     if len(frames) > 1:
         raise UserError(f"{mixing} runs of {', '.join(f'{n:,}' for n in frames)} frames")
+    worlds = sorted({run.config.env.name for run in runs})
+    if len(worlds) > 1:
+        raise UserError(f"{mixing} runs in the worlds {', '.join(worlds)}")

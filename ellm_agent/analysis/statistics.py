@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from rliable import library, metrics
 
-RESAMPLES = 10_000  # of numbers
-FEWER = 1_000  # of curves and of pairs, which take longer
-OF_PROFILES = 300
+RESAMPLES = 10_000  # bootstrap samples for numbers
+CURVE_RESAMPLES = 1_000  # for curves and pairs, which take longer
+PROFILE_RESAMPLES = 300
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Estimate:
     def __str__(self) -> str:
         return f"{float(self.centre):.2f} [{float(self.low):.2f}, {float(self.high):.2f}]"
 
-    def told(self, seeds: int) -> str:
-        """As text; without the interval where it is of fewer than three seeds, of which there is none to speak of."""
+    def text(self, seeds: int) -> str:
+        """Centre and interval; the centre alone below three seeds, of which an interval means nothing."""
         return str(self) if seeds > 2 else f"{float(self.centre):.2f}"
 
 
 def _estimated(scores: np.ndarray | list[np.ndarray], centre: Callable, resamples: int) -> tuple:
-    """Centre and the two ends of the interval. One set of scores at a time: what stands beside it must not matter."""
+    """Centre and the two ends of the interval. One set of scores at a time, so that others do not matter."""
     with _seeded():
         centres, intervals = library.get_interval_estimates({"": scores}, centre, reps=resamples)
     return centres[""], *intervals[""]
@@ -57,7 +57,7 @@ def interquartile_mean(runs: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
     estimates = {}
     for name, values in runs.items():
         scores = np.asarray(values, float)
-        shape, resamples = scores.shape[1:], FEWER if scores.ndim > 1 else RESAMPLES
+        shape, resamples = scores.shape[1:], CURVE_RESAMPLES if scores.ndim > 1 else RESAMPLES
         found = _estimated(
             scores.reshape(len(scores), 1, -1), _trimmed_mean, resamples
         )  # (seeds, one task, points)
@@ -66,7 +66,7 @@ def interquartile_mean(runs: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
 
 
 def _trimmed_mean(values: np.ndarray) -> np.ndarray:
-    """What rliable's ``aggregate_iqm`` computes, for all points at once: ``(seeds, tasks, points)`` -> ``(points,)``."""
+    """rliable's ``aggregate_iqm`` for all points at once: ``(seeds, tasks, points)`` -> ``(points,)``."""
     ordered = np.sort(values.reshape(-1, values.shape[-1]), axis=0)
     cut = len(ordered) // 4
     return ordered[cut : len(ordered) - cut].mean(axis=0)
@@ -75,7 +75,7 @@ def _trimmed_mean(values: np.ndarray) -> np.ndarray:
 def probability_of_improvement(one: Sequence[float], other: Sequence[float]) -> Estimate:
     """Probability that a run of one method is better than a run of the other (ties count half)."""
     pair = [np.asarray(runs, float)[:, None] for runs in (one, other)]
-    found = _estimated(pair, metrics.probability_of_improvement, FEWER)
+    found = _estimated(pair, metrics.probability_of_improvement, CURVE_RESAMPLES)
     return Estimate(*(np.float64(part.item()) for part in found))
 
 
@@ -90,6 +90,6 @@ def performance_profile(runs: Mapping[str, np.ndarray], thresholds: np.ndarray) 
     for name, values in runs.items():
         with _seeded():
             scores = {"": np.asarray(values, float)}
-            found, bands = library.create_performance_profile(scores, thresholds, reps=OF_PROFILES)
+            found, bands = library.create_performance_profile(scores, thresholds, reps=PROFILE_RESAMPLES)
         profiles[name] = Estimate(found[""], *bands[""])
     return profiles

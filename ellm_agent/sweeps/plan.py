@@ -1,4 +1,4 @@
-"""What a sweep runs: its cells, their configurations, and which of them are left. ``experiments/compare.py`` runs them."""
+"""The plan of a sweep: its cells, their configurations, and which of them are left. Starts nothing; ``local`` runs it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ellm_agent.config.methods import METHODS, apply
 from ellm_agent.config.presets import PRESETS
 from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
-from ellm_agent.llm.choice import settled
+from ellm_agent.llm import factory
 
-ROOT = Path(__file__).resolve().parents[2]
+# Part of a cell's name: run_crafter.py's option -> the sweep's.
 NAMED = {"--seed": "--seeds", "--algo": "--algos", "--protocol": "--protocols", "--frames": "--frames"}
-# What a cell has of its own, whatever the others have.
-OWN = (
+# Each run of a sweep has its own value of these.
+PER_RUN = (
     "--out",
     "--config",
     "--resume",
@@ -33,16 +33,8 @@ OWN = (
     "--no-tensorboard",
     "--estimate-cost",
 )
-# What makes a method. Not who answers, which stands in every table.
-DECISIVE = {
-    f"{section}.{name}"
-    for changes in METHODS.values()
-    for section, values in changes.items()
-    for name in values
-    if section in ("goals", "novelty") and not name.startswith("llm")
-}
-# What pretraining and tasks have their own values of.
-SETTLED = (
+# Pretraining and tasks have their own values of these.
+PER_TASK = (
     "--task",
     "--goal-mode",
     "--transfer",
@@ -51,6 +43,15 @@ SETTLED = (
     "--dqn.learning-rate",
     "--ppo.learning-rate",
 )
+# Options that define a method. Not which model answers (that stands in every table), nor the algorithm.
+DEFINING = {
+    name
+    for changes in METHODS.values()
+    for name in changes
+    if name.startswith(("suggester.", "reward.")) and not name.startswith("suggester.llm.")
+}
+# Options in which a finished run may differ from the one that is wanted.
+MAY_DIFFER = ("run.out", "run.threads", "run.device", "run.replays", "transfer.pretrained")
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class Options:
     name: str = "comparison"
     """Name of the sweep: a folder under --results."""
     methods: tuple[str, ...] = ("open", "oracle", "rnd", "apt", "random")
-    """Methods, see ellm_agent/methods.py."""
+    """Methods, see ellm_agent/config/methods.py."""
     algos: tuple[str, ...] = ("dqn", "ppo")
     """Learners that each method runs with."""
     protocols: tuple[str, ...] = ("crafter",)
@@ -72,15 +73,15 @@ class Options:
     task_frames: int = 200_000
     """Frames for each task."""
     transfer: Literal["finetune", "guide"] = "finetune"
-    """How a pretrained agent helps with them: its networks learn on, or a fresh DQN explores with its actions."""
+    """How a pretrained agent helps with them: its networks learn on, or a new DQN explores with its actions."""
     label: str = ""
-    """Goes behind the methods' names where further options make them others: oracle-LABEL."""
+    """Suffix for the methods' names where further options make them others: oracle-LABEL."""
     jobs: int = os.cpu_count() or 1
     """Runs at once; each takes one core."""
-    results: Path = ROOT / "results"
-    """Where results are kept."""
+    results: Path = Path("results")
+    """Folder for results."""
     work: Path = Path("runs/compare")
-    """Where runs are made; what is under way there can be thrown away."""
+    """Folder for the runs under way; it can be deleted."""
 
 
 def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
@@ -98,20 +99,20 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
     for seed, protocol, method, algo in itertools.product(
         options.seeds, options.protocols, options.methods, options.algos
     ):
-        told = ["--protocol", protocol, "--seed", str(seed), "--frames", str(options.frames)]
-        told += ["--threads", "1", "--replays", "0", "--no-tensorboard"]
-        fixed = METHODS.get(method, {}).get("agent", {}).get("algo")
+        own = ["--protocol", protocol, "--seed", str(seed), "--frames", str(options.frames)]
+        own += ["--threads", "1", "--replays", "0", "--no-tensorboard"]
+        fixed = METHODS.get(method, {}).get("agent.algo")
         if fixed and options.tasks:
             raise UserError(f"method is {method}, which learns nothing that a task could be learned from")
-        told += [] if fixed else ["--algo", algo]
+        own += [] if fixed else ["--algo", algo]
         like = "scratch" if method == NOTHING else method
-        config = cli.parse([*more, *told], "", like).config
+        config = cli.parse([*more, *own], "", like).config
         if not options.label:
             _check_method(like, config)
         label = f"{method}-{options.label}" if options.label else method
-        # An endpoint from the environment becomes part of the configuration: whoever goes on with the
-        # sweep in another shell must not mix two models under one name.
-        config = dataclasses.replace(config, goals=settled(config.goals))
+        # An endpoint from the environment becomes part of the configuration: a sweep that is continued in another shell
+        # must not mix two models under one name.
+        config = config.changed(suggester=factory.resolve(config.suggester).model_dump())
         # The control of a guided DQN has no agent behind it, whose algorithm could make it another.
         shared = fixed or (method == NOTHING and options.transfer == "guide")
         cell = Cell(protocol, ANY if shared else algo, label, seed)
@@ -127,7 +128,8 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
 def _check(options: Options, more: Sequence[str]) -> None:
     """
     Raises:
-        UserError: for a name that is none, a method that does not exist, or a word that cells decide about.
+        UserError: for a name that is no folder's, a method that does not exist, or an option that cells have their own
+            values of.
     """
     for part in (options.name, options.label):
         if part and (part != Path(part).name or part == ".."):
@@ -141,13 +143,13 @@ def _check(options: Options, more: Sequence[str]) -> None:
     for word in more:
         option = word.partition("=")[0]
         name = option.replace("_", "-")
-        if options.tasks and name in SETTLED:
+        if options.tasks and name in PER_TASK:
             raise UserError(
                 f"{option} cannot be given with --tasks: pretraining and tasks each have their own"
             )
         if name in NAMED:
             raise UserError(f"{option} is part of what runs are called; use {NAMED[name]} before the --")
-        if name in OWN:
+        if name in PER_RUN:
             raise UserError(f"{option} cannot be given here: every run of a sweep has its own")
 
 
@@ -156,8 +158,8 @@ def _check_method(method: str, config: Config) -> None:
     Raises:
         UserError: if a configuration is not what its method's name says.
     """
-    is_, should = (config_files.flatten(c) for c in (config, apply(method, PRESETS[config.preset])))
-    for name in sorted(DECISIVE):
+    is_, should = (config_files.flatten(c) for c in (config, apply(method, PRESETS[config.run.preset])))
+    for name in sorted(DEFINING):
         if is_[name] != should[name]:
             raise UserError(
                 f"{config_files.option(name)} is {is_[name]}, which makes {method} another method; name it with --label"
@@ -168,13 +170,14 @@ def _downstream(cell: Cell, method: str, config: Config, task: str, options: Opt
     """The run that learns a task after a cell's pretraining by a method."""
     frames, how = options.task_frames, from_scratch_config if method == NOTHING else downstream_config
     learning = how(work_folder(cell, options) / "run", config, task, options.transfer)
-    # The paper's schedule ends in the middle of a run, however long that is; a DQN without a guide explores by itself.
-    dqn = dataclasses.replace(learning.dqn, epsilon_frames=min(learning.dqn.epsilon_frames, frames // 2))
-    return config_files.check(dataclasses.replace(learning, frames=frames, eval_every=frames, dqn=dqn))
+    # The paper's schedule ends in the middle of a run, however long that is.
+    epsilon_frames = max(1, min(learning.agent.dqn.epsilon_frames, frames // 2))
+    changes = {"run.frames": frames, "run.eval_every": frames, "agent.dqn.epsilon_frames": epsilon_frames}
+    return config_files.check(learning.changed(**changes))
 
 
 def work_folder(cell: Cell, options: Options) -> Path:
-    """Where a cell is run."""
+    """The folder in which a cell is run."""
     return (
         options.work / options.name / "-".join(str(part) for part in dataclasses.astuple(cell) if part != "")
     )
@@ -193,9 +196,9 @@ def unfinished(cells: dict[Cell, Config], results: Path) -> dict[Cell, Config]:
             left[cell] = config
             continue
         there = config_files.load(folder / "config.yaml")
-        ignore = ["out", "threads", "replays", "transfer.pretrained"]
-        if config.goals.goal_mode not in ("open", "closed"):  # nobody is asked, however that would be done
-            ignore += [name for name in config_files.flatten(config) if name.startswith("goals.llm")]
+        ignore = list(MAY_DIFFER)
+        if config.suggester.kind not in ("open", "closed"):  # no language model is asked
+            ignore += [name for name in config_files.flatten(config) if name.startswith("suggester.llm.")]
         changed = config_files.differences(there, config, ignore)
         if changed:
             raise UserError(f"{folder} holds another run ({'; '.join(changed)}); choose another --name")

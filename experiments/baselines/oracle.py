@@ -3,10 +3,7 @@
 The options are those of ``run_crafter.py``.
 """
 
+from ellm_agent.cli import experiment
+
 if __name__ == "__main__":
-    import sys
-
-    sys.path.pop(0)  # this folder holds a random.py, which must not hide Python's own
-    from ellm_agent.cli import experiment
-
     experiment(__doc__, method="oracle")

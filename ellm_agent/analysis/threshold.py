@@ -1,0 +1,140 @@
+"""The threshold T of ELLM's reward, measured on labelled pairs of an event and a goal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from matplotlib.figure import Figure
+
+from ellm_agent.analysis import figures
+from ellm_agent.errors import UserError
+from ellm_agent.text.phrases import PhraseTable
+from envs import registry
+
+THRESHOLDS = np.round(np.arange(0.30, 1.00, 0.01), 2)
+BETA = 0.5  # precision counts twice as much: a wrong reward misleads, a missed one only slows down
+RULE = "largest F-0.5 on free text, among the T at which goals in the game's own words are never confused"
+SHOWN = 6  # closest wrong pairs that are printed
+
+
+@dataclass(frozen=True)
+class Pair:
+    """An event, a goal, and whether the event satisfies the goal, in a person's judgement."""
+
+    event: str
+    goal: str
+    satisfied: bool
+
+
+def measure(world: str, pairs: Path, out: Path, figure: Path) -> float:
+    """Measures precision and recall at each threshold, chooses one by ``RULE``, and writes both and their figure.
+
+    Args:
+        world: whose events these are.
+        pairs: YAML file of event -> ``same`` (other wordings of it), ``near`` (goals that it does not satisfy).
+        out: JSON file to write.
+        figure: PNG file to write.
+
+    Returns:
+        the chosen threshold.
+
+    Raises:
+        UserError: if a file cannot be read or written, or the world does not exist.
+    """
+    try:
+        words = yaml.safe_load(pairs.read_text(encoding="utf-8"))
+        canonical = registry.get(world).language().canonical
+    except OSError as error:
+        raise UserError(
+            f"cannot read {pairs}: {error.strerror}; run this in the repository's root"
+        ) from error
+    except ValueError as error:  # of the registry
+        raise UserError(str(error)) from error
+    phrases = PhraseTable()
+    curves: dict[str, list[dict[str, float]]] = {}
+    for kind, labelled in labelled_pairs(words, canonical).items():
+        cosines = np.array([round(phrases.cosine(p.event, canonical(p.goal)), 4) for p in labelled])
+        satisfied = np.array([pair.satisfied for pair in labelled])
+        curves[kind] = [
+            {"threshold": t, **precision_and_recall(cosines, satisfied, t)} for t in THRESHOLDS.tolist()
+        ]
+        print(f"{kind}: {len(labelled)} pairs, {int(satisfied.sum())} satisfied; closest wrong ones:")
+        wrong = [(c, p) for c, p in zip(cosines.tolist(), labelled, strict=True) if not p.satisfied]
+        for cosine, pair in sorted(wrong, key=lambda one: -one[0])[:SHOWN]:
+            print(f"  {cosine:.3f}  {pair.event} / {pair.goal}")
+    chosen = choose(curves)
+    for kind, rows in curves.items():
+        at = next(row for row in rows if row["threshold"] == chosen)
+        print(f"T = {chosen}: {kind} precision {at['precision']:.3f}, recall {at['recall']:.3f}")
+    with figures.style():
+        figures.save_png(draw(curves, chosen), figure)
+    out.write_text(json.dumps({"chosen": chosen, "rule": RULE, **curves}, indent=1), encoding="utf-8")
+    return chosen
+
+
+def labelled_pairs(words: Mapping[str, Any], canonical: Callable[[str], str]) -> dict[str, list[Pair]]:
+    """Pairs in exact and in free wordings.
+
+    *Exact*: each of the world's goals against each event. *Free*: each wording against each event,
+    and each near miss against its own event.
+    """
+    exact = [Pair(event, goal, event == goal) for event in words for goal in words]
+    free = [
+        Pair(event, goal, owner == event)
+        for owner, entry in words.items()
+        for goal in entry["same"]
+        for event in words
+    ]
+    free += [
+        Pair(event, goal, False)
+        for event, entry in words.items()
+        for goal in entry["near"]
+        if canonical(goal) not in words  # those are among the exact pairs
+    ]
+    return {"exact": exact, "free": free}
+
+
+def precision_and_recall(cosines: np.ndarray, satisfied: np.ndarray, threshold: float) -> dict[str, float]:
+    """Of the pairs above T, the share that is satisfied; of those satisfied, the share above T.
+
+    Args:
+        cosines: of pairs, ``(n,)``.
+        satisfied: their labels, ``(n,)`` bool.
+        threshold: T.
+    """
+    rewarded = cosines > threshold
+    right = float((rewarded & satisfied).sum())
+    precision = right / rewarded.sum() if rewarded.any() else 1.0
+    return {"precision": float(precision), "recall": float(right / satisfied.sum())}
+
+
+def choose(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> float:
+    """The threshold by ``RULE``."""
+    clear = {row["threshold"] for row in curves["exact"] if row["precision"] == row["recall"] == 1}
+    return max((row for row in curves["free"] if row["threshold"] in clear), key=f_score)["threshold"]
+
+
+def f_score(row: Mapping[str, float]) -> float:
+    """F-beta of a row's precision and recall: (1 + b^2) P R / (b^2 P + R)."""
+    precision, recall = row["precision"], row["recall"]
+    return (1 + BETA**2) * precision * recall / (BETA**2 * precision + recall)
+
+
+def draw(curves: Mapping[str, Sequence[Mapping[str, float]]], chosen: float) -> Figure:
+    """Precision and recall against T, exact and free wordings."""
+    figure = Figure(figsize=(10, 3.8))
+    panels = figure.subplots(1, 2, sharey=True)
+    titles = {"exact": "goals in the game's own words", "free": "goals in free text"}
+    for axes, (kind, rows) in zip(panels, curves.items(), strict=True):
+        for which, colour in zip(("precision", "recall"), figures.COLOURS, strict=False):
+            axes.plot([r["threshold"] for r in rows], [r[which] for r in rows], color=colour, label=which)
+        axes.axvline(chosen, color="gray", linestyle=":", label=f"chosen: {chosen}")
+        axes.set(title=titles[kind], xlabel="threshold T", ylim=(0, 1.03))
+    panels[0].legend(loc="lower left")
+    return figure

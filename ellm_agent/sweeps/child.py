@@ -1,0 +1,36 @@
+"""One run of a sweep, in a process that ends with the sweep's: ``python -m ellm_agent.sweeps.child PARENT OPTION...``.
+
+The options behind the parent's process id are those of ``run_crafter.py``. A killed sweep cannot end its runs, so each
+run looks after its parent.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+
+INTERVAL = 0.2  # seconds between looks
+
+
+def end_with(parent: int) -> None:
+    """Ends this process soon after its parent has ended, from a thread of its own.
+
+    Args:
+        parent: process id; if it is no longer the parent, the sweep has ended already.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(INTERVAL)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+if __name__ == "__main__":
+    end_with(int(sys.argv.pop(1)))
+    from ellm_agent.cli import experiment
+
+    experiment(__doc__)
