@@ -56,8 +56,9 @@ def run_experiment(config: Config, resume: Path | None = None) -> Run:
     started = time.monotonic()
     _draw_replays(run, trained.recordings)
     summary = run_report.write_summary(run, _results(trained))
-    run_report.print_summary(summary, console)
-    page = run_report.write_report(run, summary)
+    run_report.print_summary(run, summary, console)
+    run_report.draw_curves(run, summary)
+    page = run_report.write_page(run, summary)
     console.print(
         f"trained for {trained.seconds:,.0f} s, drew for {time.monotonic() - started:,.0f} s; see {page}",
         markup=False,

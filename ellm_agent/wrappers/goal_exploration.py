@@ -104,7 +104,7 @@ class GoalExploration(VecEnvWrapper):
             venv.num_envs, max_active_goals if suggester.rewards_goals else None, active_goal_frames
         )
         self._one_episode, self._over = one_episode, set()  # worlds whose episode is over
-        self.counts = GoalCounts(QualityBins(self.language))
+        self.counts = GoalCounts(QualityBins(self.language.canonical, self.language.goals, self.language.verbs, self.language.nouns))
         self.failure: LanguageModelError | None = None
         self._begin()
 
@@ -159,7 +159,7 @@ class GoalExploration(VecEnvWrapper):
             self.achieved[i] += new
             self._achieved_ids[i] = self._writer.encode("achieved", self.achieved[i])
         if reward.goals:
-            self.counts.note_rewarded(reward.goals, self._privileged[i])
+            self.counts.note_rewarded(reward.goals, self._privileged[i].possible)
         return reward
 
     def _suggest(self, infos: Sequence[Mapping[str, Any]]) -> None:
@@ -180,7 +180,7 @@ class GoalExploration(VecEnvWrapper):
     def _sample(self, i: int, suggested: tuple[Goal, ...]) -> tuple[Goal, ...]:
         achieved = self.achieved[i]
         kept = self._still_open(self._sampler.active[i], achieved)
-        return self._sampler.select(i, kept, self._still_open(suggested, achieved))
+        return self._sampler.select(i, kept, lambda: self._still_open(suggested, achieved))
 
     def _ask(self, worlds: Sequence[int], infos: Sequence[Mapping[str, Any]]) -> list[tuple[Goal, ...]]:
         """Goals suggested for worlds' states; those of the state before where there is no answer yet."""
@@ -244,7 +244,7 @@ class GoalExploration(VecEnvWrapper):
 
     def _begin_world(self, i: int) -> None:
         self.achieved[i] = self._suggested[i] = ()
-        self._sampler.reset_world(i)
+        self._sampler.active[i] = ()
         self._achieved_ids[i] = 0
         self._returns[i] = 0
         self._lengths[i] = 0
