@@ -63,7 +63,9 @@ class TextEnv(gym.Env):
             raise ValueError(f"episode_length is {episode_length}; it must be at least 1 frame")
         modes = self.metadata.get("render_modes", [])
         if render_mode is not None and render_mode not in modes:
-            raise ValueError(f"render_mode is {render_mode!r}; choose None or {' or '.join(map(repr, modes))}")
+            raise ValueError(
+                f"render_mode is {render_mode!r}; choose None or {' or '.join(map(repr, modes))}"
+            )
         self.language, self.actions, self.episode_length = language, tuple(actions), episode_length
         self.render_mode = render_mode
         self.action_space = gym.spaces.Discrete(len(self.actions))
@@ -191,7 +193,11 @@ def save_episode(random: np.random.Generator, world_seed: int, actions: Sequence
         world_seed: of the episode.
         actions: taken so far.
     """
-    return {"random": random.bit_generator.state, "world_seed": world_seed, "actions": list(map(int, actions))}
+    return {
+        "random": random.bit_generator.state,
+        "world_seed": world_seed,
+        "actions": list(map(int, actions)),
+    }
 
 
 def read_episode(episode: Mapping[str, Any], n_actions: int) -> tuple[int, list[int]]:

@@ -30,8 +30,14 @@ KEPT_FOR = 7 * 86_400  # seconds for which the cache of other sources is kept: a
 
 def _sources() -> list[Path]:
     """Files that the compiled code, and the constants in it, are made of."""
-    package = [HERE / name for name in ("jit.py", "worldgen.py", "captions.py", "knowledge.py", "crafter.yaml")]
-    return [*package, *sorted((HERE / "compiled").glob("*.py")), Path(crafter.__file__).with_name("data.yaml")]
+    package = [
+        HERE / name for name in ("jit.py", "worldgen.py", "captions.py", "knowledge.py", "crafter.yaml")
+    ]
+    return [
+        *package,
+        *sorted((HERE / "compiled").glob("*.py")),
+        Path(crafter.__file__).with_name("data.yaml"),
+    ]
 
 
 def _key() -> str:

@@ -1,7 +1,6 @@
-"""What the player does and what happens to it, compiled: one function for each rule of ``crafter.objects.Player``, named alike."""
+"""Rules of the player, compiled: one function for each rule of ``crafter.objects.Player``, with its name."""
 
 from __future__ import annotations
-
 
 from envs.crafter.compiled.world import (
     AREA,
@@ -38,6 +37,7 @@ from envs.crafter.compiled.world import (
     object_at,
     uniform,
 )
+from envs.crafter.jit import jit
 from envs.crafter.worldgen import COW, SKELETON, ZOMBIE
 
 
@@ -125,7 +125,7 @@ def _do_material(w, x, y, material):
 
 @jit
 def _price(action, item, table_wood):
-    """What placing costs of an item: the package's price, but a table's is the protocol's."""
+    """Price of placing, in units of an item: the package's, but a table's is the protocol's."""
     price = PLACE[action, 2 + item]
     return table_wood if price and PLACE[action, 0] == TABLE else price
 

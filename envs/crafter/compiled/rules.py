@@ -1,9 +1,8 @@
-"""The rules of Crafter, compiled: many worlds in arrays, the same frames as the package plays. The player's are in
-``compiled_player.py``; here are those of the creatures, of their balance, and of a frame.
+"""Rules of the creatures, of their balance, and of a frame, compiled. The player's rules are in ``player.py``.
 
-One function for each rule, named as the package names it, in the package's order: each draws the same random numbers from
-the same generator, so that a world here and one there are equal in every field at every frame (the tests hold them in
-lockstep).
+One function for each rule, named as the package names it, in the package's order. Each draws the same random numbers
+from the same generator, so that all fields of a world are equal to the package's at every frame (the tests compare them
+in lockstep).
 """
 
 from __future__ import annotations
@@ -41,9 +40,10 @@ from envs.crafter.compiled.world import (
     toward,
     uniform,
 )
+from envs.crafter.jit import jit
 from envs.crafter.worldgen import COW, GRASS, PATH, SKELETON, ZOMBIE
 
-# --- the others -----------------------------------------------------------------------------------------
+# --- creatures, arrows and plants -----------------------------------------------------------------------------------------
 
 
 @jit

@@ -1,12 +1,14 @@
-"""A Crafter world in arrays, compiled: its state, its random numbers, its objects.
+"""State of a Crafter world in arrays, its random numbers, and its objects, compiled.
 
-Functions are named as the package names them. What things cost, need and leave comes from the package's own ``data.yaml``.
+Functions have the package's names. Prices, requirements and products come from the package's own ``data.yaml``.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from crafter import constants
+
+from envs.crafter.jit import jit
 
 MATERIALS = [None, *constants.materials]
 ITEMS = list(constants.items)
@@ -106,7 +108,7 @@ WORLD = np.dtype(
         ("timer", np.int32, SLOTS),  # a zombie's cooldown, a skeleton's reload, a plant's age
         ("dx", np.int8, SLOTS),  # an arrow's direction
         ("dy", np.int8, SLOTS),
-        ("arrival", np.int64, SLOTS),  # when the object came into its chunk
+        ("arrival", np.int64, SLOTS),  # rank of the object's arrival in its chunk
         ("removed", np.uint8, SLOTS),
         ("objects", np.int32),  # slots in use
         ("arrivals", np.int64),  # arrivals in chunks so far
