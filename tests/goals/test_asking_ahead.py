@@ -112,9 +112,7 @@ def wander(every, seed, resumes):
     errors = {f"s{i} f{i % 7} g{i % 3}.": LanguageModelError("x", kind) for i, kind in kinds.items()}
 
     def make():
-        return suggester_of(
-            Model(errors=errors), caption=lambda caption: caption.split("|")[0], every=every
-        )
+        return suggester_of(Model(errors=errors), caption=lambda caption: caption.split("|")[0], every=every)
 
     rng, suggester, goals = random.Random(seed), make(), []
     for step in range(160):

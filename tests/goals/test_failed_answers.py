@@ -44,7 +44,9 @@ def test_a_model_that_never_suggests_anything_is_told_of_once(capsys, resume):
         suggester.suggest(situations(f"{i}."))
     told = capsys.readouterr().err
     assert told.count("warning") == 1
-    assert f"the first {FORMAT_CHECK} answers of a model suggest no goal; experiments/inspect_prompts.py" in told
+    assert (
+        f"the first {FORMAT_CHECK} answers of a model suggest no goal; experiments/inspect_prompts.py" in told
+    )
 
 
 def test_one_goal_shows_that_a_model_can_follow(capsys):
