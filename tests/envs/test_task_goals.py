@@ -19,10 +19,10 @@ def phrases():
     return PhraseTable()
 
 
-def one_world(suggester, phrases, task=None, pays="last", weight=1.0, mode="task") -> GoalExploration:
+def one_world(suggester, phrases, task=None, task_reward="last", weight=1.0, mode="task") -> GoalExploration:
     """One real world of the package; the agent reads its goals."""
     config = Config(
-        environment=EnvironmentConfig(backend="package", n_envs=1, task=task, pays=pays),
+        environment=EnvironmentConfig(backend="package", n_envs=1, task=task, task_reward=pays),
         goals=GoalConfig(goal_mode=mode, extrinsic_weight=weight, goal_conditioned=True),
     )
     worlds = make_exploration(config, suggester, phrases, 1)
@@ -38,16 +38,16 @@ def reads(worlds, row, field):
 def chop(worlds):
     """Chops a tree that has come up in front of the player: what the agent reads next, its reward, done, info."""
     env = worlds.venv.envs[0]
-    player = env._game._player
-    env._game._world[player.pos[0] + player.facing[0], player.pos[1] + player.facing[1]] = "tree"
-    env._state = env._game.state()
+    player = env.game._player
+    env.game._world[player.pos[0] + player.facing[0], player.pos[1] + player.facing[1]] = "tree"
+    env.describe()
     observations, rewards, dones, infos = worlds.step(np.array([constants.actions.index("do")]))
     return observations[0], float(rewards[0]), bool(dones[0]), infos[0]
 
 
-@pytest.mark.parametrize(("pays", "steps"), [("each", [1.0] * 5), ("last", [0.0] * 4 + [1.0])])
+@pytest.mark.parametrize(("task_reward", "steps"), [("each", [1.0] * 5), ("last", [0.0] * 4 + [1.0])])
 def test_the_environment_pays_for_what_is_shown(phrases, pays, steps):
-    worlds = one_world(TaskGoals(), phrases, task="deforestation", pays=pays)
+    worlds = one_world(TaskGoals(), phrases, task="deforestation", task_reward=pays)
     rewards, shown = [], []
     for _ in range(5):
         observation, reward, done, info = chop(worlds)
