@@ -1,20 +1,11 @@
-"""START HERE. Builds the parts of an agent that explores by goals in language, and trains it.
+"""Configuration -> parts. The only module that names concrete suggesters, rewards, agents and language models.
 
-caption  = describe(state)                          envs/captions.py
-goals    = suggester.suggest(captions) - achieved   ellm_agent/goals/
-obs      = phrase ids of caption and achieved       ellm_agent/exploration.py, phrases.py
-action   = agent(obs)                               ellm_agent/agent.py
-state'   = env.step(action)                         envs/crafter_text.py
-event    = describe_transition(state, state')       envs/captions.py
-reward   = max cos(event, goal) if above T          ellm_agent/rewards/
-achieved += events that were paid for               ellm_agent/exploration.py
-agent learns                                        stable-baselines3
+A new suggester, reward or agent is one file in its package and one line here.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,274 +13,313 @@ import torch
 from sb3_contrib import TRPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+from stable_baselines3.common.utils import get_device
+from stable_baselines3.common.vec_env import VecEnv
 
 from ellm_agent.agents.dqn import TextDQN, TextDQNPolicy
-from ellm_agent.agents.replay import CompactNStepReplay, CompactReplay
+from ellm_agent.agents.random_policy import RandomAgent
 from ellm_agent.agents.text_encoder import TextEncoder
-from ellm_agent.config import files as config_files
+from ellm_agent.agents.transfer import load_pretrained_networks
 from ellm_agent.config.schema import Config
-from ellm_agent.goals import (
-    GoalSuggester,
-    LanguageModelSuggester,
-    NoGoals,
-    NoveltySuggester,
-    OracleSuggester,
-    TaskGoals,
-)
+from ellm_agent.goals.base import AllGoals, GoalSuggester, NoGoals, OracleSuggester, TaskGoals
+from ellm_agent.goals.language_model import LanguageModelSuggester
 from ellm_agent.llm.base import LanguageModel
-from ellm_agent.llm.bundled import TEMPERATURE
 from ellm_agent.llm.factory import make_model
-from ellm_agent.llm.recorded import ReplayModel
-from ellm_agent.llm.scripted import ScriptedModel
-from ellm_agent.rewards import BONUSES, GoalSimilarity
+from ellm_agent.rewards.base import TransitionReward
+from ellm_agent.rewards.goal_similarity import GoalSimilarity
+from ellm_agent.rewards.novelty.apt import APT
+from ellm_agent.rewards.novelty.icm import ICM
+from ellm_agent.rewards.novelty.noveld import NovelD
+from ellm_agent.rewards.novelty.reward import NoveltyReward
+from ellm_agent.rewards.novelty.rnd import RND
 from ellm_agent.runs import checkpoints
+from ellm_agent.runs.folder import Run
+from ellm_agent.runs.pretrained import Pretrained, load_pretrained
 from ellm_agent.text.phrases import PhraseTable
 from ellm_agent.text.sentence_bert import DIMENSIONS
-from ellm_agent.wrappers.added_reward import NoveltyBonus
-from ellm_agent.wrappers.goal_exploration import GoalExploration, closed_vocabulary
-from envs.crafter.compiled.vec_env import CompiledCrafter
-from envs.crafter.env import CrafterTextEnv
+from ellm_agent.training import Parts
+from ellm_agent.wrappers.added_reward import AddedReward
+from ellm_agent.wrappers.goal_exploration import GoalExploration
+from envs import registry
 from envs.interface import Language
 
-SPARE_OFFSETS = 128  # learned offsets for phrases beyond the closed vocabulary
+NOVELTY_MODELS = {"rnd": RND, "noveld": NovelD, "icm": ICM, "apt": APT}
+SPARE_OFFSETS = 128  # learned offsets for observed phrases beyond the known ones
 
 
-def environment_arguments(config: Config) -> dict[str, Any]:
-    """Keyword arguments of the environment."""
-    world = config.environment
-    return {
-        "protocol": world.protocol,
-        "caption": world.caption,
-        "action_space": world.action_space,
-        "episode_length": world.episode_length,
-        "task": world.task,
-        "pays": world.pays,
-    }
+def build(run: Run, suggester: GoalSuggester, checkpoint: Mapping[str, Any] | None = None) -> Parts:
+    """The parts of a run.
+
+    Args:
+        run: its configuration decides.
+        suggester: from ``make_suggester``.
+        checkpoint: state of the checkpoint that it continues from.
+
+    Raises:
+        UserError: if the checkpoint or the pretrained agent cannot be read.
+    """
+    config = run.config
+    pretrained = load_pretrained(run)
+    start = checkpoint or (pretrained.state if pretrained else None)
+    phrases = checkpoints.load_phrases(start, run.folder) if start else PhraseTable()
+    worlds = make_worlds(config, suggester, phrases, config.env.n_envs)
+    held_out = make_worlds(config, suggester, phrases, config.run.eval_episodes, one_episode=True)
+    bonus = make_bonus(config, worlds)
+    agent = make_agent(config, worlds, bonus, pretrained)
+    return Parts(registry.get(config.env.name), worlds, held_out, bonus, agent, suggester)
 
 
 def make_suggester(config: Config, language: Language, model: LanguageModel | None = None) -> GoalSuggester:
-    """Who suggests goals.
+    """The suggester of a configuration.
 
     Args:
         config: of the run.
         language: of its worlds.
-        model: the language model to ask; None: the configuration's.
+        model: the language model; None: the configuration's.
 
     Raises:
         UserError: for an endpoint, key, price or cache that is wrong or missing.
     """
-    goals = config.goals
-    if goals.goal_mode == "oracle":
-        return OracleSuggester()
-    if goals.goal_mode == "novelty":
-        return NoveltySuggester(language.goals)
-    if goals.goal_mode == "task":
-        return TaskGoals()
-    if goals.goal_mode == "none":
-        return NoGoals()
-    model = model or make_model(goals)
-    pairs = (f"{verb} {noun}" for verb in language.verbs for noun in language.nouns)
+    suggester, llm = config.suggester, config.suggester.llm
+    plain = {
+        "oracle": OracleSuggester,
+        "novelty": lambda: AllGoals(language.goals),
+        "task": TaskGoals,
+        "none": NoGoals,
+    }
+    if suggester.kind in plain:
+        return plain[suggester.kind]()
+    model = model or make_model(suggester)
     candidates = language.goals
-    if goals.closed_candidates == "all":
+    if suggester.closed_candidates == "all":
+        pairs = (f"{verb} {noun}" for verb in language.verbs for noun in language.nouns)
         candidates = tuple(dict.fromkeys((*language.goals, *map(language.canonical, pairs))))
-    verbs = (*language.verbs, *language.alone)
-    temperature = goals.llm_temperature
-    if temperature is None and model.source == "":
-        temperature = TEMPERATURE
     return LanguageModelSuggester(
         model,
-        goals.goal_mode,
-        verbs,
-        candidates,
-        scene=language.brief if goals.llm_scene == "brief" else str,
-        facts=language.facts,
-        every=0 if isinstance(model, ScriptedModel | ReplayModel) else goals.frames_for_a_scene,
-        in_flight=goals.llm_concurrency,
-        temperature=temperature,
-        structured=goals.llm_structured,
-        stop_on_failure=goals.llm_on_failure == "stop",
+        suggester.kind,
+        language,
+        candidates=candidates,
+        caption=language.drop_target if llm.caption == "brief" else str,
+        every=suggester.frames_per_question if model.can_be_asked_ahead else 0,
+        in_flight=llm.concurrency,
+        temperature=model.default_temperature if llm.temperature is None else llm.temperature,
+        structured=llm.structured,
+        stop_on_failure=llm.on_failure == "stop",
     )
 
 
-def make_exploration(
+def make_worlds(
     config: Config,
     suggester: GoalSuggester,
     phrases: PhraseTable,
     n_envs: int,
     one_episode: bool = False,
 ) -> GoalExploration:
-    """Parallel worlds that pay for goals in language; ``one_episode``: for evaluation."""
-    arguments = environment_arguments(config)
-    if config.environment.backend == "compiled":
-        worlds = CompiledCrafter(n_envs, **arguments)
-    else:
-        worlds = DummyVecEnv([lambda: CrafterTextEnv(**arguments)] * n_envs)
-    language = worlds.get_attr("language")[0]
+    """Parallel worlds in which goals are rewarded; ``one_episode``: for evaluation."""
+    env = config.env
+    worlds = registry.get(env.name).make_vec(n_envs, env.backend, **env.options)
+    canonical = worlds.get_attr("language")[0].canonical
     return GoalExploration(
         worlds,
         suggester,
-        GoalSimilarity(phrases, config.goals.threshold, language.canonical),
+        GoalSimilarity(config.reward.threshold, canonical),
         phrases,
-        conditioned=config.goals.goal_conditioned,
-        at_once=config.goals.goals_at_once,
-        goal_frames=config.goals.goal_frames,
+        goal_conditioned=config.agent.goal_conditioned,
+        max_active_goals=config.suggester.max_active_goals,
+        active_goal_frames=config.suggester.active_goal_frames,
         sentence=config.agent.encoder == "sentence",
-        success=config.goals.success,
-        extrinsic_weight=config.goals.extrinsic_weight,
-        witnessed=config.goals.goal_mode in ("none", "task"),
+        success=config.reward.success,
+        extrinsic_weight=config.reward.extrinsic_weight,
+        observe_all_events=config.suggester.kind in ("none", "task"),
         one_episode=one_episode,
     )
 
 
-def text_policy(worlds: GoalExploration, hidden: int, vectors: str = "adapted") -> dict[str, Any]:
+def make_bonus(config: Config, worlds: GoalExploration) -> AddedReward | None:
+    """A reward for novelty around the worlds; None if the configuration has none."""
+    reward = make_transition_reward(config, worlds)
+    return None if reward is None else AddedReward(worlds, reward, config.reward.novelty.weight)
+
+
+def make_transition_reward(config: Config, worlds: GoalExploration) -> TransitionReward | None:
+    """The reward beside that for goals; None if the configuration has none."""
+    novelty = config.reward.novelty
+    if novelty.kind is None:
+        return None
+    torch.manual_seed(generator_seed(config.run.seed))
+    own = {"alpha": novelty.alpha} if novelty.kind == "noveld" else {}
+    model = NOVELTY_MODELS[novelty.kind](DIMENSIONS, int(worlds.action_space.n), novelty.hidden, **own)
+    return NoveltyReward(
+        worlds.num_envs,
+        worlds.features(whiten=config.agent.encoder == "clauses"),
+        model,
+        device=get_device(config.run.device),
+        learning_rate=novelty.learning_rate,
+        batch_size=novelty.batch_size,
+        passes=novelty.passes,
+    )
+
+
+def text_policy(
+    worlds: GoalExploration, hidden: int, vectors: str = "adapted", twice: bool = False
+) -> dict[str, Any]:
     """``policy_kwargs`` with which any SB3 algorithm reads text.
 
     Args:
-        worlds: gives the phrases.
+        worlds: give the phrases.
         hidden: width of the encoder.
-        vectors: "adapted", "whitened", "raw" or "learned", see ``config.AgentConfig``.
+        vectors: "adapted", "whitened", "raw" or "learned", see ``config.schema.AgentConfig``.
+        twice: whether second derivatives are needed (TRPO).
     """
-    closed = worlds.phrases.ids(closed_vocabulary(worlds.language))
     features = None if vectors == "learned" else worlds.features(whiten=vectors != "raw")
-    offsets = max(closed) + 1 + SPARE_OFFSETS if vectors in ("adapted", "learned") else 0
+    offsets = max(worlds.known_phrases) + 1 + SPARE_OFFSETS if vectors in ("adapted", "learned") else 0
     return {
         "features_extractor_class": TextEncoder,
-        "features_extractor_kwargs": {"features": features, "hidden": hidden, "offsets": offsets},
+        "features_extractor_kwargs": {
+            "features": features,
+            "hidden": hidden,
+            "offsets": offsets,
+            "twice": twice,
+        },
         "net_arch": [],
         "optimizer_kwargs": {"fused": True},
     }
 
 
-def with_bonus(config: Config, worlds: GoalExploration) -> VecEnv:
-    """The worlds, with a reward for novelty added if the configuration asks for one."""
-    novelty = config.novelty
-    if novelty.bonus is None:
-        return worlds
-    torch.manual_seed(_generator_seed(config.seed))
-    features = worlds.features(whiten=config.agent.encoder == "clauses")
-    own = {"alpha": novelty.bonus_alpha} if novelty.bonus == "noveld" else {}
-    bonus = BONUSES[novelty.bonus](DIMENSIONS, worlds.action_space.n, novelty.bonus_hidden, **own)
-    return NoveltyBonus(
-        worlds,
-        features,
-        bonus,
-        weight=novelty.bonus_weight,
-        learning_rate=novelty.bonus_learning_rate,
-        batch_size=novelty.bonus_batch,
-        passes=novelty.bonus_passes,
-    )
-
-
-def make_agent(config: Config, worlds: GoalExploration, env: VecEnv | None = None) -> BaseAlgorithm:
-    """The learner, reading through a text encoder.
+def make_agent(
+    config: Config,
+    worlds: GoalExploration,
+    bonus: AddedReward | None = None,
+    pretrained: Pretrained | None = None,
+) -> BaseAlgorithm:
+    """The learner, which reads through a text encoder.
 
     Args:
         config: of the run.
-        worlds: gives the phrases and fields that are read.
-        env: what it learns in, if more is wrapped around the worlds.
-    """
-    env = worlds if env is None else env
-    policy = text_policy(worlds, config.agent.hidden, config.agent.vectors)
-    common = {"seed": _generator_seed(config.seed), "device": "cpu", "policy_kwargs": policy}
-    if config.agent.algo in ("dqn", "random"):
-        return _make_dqn(config, worlds, env, common)
-    ppo = config.ppo
-    rollout = max(2, min(ppo.rollout, config.frames // worlds.num_envs))  # short runs learn something, too
-    batch_size = min(ppo.batch_size, rollout * worlds.num_envs)
-    common |= {
-        "learning_rate": ppo.learning_rate,
-        "n_steps": rollout,
-        "gamma": ppo.gamma,
-        "gae_lambda": ppo.gae_lambda,
-    }
-    if config.agent.algo == "trpo":
-        policy["features_extractor_kwargs"]["twice"] = True
-        return TRPO("MlpPolicy", env, batch_size=batch_size, target_kl=ppo.target_kl, **common)
-    return PPO(
-        "MlpPolicy",
-        env,
-        batch_size=batch_size,
-        n_epochs=ppo.epochs,
-        ent_coef=ppo.entropy,
-        normalize_advantage=ppo.normalize,
-        clip_range=ppo.clip,
-        **common,
-    )
-
-
-def make_guide(config: Config, origin: Path | None, worlds: GoalExploration) -> BasePolicy | None:
-    """The policy of a pretrained agent that is to guide exploration; None if nobody is.
-
-    Args:
-        config: of the run.
-        origin: folder of what was taken over.
-        worlds: give the phrases and fields that are read.
+        worlds: its training worlds.
+        bonus: a reward around them, if any.
+        pretrained: the agent whose networks it starts from, or whose actions guide it.
 
     Raises:
-        UserError: if the pretrained networks cannot be read, or read something else.
+        UserError: if the pretrained networks cannot be read.
     """
-    if origin is None or config.transfer.transfer != "guide":
-        return None
-    return make_player(config_files.load(origin / "config.yaml"), origin, worlds).policy
-
-
-def make_player(config: Config, checkpoint: Path, worlds: GoalExploration) -> BaseAlgorithm:
-    """A trained agent that is to play, not to learn.
-
-    Args:
-        config: of the run that trained it.
-        checkpoint: one of that run's, or what another run has copied of it; its phrases are those of the worlds.
-        worlds: to play in.
-
-    Raises:
-        UserError: if its networks cannot be read, or read something else.
-    """
-    dqn = dataclasses.replace(config.dqn, buffer_size=1)  # nothing is learned: no replay, no minibatches
-    ppo = dataclasses.replace(config.ppo, batch_size=config.ppo.rollout * worlds.num_envs)
-    config = dataclasses.replace(config, dqn=dqn, ppo=ppo)
-    agent = make_agent(config, worlds)
-    checkpoints.load_policy(checkpoint, agent)
+    env = bonus or worlds
+    seed = generator_seed(config.run.seed)
+    if config.agent.algo == "random":
+        return RandomAgent(env, seed)
+    policy = text_policy(worlds, config.agent.hidden, config.agent.vectors, twice=config.agent.algo == "trpo")
+    common = {"seed": seed, "device": config.run.device, "policy_kwargs": policy}
+    finetunes = pretrained is not None and config.transfer.mode == "finetune"
+    if config.agent.algo == "dqn":
+        guide = None if pretrained is None or finetunes else make_guide(pretrained)
+        agent = _make_dqn(config, env, guide, random_start=not finetunes, common=common)
+    else:
+        agent = _make_on_policy(config, env, common)
+    if finetunes:
+        with checkpoints.readable(pretrained.source):
+            load_pretrained_networks(agent, pretrained.state["policy"], config.transfer.layers)
     return agent
 
 
-def _make_dqn(config: Config, worlds: GoalExploration, env: VecEnv, common: dict[str, Any]) -> TextDQN:
-    dqn, n_envs, target = config.dqn, worlds.num_envs, config.agent.target
-    if config.agent.algo == "random":  # a softmax so hot that all actions are equal, and which never learns
-        dqn = dataclasses.replace(dqn, temperature=1e9, learning_starts=config.frames, buffer_size=1)
-        target = "munchausen"
-    # Whole steps of all worlds; where their number does not divide, updates are a little rarer than asked.
+def make_guide(pretrained: Pretrained) -> BasePolicy:
+    """The policy of a pretrained agent, to guide another one.
+
+    Raises:
+        UserError: if its networks cannot be read.
+    """
+    phrases = checkpoints.load_phrases(pretrained.state, pretrained.source)
+    worlds = make_worlds(pretrained.config, NoGoals(), phrases, n_envs=1)
+    return make_player(pretrained.config, pretrained, worlds).policy
+
+
+def make_player(config: Config, trained: Pretrained, worlds: GoalExploration) -> BaseAlgorithm:
+    """A trained agent that plays and does not learn.
+
+    Args:
+        config: of the run that trained it.
+        trained: its networks.
+        worlds: to play in, with the phrases of the trained agent.
+
+    Raises:
+        UserError: if its networks cannot be read.
+    """
+    rollout = config.agent.on_policy.rollout * worlds.num_envs
+    config = config.changed(  # no replay and no minibatches
+        **{"agent.dqn.buffer_size": 1, "agent.on_policy.batch_size": rollout, "transfer": {"mode": "none"}}
+    )
+    agent = make_agent(config, worlds)
+    with checkpoints.readable(trained.source):
+        agent.policy.load_state_dict(trained.state["policy"])
+    return agent
+
+
+def _make_dqn(
+    config: Config, env: VecEnv, guide: BasePolicy | None, random_start: bool, common: Mapping[str, Any]
+) -> TextDQN:
+    dqn, n_envs = config.agent.dqn, env.num_envs
+    # Whole steps of all worlds; where their number does not divide, updates are slightly rarer than configured.
     steps = max(1, -(-dqn.train_every // n_envs))
-    replay = {"scene": worlds.fields["scene"].stop}
-    if dqn.n_steps > 1:
-        replay |= {"n_steps": dqn.n_steps, "gamma": dqn.gamma}
+    n_step = {"n_steps": dqn.n_steps, "gamma": dqn.gamma} if dqn.n_steps > 1 else {}
     return TextDQN(
         TextDQNPolicy,
         env,
-        target=target,
+        target=config.agent.target,
         temperature=dqn.temperature,
         munchausen_scale=dqn.munchausen_scale,
         munchausen_clip=dqn.munchausen_clip,
+        epsilon_greedy=dqn.epsilon_greedy,
+        guide=guide,
+        guide_share=config.transfer.guide_share,
+        random_start=random_start,
         learning_rate=dqn.learning_rate,
         gamma=dqn.gamma,
-        replay_buffer_class=CompactNStepReplay if dqn.n_steps > 1 else CompactReplay,
-        replay_buffer_kwargs=replay,
+        replay_buffer_class=NStepReplayBuffer if n_step else ReplayBuffer,
+        replay_buffer_kwargs=n_step,
         batch_size=dqn.batch_size,
         train_freq=steps,
         gradient_steps=max(1, steps * n_envs // dqn.train_every),
         learning_starts=dqn.learning_starts,
-        buffer_size=max(n_envs, min(dqn.buffer_size, config.frames + n_envs)),
+        buffer_size=max(n_envs, min(dqn.buffer_size, config.run.frames + n_envs)),
         target_update_interval=dqn.target_every,
         exploration_initial_eps=dqn.epsilon_initial,
         exploration_final_eps=dqn.epsilon_final,
-        exploration_fraction=min(1.0, dqn.epsilon_frames / config.frames),
+        exploration_fraction=min(1.0, dqn.epsilon_frames / config.run.frames),
         max_grad_norm=dqn.max_grad_norm,
         **common,
     )
 
 
-def _generator_seed(seed: int) -> int:
-    """A seed far from that of any other run: SB3 gives environment i the algorithm's seed plus i, so
-    that runs with seeds 0 and 1 would play nearly the same worlds."""
+def _make_on_policy(config: Config, env: VecEnv, common: Mapping[str, Any]) -> BaseAlgorithm:
+    options = config.agent.on_policy
+    rollout = max(
+        2, min(options.rollout, config.run.frames // env.num_envs)
+    )  # short runs learn something, too
+    common = {
+        **common,
+        "learning_rate": options.learning_rate,
+        "n_steps": rollout,
+        "batch_size": min(options.batch_size, rollout * env.num_envs),
+        "gamma": options.gamma,
+        "gae_lambda": options.gae_lambda,
+    }
+    if config.agent.algo == "trpo":
+        return TRPO("MlpPolicy", env, target_kl=options.target_kl, **common)
+    return PPO(
+        "MlpPolicy",
+        env,
+        n_epochs=options.epochs,
+        ent_coef=options.entropy,
+        normalize_advantage=options.normalize,
+        clip_range=options.clip,
+        **common,
+    )
+
+
+def generator_seed(seed: int) -> int:
+    """A generator seed far from that of any other run.
+
+    SB3 gives environment i the algorithm's seed plus i, so runs with seeds 0 and 1 would play nearly the same worlds.
+    """
     return int(np.random.SeedSequence([seed, 0]).generate_state(1)[0] % 2**31)

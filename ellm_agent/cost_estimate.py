@@ -1,8 +1,7 @@
-"""What a run would ask and cost, before it asks anything: a short dry run with the embedded model, extrapolated."""
+"""An estimate of what a run would ask a language model and cost: a short dry run with the bundled model, extrapolated."""
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import tempfile
 from collections.abc import Sequence
@@ -12,18 +11,18 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from ellm_agent.build import make_suggester
-from ellm_agent.config.schema import Config, GoalConfig
+from ellm_agent.build import build, make_suggester
+from ellm_agent.config.schema import Config, LLMConfig
 from ellm_agent.errors import UserError
+from ellm_agent.experiment import torch_settings
 from ellm_agent.goals.language_model import BATCH
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt, Wrapped
 from ellm_agent.llm.budget import PRICES, Price, price_of, tokens
-from ellm_agent.llm.bundled import EmbeddedModel
-from ellm_agent.llm.choice import FOR_ENDPOINTS
+from ellm_agent.llm.bundled import BundledModel
 from ellm_agent.llm.endpoint import DEFAULT_MODEL, endpoint, model_at
 from ellm_agent.runs.folder import Run
 from ellm_agent.training import train
-from envs.crafter.env import CrafterTextEnv
+from envs import registry
 
 DRY_FRAMES = 60_000
 
@@ -45,11 +44,11 @@ class Counting(Wrapped):
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a run would ask.
+    """The questions of a run.
 
     Attributes:
-        scenes: asked about.
-        questions: in open form one for each scene, in closed form one for each scene and goal.
+        scenes: captions asked about.
+        questions: in open form one for each caption, in closed form one for each caption and goal.
         read: tokens.
         written: tokens.
     """
@@ -61,82 +60,84 @@ class Estimate:
 
 
 def estimate(config: Config) -> Estimate:
-    """Plays the first frames with the embedded model, and goes on as the number of scenes has grown so far.
+    """Plays the first frames with the bundled model, and extrapolates the growth of the number of captions.
 
     Raises:
         UserError: if the run would ask no language model.
     """
-    if config.goals.goal_mode not in ("open", "closed"):
-        raise UserError(
-            f"goal-mode is {config.goals.goal_mode}, which asks no language model; choose open or closed"
-        )
-    frames = min(config.frames, DRY_FRAMES)
-    model = Counting(EmbeddedModel())
+    kind = config.suggester.kind
+    if kind not in ("open", "closed"):
+        raise UserError(f"goal-mode is {kind}, which asks no language model; choose open or closed")
+    frames = min(config.run.frames, DRY_FRAMES)
+    model = Counting(BundledModel())
+    llm = LLMConfig(
+        kind="bundled", cache="off", wait=config.suggester.llm.wait, every=config.suggester.llm.every
+    )
     with tempfile.TemporaryDirectory() as folder:
-        own = {name: getattr(GoalConfig, name) for name in FOR_ENDPOINTS}
-        goals = dataclasses.replace(config.goals, **own, llm="embedded", llm_cache="off")
-        dry = dataclasses.replace(
-            config,
-            frames=frames,
-            out=Path(folder) / "run",
-            goals=goals,
-            log_every=max(frames // 4, 1),
-            eval_every=10**9,
-            checkpoint_every=10**9,
-            eval_episodes=1,
-            tensorboard=False,
+        dry = config.changed(
+            **{
+                "run.frames": frames,
+                "run.out": Path(folder) / "run",
+                "run.log_every": max(frames // 4, 1),
+                "run.eval_every": 10**9,
+                "run.checkpoint_every": 10**9,
+                "run.eval_episodes": 1,
+                "run.tensorboard": False,
+                "suggester.llm": llm.model_copy(update={"caption": config.suggester.llm.caption}),
+            }
         )
         run = Run.create(dry)
-        train(run, make_suggester(dry, CrafterTextEnv().language, model))
+        language = registry.get(dry.env.name).language(**dry.env.options)
+        with torch_settings(dry):
+            train(build(run, make_suggester(dry, language, model)), run)
         rows = run.read("metrics")
     half, end = rows[len(rows) // 2 - 1] if len(rows) > 1 else rows[-1], rows[-1]
     distinct = end["llm/distinct"] * growth(
-        half["frames"], half["llm/distinct"], end["frames"], end["llm/distinct"], config.frames
+        half["frames"], half["llm/distinct"], end["frames"], end["llm/distinct"], config.run.frames
     )
-    scenes = (
-        distinct
-        if config.goals.llm_wait
-        else min(distinct, BATCH + config.frames / config.goals.frames_for_a_scene)
-    )
+    scenes = distinct
+    if not config.suggester.llm.wait:
+        scenes = min(distinct, BATCH + config.run.frames / config.suggester.frames_per_question)
     grown = scenes / max(end["llm/scenes"], 1)
     return Estimate(scenes, model.questions * grown, model.read * grown, model.written * grown)
 
 
 def growth(frames: float, count: float, more_frames: float, more: float, all_frames: float) -> float:
-    """How many times as much there will be as there was at ``more_frames``, if it grows by a power law (Heaps')."""
+    """Growth factor from ``more_frames`` to ``all_frames``, by a power law (Heaps' law) through the two counts."""
     if min(count, more) <= 0 or more_frames <= frames:
         return all_frames / more_frames
     power = min(1.0, max(0.0, math.log(more / count) / math.log(more_frames / frames)))
     return (all_frames / more_frames) ** power
 
 
-def tell(config: Config, console: Console | None = None) -> None:
+def print_estimate(config: Config, console: Console | None = None) -> None:
     """Prints the estimate of a run, and what it costs at well-known prices.
 
     Raises:
-        UserError: if the run would ask no language model, or one at an endpoint without telling which.
+        UserError: if the run would ask no language model, or one at an endpoint without a name.
     """
     console = console or Console(highlight=False)
-    goals = config.goals
-    asks = goals.goal_mode in ("open", "closed")
-    if asks and goals.llm in ("script", "replay"):
-        console.print(f"llm is {goals.llm}: such a run asks nothing that costs")
+    llm = config.suggester.llm
+    asks = config.suggester.kind in ("open", "closed")
+    if asks and llm.kind in ("script", "replay"):
+        console.print(f"llm is {llm.kind}: such a run asks nothing that costs")
         return
-    url = endpoint(goals.llm_base_url) if asks and goals.llm in ("auto", "endpoint") else None
-    name = model_at(url, goals.llm_model) if url else goals.llm_model or DEFAULT_MODEL
-    console.print(f"a dry run of {min(config.frames, DRY_FRAMES):,} frames with the embedded model ...")
-    told = estimate(config)
+    url = endpoint(llm.base_url) if asks and llm.kind in ("auto", "endpoint") else None
+    name = model_at(url, llm.model) if url else llm.model or DEFAULT_MODEL
+    console.print(f"a dry run of {min(config.run.frames, DRY_FRAMES):,} frames with the bundled model ...")
+    cost = estimate(config)
     console.print(
-        f"{config.frames:,} frames: about {told.scenes:,.0f} scenes, {told.questions:,.0f} questions, "
-        f"{told.read / 1e6:,.2f} million tokens read and {told.written / 1e6:,.2f} million written"
+        f"{config.run.frames:,} frames: about {cost.scenes:,.0f} captions, {cost.questions:,.0f} questions, "
+        f"{cost.read / 1e6:,.2f} million tokens read and {cost.written / 1e6:,.2f} million written"
     )
     prices = {name: Price(*price) for name, price in PRICES.items()}
-    own = price_of(name, goals.llm_price_read, goals.llm_price_written)
+    own = price_of(name, llm.price_read, llm.price_written)
     if own:
         prices = {name: own, **{other: price for other, price in prices.items() if other != name}}
     table = Table("model", "$ per million read", "written", "this run, $")
     for name, price in prices.items():
-        cost = price.of(told.read, told.written)
-        table.add_row(name, f"{price.read:.2f}", f"{price.written:.2f}", f"{cost:,.2f}")
+        table.add_row(
+            name, f"{price.read:.2f}", f"{price.written:.2f}", f"{price.of(cost.read, cost.written):,.2f}"
+        )
     console.print(table)
-    console.print("on your own machine (vLLM, Ollama, llama.cpp): nothing but its time")
+    console.print("on your own machine (vLLM, Ollama, llama.cpp): only its time")

@@ -1,4 +1,4 @@
-"""Ways for a run to end early that are nobody's mistake in the code."""
+"""Exceptions that end a run early and are not bugs."""
 
 from ellm_agent.terminal import one_line
 
@@ -7,11 +7,11 @@ class UserError(Exception):
     """Bad input. The message is one line: the value, and what would be right. Exit status 2."""
 
     def __init__(self, message: str):
-        super().__init__(one_line(message))  # values and files may hold anything
+        super().__init__(one_line(message))  # values and files may contain control characters
 
 
 class Stopped(Exception):
-    """A signal asked the run to stop, and it has saved what it has. Exit status 128 + the signal's number.
+    """A signal asked the run to stop, and its state is saved. Exit status 128 + the signal's number.
 
     Args:
         number: of the signal.

@@ -1,30 +1,30 @@
-"""The whole of a run: suggester, training, and what is left for people afterwards."""
+"""One run from start to end: suggester, training, evaluation, report."""
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from rich.console import Console
 
-from ellm_agent.analysis import run_report as report
-from ellm_agent.build import environment_arguments, make_suggester
+from ellm_agent.analysis import run_report
+from ellm_agent.build import build, make_suggester
+from ellm_agent.config import MAY_CHANGE, Config
 from ellm_agent.config import files as config_files
-from ellm_agent.config.presets import MAY_CHANGE
-from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation.recording import Recording
 from ellm_agent.goals.quality import shares
-from ellm_agent.llm.choice import settled
+from ellm_agent.llm.factory import resolve
 from ellm_agent.runs import checkpoints
 from ellm_agent.runs.folder import Run
 from ellm_agent.runs.pretrained import copy_pretrained, find_pretrained
 from ellm_agent.training import Trained, train
-from envs.crafter.compiled.vec_env import is_compiled
-from envs.crafter.env import CrafterTextEnv
+from envs import registry
 
 
 def run_experiment(config: Config, resume: Path | None = None) -> Run:
@@ -32,48 +32,33 @@ def run_experiment(config: Config, resume: Path | None = None) -> Run:
 
     Args:
         config: the configuration.
-        resume: folder of a run to go on with.
+        resume: folder of a run to continue.
 
     Raises:
-        UserError: for anything that a user can mend.
+        UserError: for anything that a user can correct.
         LanguageModelError, Stopped: as `train`.
     """
     console = Console(soft_wrap=True, highlight=False)
-    language = CrafterTextEnv(**environment_arguments(config)).language
-    suggester = make_suggester(config, language)
-    checkpoint = None
-    if resume:
-        run = Run.open(resume)
-        run.claim()
-        checkpoint = checkpoints.latest(run.checkpoints)
-        if checkpoint and checkpoints.frames_of(checkpoint) > config.frames:
-            done = checkpoints.frames_of(checkpoint)
-            raise UserError(f"frames is {config.frames}; the run has {done} already")
-        if checkpoint:
-            _refuse_changes(config, checkpoint)
-        run.change(config)
-        stopped_early = checkpoint is None and not run.pretrained.is_dir()
-        origin = find_pretrained(config) if stopped_early else None
-    else:
-        config = dataclasses.replace(config, goals=settled(config.goals))
-        origin = find_pretrained(config)
-        run = Run.create(config)
-    if origin:
-        copy_pretrained(origin, run)
+    world = registry.get(config.env.name)
+    if not resume:
+        config = config.changed(suggester=resolve(config.suggester))
+    suggester = make_suggester(config, world.language(**config.env.options))
+    run, checkpoint = _continue(config, resume) if resume else (_create(config), None)
     console.print(f"goals: {suggester.description}", markup=False)
-    console.print(f"agent: {_agent(config)}", markup=False)
+    console.print(f"agent: {_describe(config)}", markup=False)
     console.print(f"run:   {run.folder}", markup=False)
-    if config.environment.backend == "compiled" and not is_compiled():
-        console.print("compiling the game's rules, once; this takes about half a minute")
+    if config.env.backend == "compiled" and world.compiles_first():
+        console.print("compiling the world's rules, once; this takes about half a minute")
     sys.stdout.flush()
 
-    trained = train(run, suggester, checkpoint)
+    with torch_settings(config):
+        trained = train(build(run, suggester, checkpoint), run, checkpoint)
     started = time.monotonic()
     _draw_replays(run, trained.recordings)
-    summary = report.write_summary(run, language.achievements, _extra(trained, suggester.description))
-    report.print_summary(summary, console)
-    report.draw_curves(run, summary)
-    page = report.write_page(run, summary)
+    summary = run_report.write_summary(run, _results(trained))
+    run_report.print_summary(run, summary, console)
+    run_report.draw_curves(run, summary)
+    page = run_report.write_page(run, summary)
     console.print(
         f"trained for {trained.seconds:,.0f} s, drew for {time.monotonic() - started:,.0f} s; see {page}",
         markup=False,
@@ -81,47 +66,94 @@ def run_experiment(config: Config, resume: Path | None = None) -> Run:
     return run
 
 
-def _refuse_changes(config: Config, checkpoint: Path) -> None:
-    """
+@contextlib.contextmanager
+def torch_settings(config: Config) -> Iterator[None]:
+    """PyTorch's settings for a run, for as long as the block lasts: threads, and no checks of distributions."""
+    threads, distribution = torch.get_num_threads(), torch.distributions.Distribution
+    validates = distribution._validate_args
+    torch.set_num_threads(config.run.threads)
+    distribution.set_default_validate_args(False)  # SB3 makes a distribution for each frame
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        distribution.set_default_validate_args(validates)
+
+
+def _create(config: Config) -> Run:
+    """A new run's folder, with the copy of a pretrained agent, if it starts from one."""
+    pretrained = find_pretrained(config)
+    run = Run.create(config)
+    if pretrained:
+        copy_pretrained(pretrained, run)
+    return run
+
+
+def _continue(config: Config, folder: Path) -> tuple[Run, Mapping[str, Any] | None]:
+    """An existing run, and the state of its last checkpoint.
+
     Raises:
-        UserError: if the run's configuration is no longer that of its checkpoint: somebody has edited it.
+        UserError: if it cannot be continued with this configuration.
     """
-    before = checkpoints.load_counters(checkpoint)["config"]
+    run = Run.open(folder)
+    run.claim()
+    found = checkpoints.latest(run.checkpoints)
+    if found:
+        path, state = found
+        done = checkpoints.frames_of(path)
+        if done > config.run.frames:
+            raise UserError(f"frames is {config.run.frames}; the run has {done} already")
+        _refuse_changes(config, path, state["counters"]["config"])
+    run.reconfigure(config)
+    if not found and not run.pretrained.is_dir():
+        pretrained = find_pretrained(config)
+        if pretrained:
+            copy_pretrained(pretrained, run)
+    return run, found[1] if found else None
+
+
+def _refuse_changes(config: Config, checkpoint: Path, before: Mapping[str, Any]) -> None:
+    """Compares a configuration with that of the checkpoint.
+
+    Raises:
+        UserError: if somebody has edited it.
+    """
     now = config_files.plain(config)
     for name, value in before.items():
         if name in now and name not in MAY_CHANGE and now[name] != value:
-            told = f"{config_files.option(name)} is {now[name]} but was {value}"
-            raise UserError(f"a run goes on as it began: {told} when {checkpoint} was saved")
+            raise UserError(
+                f"a resumed run keeps its options: {config_files.option(name)} is {now[name]} but was {value} "
+                f"when {checkpoint} was saved"
+            )
 
 
-def _extra(trained: Trained, suggester: str) -> dict:
-    exploration = trained.exploration
+def _results(trained: Trained) -> dict[str, Any]:
+    """The part of the summary that is in no log."""
+    counts = trained.parts.worlds.counts
     return {
-        "suggester": suggester,
+        "suggester": trained.parts.suggester.description,
         "seconds": round(trained.seconds, 1),
-        "quality": {
-            "suggested": shares(exploration.counts.suggested),
-            "rewarded": shares(exploration.counts.rewarded),
-        },
-        "suggestions": exploration.counts.wordings.most_common(report.SUGGESTIONS),
+        "quality": {"suggested": shares(counts.suggested), "rewarded": shares(counts.rewarded)},
+        "suggestions": counts.wordings.most_common(run_report.SUGGESTIONS),
     }
 
 
-def _agent(config: Config) -> str:
-    agent, source = config.agent, config.transfer
+def _describe(config: Config) -> str:
+    agent, transfer = config.agent, config.transfer
     target = f" ({agent.target} target)" if agent.algo == "dqn" else ""
-    learned = ""
-    if source.pretrained:
-        how = "guided by" if source.transfer == "guide" else f"fine-tuning {source.layers} layers of"
-        learned = f", {how} {source.pretrained}"
+    learned = {
+        "none": "",
+        "guide": f", guided by {transfer.pretrained}",
+        "finetune": f", fine-tuning {transfer.layers} layers of {transfer.pretrained}",
+    }
     return (
-        f"{agent.algo}{target} reading {config.environment.caption} captions, "
-        f"{config.environment.protocol} protocol, {config.frames:,} frames, seed {config.seed}{learned}"
+        f"{agent.algo}{target} reading {config.env.caption} captions, {config.env.options['protocol']} protocol, "
+        f"{config.run.frames:,} frames, seed {config.run.seed}{learned[transfer.mode]}"
     )
 
 
-def _place(recording: Recording) -> tuple[int, ...]:
-    """The best episode has the least."""
+def _rank(recording: Recording) -> tuple[int, ...]:
+    """Sort key, the best episode first: by whether and how soon a task was solved, or else by unlocks."""
     if recording.success is None:
         return (-len(recording.unlocked),)
     frames = len(recording.actions)
@@ -129,13 +161,12 @@ def _place(recording: Recording) -> tuple[int, ...]:
 
 
 def _draw_replays(run: Run, recordings: Sequence[Recording]) -> None:
-    """Keeps the last evaluation's episodes and draws best, median and worst, then others: by whether and how soon a task was
-    solved, or else by unlocks."""
+    """Keeps the last evaluation's episodes, and draws the best, median and worst, then others."""
     from ellm_agent.evaluation.rendering import write_gif
 
     for old in (*run.replays.glob("*.json"), *run.replays.glob("*.gif")):
         old.unlink()  # of an evaluation before a resume
-    ranked = sorted(recordings, key=_place)
+    ranked = sorted(recordings, key=_rank)
     last = len(ranked) - 1
     order = dict.fromkeys((0, last // 2, last, *range(len(ranked))))
     names = {last: "worst", last // 2: "median", 0: "best"}
@@ -144,5 +175,5 @@ def _draw_replays(run: Run, recordings: Sequence[Recording]) -> None:
         outcome = {None: f"{len(recording.unlocked)}-unlocks", True: "solved", False: "not-solved"}
         stem = f"{place + 1:02d}-{names.get(i, 'episode')}-{outcome[recording.success]}"
         recording.save(run.replays / f"{stem}.json")
-        if place < run.config.replays:
+        if place < run.config.run.replays:
             write_gif(recording, run.replays / f"{stem}.gif")

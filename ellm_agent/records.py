@@ -2,40 +2,61 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+import numpy as np
 
 
 @dataclass(frozen=True)
-class Payment:
-    """What one transition earned, and for which goals.
+class IntrinsicReward:
+    """The reward of one transition for goals.
 
     Attributes:
-        reward: the largest cosine above the threshold, or 0.
-        events: the events that satisfied a suggested goal.
-        goals: the suggested goals that they satisfied.
+        value: the largest cosine similarity above the threshold, or 0.
+        events: the events that satisfied an open goal.
+        goals: the open goals that they satisfied.
     """
 
-    reward: float
+    value: float
     events: tuple[str, ...]
     goals: tuple[str, ...]
 
 
-NO_PAYMENT = Payment(0.0, (), ())
+NO_REWARD = IntrinsicReward(0.0, (), ())
+
+
+class Transitions(NamedTuple):
+    """One transition of each parallel world.
+
+    Attributes:
+        observations: ``(n_envs, slots)``.
+        actions: ``(n_envs,)``.
+        next_observations: ``(n_envs, slots)``; where an episode ended, its last one.
+        dones: ``(n_envs,)`` bool, whether the episode ended.
+        first_observations: ``(n_envs, slots)``; where an episode ended, the first one of the next episode.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    next_observations: np.ndarray
+    dones: np.ndarray
+    first_observations: np.ndarray
 
 
 class StepLog(NamedTuple):
-    """What exploration made of one transition. Not for the agent.
+    """Diagnostics of one transition in one world. Not for the agent.
 
     Attributes:
-        goals: all goals suggested for the state before the action.
-        achieved: events paid for in the episode before it.
-        payment: what it earned.
+        goals: the active goals, suggested for the state before the action.
+        achieved: events rewarded in the episode before it.
+        reward: its reward for goals.
     """
 
     goals: tuple[str, ...]
     achieved: tuple[str, ...]
-    payment: Payment
+    reward: IntrinsicReward
 
 
 @dataclass(frozen=True)
@@ -45,10 +66,11 @@ class Episode:
     Attributes:
         world_seed: int that, with the actions, determines it.
         length: frames.
-        intrinsic_return: undiscounted sum of intrinsic rewards.
-        extrinsic_return: undiscounted sum of the environment's rewards.
+        intrinsic_return: undiscounted sum of all intrinsic rewards, a weighted novelty bonus included.
+        extrinsic_return: undiscounted sum of the environment's rewards, unweighted.
         unlocked: sorted names of the achievements unlocked.
         success: whether the environment's task was solved; None if it has none.
+        scores: other numbers of the world, by name.
     """
 
     world_seed: int
@@ -57,10 +79,24 @@ class Episode:
     extrinsic_return: float
     unlocked: tuple[str, ...]
     success: bool | None = None
+    scores: Mapping[str, float] = field(default_factory=dict)
 
     def row(self) -> dict[str, Any]:
-        """For a log."""
-        return {name: value for name, value in vars(self).items() if value is not None}
+        """A row of ``episodes.jsonl``, without its frames."""
+        row = {name: value for name, value in vars(self).items() if name != "scores" and value is not None}
+        return row | dict(self.scores)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Episode:
+        """The episode of a row of ``episodes.jsonl``.
+
+        Raises:
+            TypeError: if it is no such row.
+        """
+        own = {name: value for name, value in row.items() if name in cls.__dataclass_fields__}
+        scores = {name: value for name, value in row.items() if name not in own and name != "frames"}
+        return cls(**own, scores=scores)
 
     def __deepcopy__(self, memo: dict) -> Episode:
+        # SB3's vectorised environments deep-copy every info at every step; this cannot change.
         return self

@@ -1,4 +1,4 @@
-"""Texts of language models and servers, made fit for a terminal."""
+"""Text from language models and servers, made safe for a terminal."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import contextlib
 import sys
 
 
-def printable(text: str) -> str:
-    """The text with escapes for what a terminal would obey instead of show, such as colours; lines stay lines."""
+def escape_control(text: str) -> str:
+    """The text with escapes in place of control characters, which could recolour or rename a terminal; lines stay."""
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
 def one_line(text: str) -> str:
-    """The same in one line."""
-    return printable(" ".join(text.split()))
+    """``escape_control``, with all white space as single spaces."""
+    return escape_control(" ".join(text.split()))
 
 
-def tell(line: str) -> None:
-    """Writes a line to stderr. Whoever read it may have gone (``| tee``, a closed terminal): no reason to end a run."""
+def print_stderr(line: str) -> None:
+    """Prints one line to stderr, escaped. A stderr that is closed (``| tee`` has ended) does not end a run."""
     with contextlib.suppress(OSError, ValueError):
-        print(printable(" ".join(line.splitlines())), file=sys.stderr, flush=True)
+        print(escape_control(" ".join(line.splitlines())), file=sys.stderr, flush=True)

@@ -1,128 +1,124 @@
-"""START HERE. Builds the parts of an agent that explores by goals in language, and trains it.
+"""START HERE: one training run, from its parts. ``build.py`` makes the parts from a configuration.
 
-caption  = describe(state)                          envs/captions.py
-goals    = suggester.suggest(captions) - achieved   ellm_agent/goals/
-obs      = phrase ids of caption and achieved       ellm_agent/exploration.py, phrases.py
-action   = agent(obs)                               ellm_agent/agent.py
-state'   = env.step(action)                         envs/crafter_text.py
-event    = describe_transition(state, state')       envs/captions.py
-reward   = max cos(event, goal) if above T          ellm_agent/rewards/
-achieved += events that were paid for               ellm_agent/exploration.py
-agent learns                                        stable-baselines3
+One step, top to bottom (``wrappers/goal_exploration.py`` reads the same way):
+
+    goals    = suggester.suggest(captions)                       goals/      who suggests
+    active   = sampler.select(goals, achieved)                   goals/      at most k of them, not yet achieved
+    obs      = observe(captions, achieved, active)               wrappers/   phrase ids
+    action   = agent(obs)                                        agents/     text encoder; DQN, PPO, TRPO
+    captions, events, done = worlds.step(action)                 envs/       any world with a Language
+    reward   = max cos(event, goal) over open goals, if > T      rewards/    ELLM; or RND, NovelD, ICM, APT
+    achieved += events that satisfied a goal
+    agent.learn()                                                stable-baselines3
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import CallbackList
 from stable_baselines3.common.logger import Logger
 
-from ellm_agent.agents.dqn import TextDQN
-from ellm_agent.agents.transfer import load_pretrained_networks
-from ellm_agent.build import (
-    environment_arguments,
-    make_agent,
-    make_exploration,
-    make_guide,
-    with_bonus,
-)
 from ellm_agent.evaluation.recording import Recording
 from ellm_agent.evaluation.scores import SuccessRates
-from ellm_agent.goals import (
-    GoalSuggester,
-)
+from ellm_agent.goals.base import GoalSuggester
 from ellm_agent.runs import checkpoints
 from ellm_agent.runs.callbacks import Checkpoints, EpisodeLog, Evaluation, FrameBudget, Metrics, ProgressLine
 from ellm_agent.runs.folder import Run
 from ellm_agent.runs.logging import MetricsWriter, TensorBoard
-from ellm_agent.runs.signals import StopRequest
-from ellm_agent.text.phrases import PhraseTable
-from ellm_agent.wrappers.added_reward import NoveltyBonus
+from ellm_agent.runs.signals import GracefulStop
+from ellm_agent.wrappers.added_reward import AddedReward
 from ellm_agent.wrappers.goal_exploration import GoalExploration
+from envs.interface import World
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a run is made of.
+
+    Attributes:
+        world: describes the worlds and computes their scores.
+        worlds: the training worlds: suggestions, observations and the reward for goals.
+        held_out: the same for evaluation, one world for each episode.
+        bonus: a reward for novelty around the training worlds, or None.
+        agent: the learner; its environment is ``bonus`` or ``worlds``.
+        suggester: suggests the goals.
+    """
+
+    world: World
+    worlds: GoalExploration
+    held_out: GoalExploration
+    bonus: AddedReward | None
+    agent: BaseAlgorithm
+    suggester: GoalSuggester
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves in memory.
+    """The result of training that is not in files.
 
     Attributes:
-        agent: the learner.
-        exploration: its training worlds.
-        rates: success rates over all training episodes.
+        parts: of the run, trained.
         recordings: the last evaluation's episodes.
         seconds: spent training.
     """
 
-    agent: BaseAlgorithm
-    exploration: GoalExploration
-    rates: SuccessRates
+    parts: Parts
     recordings: list[Recording]
     seconds: float
 
 
-def train(run: Run, suggester: GoalSuggester, checkpoint: Path | None = None) -> Trained:
-    """Trains an agent as a run's configuration says, writing the run's logs.
+def train(parts: Parts, run: Run, checkpoint: Mapping[str, Any] | None = None) -> Trained:
+    """Trains the agent, writing the run's logs.
 
     Args:
-        run: the run; its configuration says everything else.
-        suggester: from ``make_suggester``.
-        checkpoint: to go on from; rows that were written after it are dropped, to be written again.
+        parts: from ``build.build``.
+        run: where logs and checkpoints go, and for how long.
+        checkpoint: state to continue from; rows that were logged after it are dropped, and written again.
 
     Raises:
-        UserError: if the checkpoint to go on from cannot be read.
+        UserError: if the checkpoint does not fit.
         LanguageModelError: if a language model cannot be reached from the start, or failed and failures are to stop
-            the run; what was learned before is saved.
-        Stopped: after a signal; what was learned is saved.
+            the run; everything learned before is saved.
+        Stopped: after a signal; everything learned is saved.
     """
-    config = run.config
-    torch.set_num_threads(config.threads)
-    torch.distributions.Distribution.set_default_validate_args(False)  # SB3 makes one for each frame
-    origin = run.pretrained if config.transfer.pretrained else None
-    start = checkpoint or origin
-    phrases = checkpoints.load_phrases(start) if start else PhraseTable()
-
-    worlds = make_exploration(config, suggester, phrases, config.environment.n_envs)
-    held_out = make_exploration(config, suggester, phrases, config.eval_episodes, one_episode=True)
-    env = with_bonus(config, worlds)
-    bonus = env if isinstance(env, NoveltyBonus) else None
-    guide = make_guide(config, origin, worlds)
-    agent = make_agent(config, worlds, env)
-    if config.transfer.transfer == "guide":
-        agent.epsilon, agent.guide, agent.guide_share = True, guide, config.transfer.guide_share
-    elif origin:
-        load_pretrained_networks(agent, origin, config.transfer.layers)
-        if isinstance(agent, TextDQN):
-            agent.experienced = True
-    outputs = [MetricsWriter(run)]
-    if config.tensorboard:
-        outputs.append(TensorBoard(run.folder / "tensorboard"))
-    agent.set_logger(Logger(str(run.folder), outputs))
-    before = {"seconds": 0.0, "rows": {}}
+    options, worlds, agent = run.config.run, parts.worlds, parts.agent
+    agent.set_logger(Logger(str(run.folder), _outputs(run)))
+    counters = checkpoint["counters"] if checkpoint else {"seconds": 0.0, "rows": {}}
     if checkpoint:
-        before = checkpoints.load_counters(checkpoint)
-        checkpoints.load(checkpoint, agent, worlds, bonus)
-    run.forget_after(before["rows"])
+        checkpoints.load(checkpoint, run.folder, agent, worlds, parts.bonus)
+    run.truncate_logs(counters["rows"])
 
-    rates = SuccessRates(worlds.language.achievements)
-    episodes = EpisodeLog(run, rates)
-    metrics = Metrics(config.log_every, [worlds, bonus] if bonus else [worlds], episodes, before["seconds"])
-    evaluation = Evaluation(run, config.eval_every, held_out, environment_arguments(config))
-    progress = ProgressLine(config.frames, episodes, config.log_every, suggester.status)
+    def success_rates() -> SuccessRates:
+        return SuccessRates(parts.world, worlds.language.achievements)
+
+    episodes = EpisodeLog(run, success_rates())
+    sources = [worlds, parts.bonus] if parts.bonus else [worlds]
+    metrics = Metrics(options.log_every, sources, episodes, counters["seconds"])
+    evaluation = Evaluation(run, options.eval_every, parts.held_out, success_rates)
+    progress = ProgressLine(options.frames, episodes, options.log_every, parts.suggester.status)
     try:
-        with StopRequest() as stop:
-            saving = Checkpoints(run, config.checkpoint_every, worlds, bonus, metrics, stop)
-            beside = [episodes, evaluation, metrics, saving, progress, FrameBudget(config.frames)]
+        with GracefulStop() as stop:
+            saving = Checkpoints(run, options.checkpoint_every, worlds, parts.bonus, metrics, stop)
             agent.learn(
-                config.frames - agent.num_timesteps,
-                callback=CallbackList(beside),
-                log_interval=None if isinstance(agent, TextDQN) else 10**9,  # Metrics writes the rows
+                options.frames - agent.num_timesteps,
+                CallbackList([episodes, evaluation, metrics, saving, progress, FrameBudget(options.frames)]),
+                log_interval=None,  # Metrics writes the rows
                 reset_num_timesteps=checkpoint is None,
             )
     finally:
         progress.close()
-        suggester.close()
-    return Trained(agent, worlds, rates, evaluation.recordings, metrics.seconds)
+        agent.logger.close()
+        parts.suggester.close()
+    return Trained(parts, evaluation.recordings, metrics.seconds)
+
+
+def _outputs(run: Run) -> list[Any]:
+    outputs: list[Any] = [MetricsWriter(run)]
+    if run.config.run.tensorboard:
+        outputs.append(TensorBoard(Path(run.folder) / "tensorboard"))
+    return outputs

@@ -20,6 +20,6 @@ for _id, _protocol in (("ellm/Crafter-v0", "crafter"), ("ellm/CrafterVerbNoun-v0
 for _task in tasks().by_name.values():
     gym.register(
         f"ellm/{_task.environment}-v0",
-        entry_point=f"envs.crafter.tasks:{_task.environment}",
+        entry_point=f"envs.crafter.env:{_task.environment}",
         disable_env_checker=True,
     )

@@ -23,12 +23,14 @@ Knows nothing of goals suggested, rewards or agents.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import gymnasium as gym
-from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
+if TYPE_CHECKING:  # heavy, and not needed for names, options and tasks
+    import gymnasium as gym
+    from stable_baselines3.common.vec_env import VecEnv
 
 HELD_OUT_SEEDS = 2**30  # world seeds from here on are for evaluation only
 
@@ -182,6 +184,8 @@ class World:
 
     def make_vec(self, n_envs: int, backend: str = "compiled", **options: Any) -> VecEnv:
         """Parallel worlds, with the arguments of ``make_env``. backend: "compiled" (the fastest) or "package"."""
+        from stable_baselines3.common.vec_env import DummyVecEnv
+
         return DummyVecEnv([lambda: self.make_env(**options)] * n_envs)
 
     def language(self, **options: Any) -> Language:
@@ -250,8 +254,6 @@ class World:
 
 def unknown(what: str, value: Any, choices: Sequence[str]) -> str:
     """The message for a name that does not exist, with the nearest that does."""
-    import difflib
-
     if not choices:
         return f"{what} is {value!r}; this world has none to choose from"
     near = difflib.get_close_matches(str(value), choices, n=1)

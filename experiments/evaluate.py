@@ -1,7 +1,7 @@
-"""Measures how often a trained agent reaches a goal that it is told, and how often when it is told another: RUN --goals "chop tree".
+"""Goal following: how often a trained agent reaches a goal when it is instructed to, and otherwise: RUN --goals "chop tree".
 
-Needs no language model. Episodes are on held-out worlds, the same ones for each goal told. What an agent that does not read goals
-(all but those trained with --goal-conditioned) is told makes no difference; then it is only counted what it reaches.
+Needs no language model. Episodes are on held-out worlds, the same ones for each goal. Agents that do not observe goals (all
+but those trained with --goal-conditioned) are only counted.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ class Options:
     run: Annotated[Path, tyro.conf.Positional]
     """A run folder."""
     goals: tuple[str, ...] = ()
-    """Goals, in any wording that is close enough to what the game calls them. None: every goal of the game."""
+    """Goals, in any wording that is close enough to the world's own. None: every goal of the world."""
     episodes: int = 100
     """Episodes for each goal."""
     within: int = 100
     """Frames in which it is to be reached; an episode ends then."""
     out: Path | None = None
-    """JSON file for the figures. None: told.json in the run's folder."""
+    """JSON file for the figures. None: goal_following.json in the run's folder."""
 
 
 def evaluate(options: Options) -> None:
@@ -37,20 +37,19 @@ def evaluate(options: Options) -> None:
     if any(not goal.strip() for goal in options.goals):
         raise UserError("a goal is empty; name it in words, such as 'chop tree'")
     from ellm_agent.config import files as config_files
-    from ellm_agent.evaluation import goal_following as told
-    from ellm_agent.runs import checkpoints
+    from ellm_agent.evaluation import goal_following
+    from ellm_agent.experiment import torch_settings
     from ellm_agent.runs.folder import Run, write_whole
+    from ellm_agent.runs.pretrained import trained_agent
 
     run = Run.open(options.run)
-    checkpoint = checkpoints.latest(run.checkpoints)
-    if checkpoint is None:
-        raise UserError(f"{run.folder} holds no checkpoint yet; let the run end first")
-    found = told.measure(run.config, checkpoint, options.goals, options.episodes, options.within)
-    told.show(found)
-    out = options.out or run.folder / "told.json"
-    options_of_run = {name: value for name, value in config_files.plain(run.config).items() if name != "out"}
-    told_of = {"run": options_of_run, "frames": checkpoints.frames_of(checkpoint), **asdict(found)}
-    write_whole(out, json.dumps(told_of))
+    trained = trained_agent(run)
+    with torch_settings(run.config):
+        found = goal_following.measure(run.config, trained, options.goals, options.episodes, options.within)
+    goal_following.show(found)
+    of_run = {name: value for name, value in config_files.plain(run.config).items() if name != "run.out"}
+    content = {"run": of_run, "frames": trained.state["frames"], **asdict(found)}
+    write_whole(options.out or run.folder / "goal_following.json", json.dumps(content))
 
 
 if __name__ == "__main__":

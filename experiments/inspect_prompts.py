@@ -1,53 +1,59 @@
-"""Asks a language model one question, and shows what was sent, what came back, and what training would make of it."""
+"""Asks a language model one question, and shows the prompt, the answer, and the goals that training would read."""
 
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 
 from ellm_agent import cli
-from ellm_agent.config import files as config_files
-from ellm_agent.config.schema import Config, GoalConfig
+from ellm_agent.config.schema import SuggesterConfig
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModelError, Prompt
-from ellm_agent.terminal import printable
+from ellm_agent.terminal import escape_control
+from envs import registry
+from envs.interface import Language
 from prompts import closed_form, open_ended
 
-LONGEST_LINE = 200  # characters shown of a line that was dropped
+LONGEST_LINE = 200  # characters shown of a dropped line
 
 
 @dataclass(frozen=True)
 class Options:
     caption: str = "You see grass, tree. You are targeting tree."
-    """What the player sees, as the paper's captions tell it."""
+    """Caption of a state, in the words of the world's paper style."""
+    world: str = "crafter"
+    """World whose briefing, examples and verbs are in the prompt."""
     goal: str | None = None
-    """Closed form: the goal that is asked about."""
-    goals: Annotated[GoalConfig, tyro.conf.arg(name="")] = field(default_factory=GoalConfig)
+    """Closed form: the goal to ask about."""
+    suggester: Annotated[SuggesterConfig, tyro.conf.arg(name="")] = SuggesterConfig()
 
 
 def main(options: Options) -> None:
     """Asks and shows.
 
     Raises:
-        UserError: for options that make no sense.
+        UserError: for options that do not fit together.
         LanguageModelError: if there is no answer.
     """
-    goals = options.goals
-    if goals.goal_mode not in ("open", "closed"):
-        raise UserError(f"goal-mode is {goals.goal_mode}; choose open or closed, where a model is asked")
-    if (goals.goal_mode == "closed") != (options.goal is not None):
-        raise UserError("--goal goes with --goal-mode closed: there, one goal is asked about")
-    config_files.check(Config(goals=goals))
+    suggester = options.suggester
+    if suggester.kind not in ("open", "closed"):
+        raise UserError(f"goal-mode is {suggester.kind}; choose open or closed, where a model is asked")
+    if (suggester.kind == "closed") != (options.goal is not None):
+        raise UserError("--goal goes with --goal-mode closed, where one goal is asked about")
     from ellm_agent.llm.factory import make_model  # imported late: --help must not wait for PyTorch
 
-    model = make_model(goals)
     try:
-        prompt = make_prompt(options, in_process=model.source == "")
+        world = registry.get(options.world)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    model = make_model(suggester, world)
+    try:
+        prompt = make_prompt(options, world.language(), model.default_temperature)
         _show("model", model.description)
-        for title, text in as_sent(prompt, goals.llm_api).items():
+        for title, text in as_sent(prompt, suggester.llm.api).items():
             _show(title, text)
         (answer,) = model.answer([prompt])
     finally:
@@ -55,26 +61,21 @@ def main(options: Options) -> None:
     if isinstance(answer, LanguageModelError):
         raise answer
     _show(f"answer ({answer.prompt_tokens} tokens read, {answer.answer_tokens} written)", answer.text)
-    if goals.goal_mode == "open":
+    if suggester.kind == "open":
         _show_goals(answer)
     else:
         _show_probability(answer)
 
 
-def make_prompt(options: Options, in_process: bool) -> Prompt:
-    """The prompt of training, see ``training.make_suggester``."""
-    from ellm_agent.llm.bundled import TEMPERATURE
-    from envs.crafter.env import CrafterTextEnv
-
-    goals, language = options.goals, CrafterTextEnv().language
-    scene = language.brief(options.caption) if goals.llm_scene == "brief" else options.caption
+def make_prompt(options: Options, language: Language, default_temperature: float | None) -> Prompt:
+    """The prompt of training, see ``goals.LanguageModelSuggester``."""
+    llm = options.suggester.llm
+    caption = language.drop_target(options.caption) if llm.caption == "brief" else options.caption
     if options.goal is not None:
-        return closed_form.prompt(scene, options.goal)
-    temperature = goals.llm_temperature
-    if temperature is None:
-        temperature = TEMPERATURE if in_process else open_ended.TEMPERATURE
-    verbs = (*language.verbs, *language.alone)
-    return open_ended.prompt(scene, verbs, schema=goals.llm_structured, temperature=temperature)
+        return closed_form.prompt(caption, options.goal, language)
+    temperatures = (llm.temperature, default_temperature, open_ended.TEMPERATURE)
+    temperature = next(t for t in temperatures if t is not None)
+    return open_ended.prompt(caption, language, schema=llm.structured, temperature=temperature)
 
 
 def as_sent(prompt: Prompt, api: str) -> dict[str, str]:
@@ -103,7 +104,7 @@ def _show_probability(answer: Answer) -> None:
 
 
 def _show(title: str, text: str) -> None:
-    print(f"--- {title}\n{printable(text).rstrip()}\n")
+    print(f"--- {title}\n{escape_control(text).rstrip()}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The answers of language models on record: counts, exports, imports and verifies them."""
+"""The answer cache: counts, exports, imports and verifies recorded answers of language models."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Stats(File):
         size = self.cache.stat().st_size
         print(f"{self.cache}: {sum(group.rows for group in groups):,} answers, {size / 1e6:.1f} MB")
         for source, model, version, rows, read, written in groups:
-            told = f"{model} at {source or 'no URL'}, {version}: {rows:,} answers"
-            print(one_line(f"{told}, {read:,} prompt tokens, {written:,} answer tokens"))
+            text = f"{model} at {source or 'no URL'}, {version}: {rows:,} answers"
+            print(one_line(f"{text}, {read:,} prompt tokens, {written:,} answer tokens"))
 
 
 @dataclass(frozen=True)
 class Export(File):
-    """Writes all answers to a file of JSON Lines, sorted; the same answers make the same file."""
+    """Writes all answers to a JSON Lines file, sorted; the same answers make the same file."""
 
     file: Annotated[Path, tyro.conf.Positional]
     """The file to write."""

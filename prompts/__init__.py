@@ -1,4 +1,4 @@
-"""Prompt text and its parser, together, one module per form; each carries a version.
+"""Prompts: text, parser and version of each form are one module; the words about a world come from its ``Language``.
 
-The version changes whenever the text or the parser changes.
+The version changes whenever the text or the parser changes: it is part of the answer cache's key.
 """

@@ -1,12 +1,16 @@
-"""The closed form: is this goal sensible now? Answered by yes or no, for each candidate goal."""
+"""The closed form: a yes/no question for each candidate goal."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from ellm_agent.llm.base import Prompt
+from prompts.base import Prompt
+
+if TYPE_CHECKING:
+    from envs.interface import Language
 
 VERSION = "closed-2"
 THRESHOLD = 0.5  # on P(yes); the paper's
@@ -14,11 +18,7 @@ MAX_TOKENS = 3
 TEMPERATURE = 0.0  # the paper's
 ROUNDING = 0.01  # servers round: a log-probability this little above 0 is one of 0; others above 0 are none
 
-SYSTEM = """\
-You advise a player in a survival game on a two-dimensional map. The player gathers resources, makes \
-tools, places things, eats, drinks, sleeps and defends itself. Tools are made near a crafting table, \
-and iron tools near a crafting table and a furnace. Stone and coal need a wood pickaxe, iron needs a \
-stone pickaxe, diamond needs an iron pickaxe.
+INSTRUCTIONS = """\
 You are told what the player sees, and one goal. Answer Yes if the goal makes sense and the player can \
 achieve it now, and No otherwise. Answer with one word."""
 
@@ -30,10 +30,16 @@ _WORD = re.compile(r"[a-z]+")
 _TOKEN = re.compile(r"[\W_ġċ]*(yes|no)[\W_ġċ]*")
 
 
-def prompt(caption: str, goal: str) -> Prompt:
-    """Asks whether a goal is sensible in the situation that a caption describes."""
+def prompt(caption: str, goal: str, language: Language) -> Prompt:
+    """Asks whether a goal is sensible in the state that a caption describes.
+
+    Args:
+        caption: of the state.
+        goal: to judge.
+        language: gives the world's briefing.
+    """
     return Prompt(
-        system=SYSTEM,
+        system=f"{language.briefing}\n{INSTRUCTIONS}" if language.briefing else INSTRUCTIONS,
         user=f"{caption}\n{QUESTION.format(goal=goal)}",
         max_tokens=MAX_TOKENS,
         temperature=TEMPERATURE,
@@ -43,7 +49,7 @@ def prompt(caption: str, goal: str) -> Prompt:
 
 
 def caption_and_goal_of(user: str) -> tuple[str, str]:
-    """The caption and the goal inside a prompt's text (for models that are scripts)."""
+    """The caption and the goal in a prompt's ``user`` text (for the scripted model)."""
     caption, question = user.rsplit("\n", 1)
     return caption, _ASKED.search(question).group(1)
 
@@ -51,8 +57,13 @@ def caption_and_goal_of(user: str) -> tuple[str, str]:
 def probability_of_yes(text: str, logprobs: Mapping[str, float]) -> float:
     """P(yes), renormalised over yes and no.
 
-    From the log-probabilities of the first token if any of them is a yes or a no; from the answer's
-    first yes or no otherwise (1 or 0); 0 if it says neither. Never raises.
+    Args:
+        text: the answer.
+        logprobs: natural log-probabilities of its likeliest first tokens; may be empty.
+
+    Returns:
+        From the log-probabilities, if any of these tokens is a yes or a no; otherwise from the answer's first
+        yes or no: 1 or 0; 0 if it has neither. Never raises.
     """
     mass = {"yes": 0.0, "no": 0.0}
     for token, logprob in logprobs.items():

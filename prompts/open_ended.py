@@ -1,13 +1,17 @@
-"""The open form: what should the player do? Answered in bullets or in JSON; each bullet or string is a goal."""
+"""The open form: one question for each caption, answered by goals in bullets or in JSON."""
 
 from __future__ import annotations
 
 import functools
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from ellm_agent.llm.base import Prompt
+from prompts.base import Prompt
+
+if TYPE_CHECKING:
+    from envs.interface import Language
 
 VERSION = "open-2"
 MAX_TOKENS = 200
@@ -18,35 +22,16 @@ MAX_LINE_CHARACTERS = 1_000  # before cleaning; whatever is longer holds no goal
 MAX_CHARACTERS = 20_000  # of an answer; the rest is not read
 TOO_LONG = f"longer than {MAX_GOAL_CHARACTERS} characters"
 
-SYSTEM = """\
-You advise a player in a survival game on a two-dimensional map. The player gathers resources, makes \
-tools, places things, eats, drinks, sleeps and defends itself. Tools are made near a crafting table, \
-and iron tools near a crafting table and a furnace. Stone and coal need a wood pickaxe, iron needs a \
-stone pickaxe, diamond needs an iron pickaxe.
+INSTRUCTIONS = """\
 You are told what the player sees. Answer with what the player could sensibly do now: one short goal \
 on each line, each starting with "- ", a verb and a noun, nothing else. Use only these verbs: {verbs}."""
 
-# Added where JSON is wanted.
+# Appended if the answer should be JSON.
 IN_JSON = ' Write the goals as JSON, not as lines: {"goals": ["chop tree", ...]}.'
 SCHEMA = """\
 {"type": "object", "properties": {"goals": {"type": "array", "items": {"type": "string"}}}, \
 "required": ["goals"], "additionalProperties": false}"""
 
-EXAMPLES = """\
-You see grass, tree. You are targeting tree. You feel hungry.
-What should the player do?
-- chop tree
-- chop grass
-
-You see crafting table, grass, stone, zombie. You are targeting stone. You have in your inventory \
-sapling, wood, wood pickaxe. You feel sleepy.
-What should the player do?
-- mine stone
-- attack zombie
-- make wood sword
-- place plant
-- sleep
-"""
 QUESTION = "What should the player do?"
 
 _BULLET = re.compile(r"^\s*(?:[-*•–—]|\(?\d{1,3}[.):]\)?)\s*(.*)$", re.DOTALL)
@@ -77,19 +62,25 @@ _TALK = re.compile(
 
 
 def prompt(
-    caption: str, verbs: Sequence[str], schema: bool = False, temperature: float = TEMPERATURE
+    caption: str, language: Language, schema: bool = False, temperature: float = TEMPERATURE
 ) -> Prompt:
-    """Asks for goals in the situation that a caption describes.
+    """Asks for goals in the state that a caption describes.
 
     Args:
-        caption: the situation.
-        verbs: those that goals may begin with.
-        schema: whether to ask for JSON after `SCHEMA`.
-        temperature: of the answer.
+        caption: of the state.
+        language: gives the world's briefing, examples, and the verbs that goals may begin with.
+        schema: whether to ask for JSON that follows ``SCHEMA``.
+        temperature: of sampling.
     """
+    instructions = INSTRUCTIONS.format(verbs=", ".join((*language.verbs, *language.nounless_goals)))
+    instructions += IN_JSON if schema else ""
+    examples = (
+        _question(example.caption) + "".join(f"- {goal}\n" for goal in example.goals)
+        for example in language.examples
+    )
     return Prompt(
-        system=SYSTEM.format(verbs=", ".join(verbs)) + (IN_JSON if schema else ""),
-        user=f"{EXAMPLES}\n{caption}\n{QUESTION}\n",
+        system=f"{language.briefing}\n{instructions}" if language.briefing else instructions,
+        user="\n".join((*examples, _question(caption))),
         max_tokens=MAX_TOKENS,
         temperature=temperature,
         logprobs=False,
@@ -98,23 +89,27 @@ def prompt(
     )
 
 
+def _question(caption: str) -> str:
+    return f"{caption}\n{QUESTION}\n"
+
+
 def caption_of(user: str) -> str:
-    """The caption inside a prompt's text (for models that are scripts)."""
+    """The caption in a prompt's ``user`` text (for the scripted model)."""
     return user.rstrip().splitlines()[-2]
 
 
 def parse(text: str) -> tuple[str, ...]:
-    """The goals in an answer, cleaned, each once, in order. Never raises.
+    """The distinct goals in an answer, cleaned, in order. Never raises.
 
-    They are the strings in a JSON answer (an object with "goals", or a list), or else the bulleted or numbered
-    lines. Lines without a bullet are talk and are dropped, unless no line has one: then each line is a goal, as
-    some models leave the bullets out. A reasoning model's thoughts, refusals and talk are dropped.
+    They are the strings of a JSON answer (an object with "goals", or a list), or else the bulleted or numbered
+    lines. Lines without a bullet are dropped, unless no line has one: some models leave the bullets out, and then
+    each line is a goal. A reasoning model's thoughts, refusals and small talk are dropped.
     """
     return explain(text)[0]
 
 
 def explain(text: str) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
-    """What `parse` gives, and what it drops: lines of the answer, each with the reason in plain words."""
+    """The result of ``parse``, and the dropped parts of the answer, each with the reason in words."""
     goals: dict[str, None] = {}
     dropped = []
     for line, reason in _parts(text):
@@ -133,12 +128,12 @@ def explain(text: str) -> tuple[tuple[str, ...], list[tuple[str, str]]]:
 
 
 def refuses(text: str) -> bool:
-    """Whether an answer, in either form, is a refusal and nothing else."""
+    """True if an answer, in either form, is only a refusal."""
     return bool(_REFUSAL.match(text, 0, MAX_CHARACTERS)) and not _VERDICT.search(text) and not parse(text)
 
 
 def _parts(text: str) -> Iterator[tuple[str, str]]:
-    """What an answer consists of: lines or strings, each with "" if it may be a goal, or else why not."""
+    """The parts of an answer (lines or strings), each with "" if it may be a goal, or else with the reason why not."""
     answer = text[:MAX_CHARACTERS]
     thoughts, ended, rest = answer.rpartition("</think>")
     if ended:
@@ -156,7 +151,7 @@ def _parts(text: str) -> Iterator[tuple[str, str]]:
 def _json_parts(text: str, start: int) -> Iterator[tuple[str, str]]:
     try:
         items, end = _DECODER.raw_decode(text, start)
-    except (ValueError, RecursionError):  # cut off or not quite JSON: what is quoted in it all the same
+    except (ValueError, RecursionError):  # cut off or not quite JSON: take the quoted strings
         end = text.find("]", start) + 1 or len(text)
         items = _QUOTED.findall(text, start, end)
         yield from _outside(_QUOTED.sub("", text[start:end]), "not quite JSON")
@@ -167,7 +162,7 @@ def _json_parts(text: str, start: int) -> Iterator[tuple[str, str]]:
 
 
 def _outside(text: str, reason: str = "outside of the list of goals") -> Iterator[tuple[str, str]]:
-    """What is no part of a list in JSON, if there are words in it other than those that announce the list."""
+    """Text outside of a JSON list, if it has words other than those that announce the list."""
     if re.search(r"\w", _ANNOUNCED.sub("", text)):
         yield text, reason
 
@@ -182,7 +177,7 @@ def _line_parts(text: str) -> Iterator[tuple[str, str]]:
 
 @functools.lru_cache(maxsize=2**14)
 def _read(line: str) -> tuple[str, str]:
-    """The goal in a line and "", or "" and why there is none."""
+    """The goal in a line and ""; or "" and the reason why there is none."""
     bullet = _BULLET.match(line)
     printable = "".join(c if c.isprintable() else " " for c in (bullet.group(1) if bullet else line))
     goal = " ".join(printable.strip(" \t*_`\"'.,;:!").lower().split())

@@ -102,5 +102,5 @@ def table():
         return vectors
 
     phrases = PhraseTable(encode)
-    phrases.known = known
+    phrases.known, phrases.encode = known, encode
     return phrases

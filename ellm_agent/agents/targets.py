@@ -1,7 +1,4 @@
-"""The agent: a text encoder (an MLP over frozen SentenceBERT vectors), and a DQN that reads with it.
-
-SB3's PPO and sb3-contrib's TRPO use the same encoder.
-"""
+"""TD targets of the DQN, as pure functions."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from ellm_agent.config.presets import PRESETS
 from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
+from envs import registry
 
 
 def flatten(config: BaseModel | Any, prefix: str = "") -> dict[str, Any]:
@@ -76,9 +78,37 @@ def load(path: Path, preset: str | None = None) -> Config:
     try:
         return check(Config.model_validate(merged))
     except ValidationError as error:
-        raise UserError(f"{explain(error, data)} (in {path})") from error
+        raise UserError(f"{explain(error)} (in {path})") from error
     except RecursionError as error:
         raise UserError(f"the configuration {path} is nested too deeply") from error
+
+
+def in_world(preset: Config, world: str) -> Config:
+    """A preset for a world, with the world's own settings.
+
+    Raises:
+        UserError: if there is no such world.
+    """
+    with one_line():
+        if world == preset.env.name:
+            return preset
+        settings = registry.get(world).settings.get(preset.run.preset, {})
+        return preset.changed(**{"env": {"name": world}, **settings})
+
+
+@contextlib.contextmanager
+def one_line() -> Iterator[None]:
+    """Turns errors of validation into one line.
+
+    Raises:
+        UserError: naming the first value that is wrong.
+    """
+    try:
+        yield
+    except ValidationError as error:
+        raise UserError(explain(error)) from error
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def check(config: Config) -> Config:
@@ -93,14 +123,15 @@ def check(config: Config) -> Config:
     return config
 
 
-def explain(error: ValidationError, data: Any = None) -> str:
+def explain(error: ValidationError) -> str:
     """The first error of a validation in one line: the option, its value, and what would be right."""
     first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
-    name, value, context = ".".join(map(str, first["loc"])), first["input"], first.get("ctx", {})
+    place = (*_sections(Config, ())[error.title], *map(str, first["loc"]))
+    name, value, context = ".".join(place), first["input"], first.get("ctx", {})
     if first["type"] == "extra_forbidden":
-        known = _fields(Config, first["loc"][:-1])
-        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
-        section = "".join(f"{part}." for part in first["loc"][:-1])
+        known = _fields(Config, place[:-1])
+        near = difflib.get_close_matches(place[-1], known, n=1)
+        section = "".join(f"{part}." for part in place[:-1])
         hint = f"did you mean {section}{near[0]}?" if near else f"known are {', '.join(known)}"
         return f"unknown key {name}; {hint}"
     if first["type"] == "value_error":  # one of ours, complete
@@ -144,10 +175,19 @@ def _aliases() -> list[str]:
     return [alias.lstrip("-") for *_, aliases in _walk(Config, "", "") for alias in aliases]
 
 
-def _fields(model: type[BaseModel], place: Sequence[str | int]) -> list[str]:
+def _fields(model: type[BaseModel], place: Sequence[str]) -> list[str]:
     for part in place:
-        model = model.model_fields[str(part)].annotation
+        model = model.model_fields[part].annotation
     return list(model.model_fields)
+
+
+def _sections(model: type[BaseModel], place: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Name of each section's class -> where it is; pydantic's errors are relative to the class that refused."""
+    found = {model.__name__: place}
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found |= _sections(field.annotation, (*place, name))
+    return found
 
 
 def _merge(default: dict[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Scores, and episodes on held-out worlds."""
+"""Episodes on held-out worlds, recorded so that they can be played again."""
 
 from __future__ import annotations
 
@@ -18,27 +18,32 @@ from ellm_agent.errors import UserError
 from ellm_agent.evaluation.scores import SuccessRates
 from ellm_agent.runs.folder import write_whole
 from ellm_agent.wrappers.goal_exploration import GoalExploration
+from envs.interface import HELD_OUT_SEEDS
 
 EPSILON = 0.001  # of epsilon-greedy agents in evaluation; the paper's
-HELD_OUT = 2**30  # world seeds from here on are never trained on (envs.crafter.env.WORLD_SEEDS)
+
+
+_OLD_NAMES = {"met": "satisfied", "pays": "task_reward"}  # of 0.7.0
 
 
 @dataclass
 class Recording:
-    """An episode that can be played again: the world, the actions, and what exploration made of it.
+    """An episode that can be played again: the world, the actions, and the goals and rewards of each step.
 
     Attributes:
         world_seed: of the environment.
         environment: keyword arguments of the environment.
+        world: its world, by the name in ``envs.registry``.
         actions: one per frame.
-        steps: one per frame: ``goals`` (all suggested before the action), ``open`` (those not achieved
-            before it), ``met`` (goals met by it), ``events`` and ``reward``.
+        steps: one per frame: ``goals`` (the active ones before the action), ``open`` (those not achieved before it),
+            ``satisfied`` (open goals satisfied by it), ``events`` and ``reward`` (for goals).
         unlocked: achievements at the end.
         success: whether the environment's task was solved; None if it has none.
     """
 
     world_seed: int
     environment: dict[str, Any]
+    world: str = "crafter"
     actions: list[int] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)
     unlocked: tuple[str, ...] = ()
@@ -46,7 +51,7 @@ class Recording:
 
     @property
     def total(self) -> float:
-        """Intrinsic return, undiscounted."""
+        """Undiscounted sum of the rewards for goals."""
         return sum(step["reward"] for step in self.steps)
 
     def save(self, path: Path) -> None:
@@ -55,14 +60,17 @@ class Recording:
 
     @classmethod
     def load(cls, path: Path) -> Recording:
-        """Reads what ``save`` wrote.
+        """Reads what ``save`` wrote, also in versions before 0.8.0.
 
         Raises:
             UserError: if the file is no recording.
         """
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            return cls(**{**data, "unlocked": tuple(data["unlocked"])})
+            data["unlocked"] = tuple(data["unlocked"])
+            data["environment"] = {_OLD_NAMES.get(k, k): v for k, v in data["environment"].items()}
+            data["steps"] = [{_OLD_NAMES.get(k, k): v for k, v in step.items()} for step in data["steps"]]
+            return cls(**data)
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise UserError(f"{path} is not a recorded episode") from error
 
@@ -70,36 +78,36 @@ class Recording:
 def record_episodes(
     agent: BaseAlgorithm,
     exploration: GoalExploration,
-    episodes: int,
+    world: str,
     environment: Mapping[str, Any],
-    first_world: int = HELD_OUT,
+    first_world: int = HELD_OUT_SEEDS,
 ) -> list[Recording]:
     """Lets the agent play held-out worlds, one episode each, with its exploring policy.
 
     Args:
         agent: chooses actions; they are sampled, as in training.
-        exploration: parallel worlds that the agent does not train in, at least one for each episode.
-        episodes: how many.
-        environment: keyword arguments of the worlds, kept in the recordings.
+        exploration: parallel worlds that the agent does not train in, one for each episode.
+        world: name of the world, kept in the recordings.
+        environment: keyword arguments of its environments, kept in the recordings.
         first_world: world seed of the first episode; the others follow.
     """
-    assert exploration.num_envs == episodes, (exploration.num_envs, episodes)
+    episodes = exploration.num_envs
     exploration.seed(first_world)
     exploration.set_options([{"world_seed": first_world + i} for i in range(episodes)])
-    recordings = [Recording(first_world + i, dict(environment)) for i in range(episodes)]
+    recordings = [Recording(first_world + i, dict(environment), world) for i in range(episodes)]
 
     def keep(local: dict, _) -> None:
         i, info = local["i"], local["info"]
         log = exploration.log(i)
-        payment = log.payment
+        reward = log.reward
         recordings[i].actions.append(int(local["actions"][i]))
         recordings[i].steps.append(
             {
                 "goals": log.goals,
                 "open": exploration.open_before(log),
-                "met": payment.goals,
+                "satisfied": reward.goals,
                 "events": info["events"],
-                "reward": round(payment.reward, 4),
+                "reward": round(reward.value, 4),
             }
         )
         if "finished" in info:
@@ -131,9 +139,13 @@ def _apart_from_training(agent: BaseAlgorithm, seed: int) -> Iterator[None]:
                 agent.exploration_rate = epsilon
 
 
-def summarise(recordings: Sequence[Recording], achievements: Sequence[str]) -> dict[str, float]:
-    """Mean unlocks, score (%), length (frames) and intrinsic return of recorded episodes; share of tasks solved, if any."""
-    rates = SuccessRates(achievements)
+def summarise(recordings: Sequence[Recording], rates: SuccessRates) -> dict[str, float]:
+    """Mean unlocks, scores (%), length (frames) and intrinsic return of recorded episodes; share of tasks solved, if any.
+
+    Args:
+        recordings: the episodes.
+        rates: success rates that have counted nothing yet.
+    """
     for recording in recordings:
         rates.add(recording.unlocked)
     solved = [recording.success for recording in recordings if recording.success is not None]
@@ -141,7 +153,7 @@ def summarise(recordings: Sequence[Recording], achievements: Sequence[str]) -> d
         **({"success_rate": float(np.mean(solved))} if solved else {}),
         "episodes": len(recordings),
         "unlocks_per_episode": float(np.mean([len(r.unlocked) for r in recordings])),
-        "crafter_score": rates.score(),
+        **rates.scores(),
         "episode_length": float(np.mean([len(r.actions) for r in recordings])),
         "intrinsic_return": float(np.mean([r.total for r in recordings])),
     }

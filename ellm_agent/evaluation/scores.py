@@ -1,4 +1,4 @@
-"""Success rates of achievements over episodes, and the world's scores of them."""
+"""Success rates of achievements over many episodes, and the world's score of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class SuccessRates:
     """Counts in how many episodes each achievement was unlocked.
 
     Args:
-        world: whose scores are computed.
+        world: computes the score.
         achievements: all names.
     """
 
@@ -34,5 +34,9 @@ class SuccessRates:
         return {name: self._unlocked[name] / episodes for name in self._achievements}
 
     def scores(self) -> dict[str, float]:
-        """The world's scores of these episodes, in %, by name."""
+        """The world's metrics of these episodes, in %, by name."""
         return self._world.scores(self.rates())
+
+    def headline(self) -> float:
+        """The world's headline metric, in %."""
+        return self.scores()[self._world.score[0]]

@@ -1,23 +1,23 @@
-"""Goal suggesters: what is worth trying in a situation. One interface, whatever is behind it."""
+"""Goal suggesters: they name goals that are worth trying in a situation. One interface for all sources."""
 
 from ellm_agent.goals.base import (
+    AllGoals,
     FixedGoals,
     Goal,
     GoalSuggester,
     NoGoals,
-    NoveltySuggester,
     OracleSuggester,
     TaskGoals,
 )
 from ellm_agent.goals.language_model import LanguageModelSuggester
 
 __all__ = [
+    "AllGoals",
     "FixedGoals",
     "Goal",
     "GoalSuggester",
     "LanguageModelSuggester",
     "NoGoals",
-    "NoveltySuggester",
     "OracleSuggester",
     "TaskGoals",
 ]

@@ -1,72 +1,75 @@
-"""The suggester interface, and the suggesters that need no language model."""
+"""The interface of goal suggesters, and those that need no language model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from envs.interface import Situation
+from envs.interface import Privileged, Situation
 
 Goal = str  # a goal is its text
 
 
 class GoalSuggester:
-    """Suggests goals for a batch of situations, one list each.
+    """Suggests goals for a batch of situations.
 
     Attributes:
-        description: one line for people: what is behind the suggestions.
-        likely: goals that it will probably suggest, if any are known beforehand.
-        pays: whether achieving a goal is paid for, which closes it for the rest of the episode.
+        description: one line for people: the source of the suggestions.
+        likely_goals: goals that it will probably suggest, if any are known beforehand.
+        rewards_goals: whether achieving a goal gives intrinsic reward, which closes it for the rest of the episode.
+        reads_privileged: whether it is given ``Privileged`` records in place of ``Situation``. Only for oracles.
     """
 
     description: str
-    likely: Sequence[Goal] = ()
-    pays: bool = True
+    likely_goals: Sequence[Goal] = ()
+    rewards_goals: bool = True
+    reads_privileged: bool = False
 
     def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
         """Goals for each situation, most important first, possibly none; None where they are not known yet."""
         raise NotImplementedError
 
     def recall(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
-        """As ``suggest``, for evaluation, which must change nothing in training: from what is known, asking nobody."""
+        """The same for evaluation, which must not change training: asks nobody and changes no state."""
         return self.suggest(situations)
 
     def status(self) -> str:
         """A few words for the progress line."""
         return ""
 
-    def close(self) -> None:
-        """Gives up what is under way."""
-
     def metrics(self) -> dict[str, float]:
         """Counters for the log, by name."""
         return {}
 
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it, as JSON values."""
+    def state_dict(self) -> dict[str, Any]:
+        """State for a checkpoint, as JSON values."""
         return {}
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes up what ``state`` gave."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores the result of ``state_dict``."""
+
+    def close(self) -> None:
+        """Gives up the questions in flight."""
 
 
 class OracleSuggester(GoalSuggester):
-    """Suggests exactly the goals whose prerequisites hold (the paper's oracle)."""
+    """Suggests exactly the goals whose prerequisites hold (the oracle of Du et al. 2023)."""
 
     description = "oracle: goals whose prerequisites hold in the simulator's state (not a language model)"
+    reads_privileged = True
 
-    def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...]]:
-        return [situation.possible for situation in situations]
+    def suggest(self, situations: Sequence[Privileged]) -> list[tuple[Goal, ...]]:
+        return [privileged.possible for privileged in situations]
 
 
-class NoveltySuggester(GoalSuggester):
-    """Suggests every goal, always; together with the achieved filter, whatever is new in the episode.
+class FixedGoals(GoalSuggester):
+    """Suggests the same goals always, such as an instruction that the agent is to follow.
 
     Args:
-        goals: all goals of the environment.
+        goals: in the words that the agent was trained with.
     """
 
-    description = "novelty: every goal at all times (not a language model)"
+    description = "fixed: goals given by the user (not a language model)"
 
     def __init__(self, goals: Sequence[Goal]):
         self._goals = tuple(goals)
@@ -75,30 +78,30 @@ class NoveltySuggester(GoalSuggester):
         return [self._goals] * len(situations)
 
 
-class FixedGoals(NoveltySuggester):
-    """Tells the agent what to do: always the same goals.
+class AllGoals(FixedGoals):
+    """Suggests every goal, always: with the achieved filter, the reward for whatever is new in the episode.
 
     Args:
-        goals: in the words that the agent was trained with.
+        goals: all goals of the world.
     """
 
-    description = "fixed: goals that somebody has named (not a language model)"
+    description = "novelty: every goal at all times (not a language model)"
 
 
-class TaskGoals(GoalSuggester):
-    """Shows the next step of the environment's task; the environment pays for it, not this."""
-
-    description = "task: the next step of the environment's task (not a language model)"
-    pays = False
-
-    def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...]]:
-        return [() if situation.task is None else (situation.task,) for situation in situations]
-
-
-class NoGoals(NoveltySuggester):
+class NoGoals(FixedGoals):
     """Suggests nothing: the control."""
 
     description = "none: no goals, no intrinsic reward"
 
     def __init__(self):
         super().__init__(())
+
+
+class TaskGoals(GoalSuggester):
+    """Suggests the next step of the environment's task. Only the environment rewards it."""
+
+    description = "task: the next step of the environment's task (not a language model)"
+    rewards_goals = False
+
+    def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...]]:
+        return [() if s.instruction is None else (s.instruction,) for s in situations]

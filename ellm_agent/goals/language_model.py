@@ -2,73 +2,74 @@
 
 from __future__ import annotations
 
-import heapq
+import functools
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple, NoReturn
 
+from ellm_agent.goals.answered_captions import AnsweredCaptions
+from ellm_agent.goals.asking import BATCH, Backoff, CaptionQueue
 from ellm_agent.goals.base import Goal, GoalSuggester
-from ellm_agent.goals.known_scenes import KnownScenes, Scene
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
-from ellm_agent.terminal import one_line, tell
-from envs.interface import Situation
+from ellm_agent.llm.parallel import RequestPool
+from ellm_agent.terminal import one_line, print_stderr
+from envs.interface import Language, Situation
 from prompts import closed_form, open_ended
 
-LONGEST_PAUSE = 1024  # calls of `suggest` without a question after a model has failed again and again
-COUNTED = (
-    2**14
-)  # scenes of which it is known how often they were met; twice as many before some are forgotten
-BATCH = 64  # scenes that a model in the process is asked about at once
-UNDER_WAY = 2  # scenes under way at an endpoint, for each request in flight
-ANSWERED_ALL_THE_SAME = ("empty", "refused")  # the model has answered; asking again would bring no more
-GOALLESS = 64  # answers without a goal from the first on: such a model does not follow the prompt
-HOPELESS = ("rejected", "unreachable")  # no use going on, if it happens before anything was answered
+IN_FLIGHT = 2  # captions in flight at an endpoint, for each request in flight
+SAME_AGAIN = ("empty", "refused")  # failures that would be the same if the question were asked again
+FATAL_AT_FIRST = ("rejected", "unreachable")  # failures that end the run, if nothing was answered before
+FORMAT_CHECK = 64  # first answers; if none of them has a goal, the model does not follow the prompt
+CAPTIONS_CACHED = 2**14
+
+
+class _Question(NamedTuple):
+    caption: str
+    goal: Goal  # that is asked about; "" in open form
+    prompt: Prompt
 
 
 class LanguageModelSuggester(GoalSuggester):
-    """Asks a language model what is worth trying, about each scene once.
+    """Asks a language model for goals, about each caption once.
 
-    *Open*: one question for each distinct scene, answered in bullets; each bullet is a goal. *Closed*: one yes/no
-    question for each distinct scene and candidate goal; suggested are those with P(yes) > 0.5.
+    *Open*: one question for each caption, answered by a list of goals. *Closed*: one yes/no question for each caption
+    and candidate goal; suggested are those with P(yes) > 0.5.
 
-    *Waiting*: each new scene is asked about at once, and training waits: a run is the same each time, and the
-    paper's. *Ahead* (``every`` > 0): one scene for so many frames, those met most often first, and training goes on; a
-    scene has the goals of the three closest scenes that were answered, its own answer among them. Scenes are many and
-    most are met once or twice: so a million frames cost what some thousands of answers cost, and what one answer forgot
-    another has. A model in the process still makes a run the same each time.
+    *Waiting* (``every`` = 0; Du et al. 2023): each new caption is asked about at once, and training waits.
+    *Ahead*: one caption for every ``every`` frames, the most frequent first, while training continues; a caption
+    without an answer borrows goals from similar ones (:class:`AnsweredCaptions`). A model in this process makes a run
+    reproducible either way.
 
-    Where a question fails there are no goals this time, and it is asked again later; but for one whose answer is empty
-    or a refusal, which would be the same again. When all that comes back are failures, asking pauses for one call, then
-    two, then four ..., and a line on stderr says so: a dead server must not hold up training.
+    A question that fails is asked again later, unless its answer was empty or a refusal. When all answers of a call are
+    failures, asking pauses (:class:`Backoff`) and a line on stderr says so: a dead server must not hold up training.
 
     Args:
         model: answers prompts.
         form: "open" or "closed".
-        verbs: of the action language, for the open prompt.
-        candidates: goals asked about in closed form.
-        scene: caption -> what the model is told of it.
-        facts: scene -> what it tells, clause by clause.
-        every: frames for each scene that is asked about; 0: all of them, waiting.
-        in_flight: requests at once, to a model that is asked ahead over a network.
-        temperature: of open answers; None: the prompt's.
-        structured: whether open answers should follow a JSON schema, where the server can see to that.
+        language: of the world.
+        candidates: goals that are asked about in closed form; None: those of the language.
+        caption: situation's caption -> the caption that the model reads.
+        every: frames for each caption that is asked about; 0: all captions, waiting. Ignored if the model cannot be
+            asked ahead.
+        in_flight: requests at once, to a model that is not in this process.
+        temperature: of open answers; None: the model's default, or else the prompt's.
+        structured: whether to ask for open answers that follow a JSON schema, where the server supports it.
         stop_on_failure: whether a question that fails ends training.
 
     Raises:
-        LanguageModelError: from ``suggest``: for a failure, if failures stop the run; for a request that is rejected
-            or cannot be delivered before any was answered (the address, the key or the model's name is wrong, not the
-            moment); and for a scene that was never asked about, when replaying.
+        LanguageModelError: by ``suggest``: for a failure, if failures end training; for a request that is rejected or
+            cannot be delivered before any was answered (address, key or model name are wrong); and for a caption that
+            was never asked about, when replaying.
     """
 
     def __init__(
         self,
         model: LanguageModel,
         form: str,
-        verbs: Sequence[str] = (),
-        candidates: Sequence[Goal] = (),
-        scene: Callable[[str], str] = str,
-        facts: Callable[[str], Collection[str]] = str.split,
+        language: Language,
+        candidates: Sequence[Goal] | None = None,
+        caption: Callable[[str], str] = str,
         every: int = 0,
         in_flight: int = 8,
         temperature: float | None = None,
@@ -78,263 +79,246 @@ class LanguageModelSuggester(GoalSuggester):
         if form not in ("open", "closed"):
             raise ValueError(f"form is {form!r}; choose 'open' or 'closed'")
         self.description = one_line(f"{form}-form goals from {model.description}")
-        self.likely = tuple(model.goals) if form == "open" else ()
-        self._model, self._form = model, form
-        self._verbs, self._candidates = tuple(verbs), tuple(candidates)
-        self._every, self._stop = every, stop_on_failure
-        self._temperature, self._structured = temperature, structured
-        self._known = KnownScenes(scene, facts)  # those of which all questions are answered have goals in it
-        self._silent: dict[str, None] = {}  # scenes that the model has nothing to say about; not asked again
-        # Closed form: of scenes not yet complete; None where the model has nothing to say.
-        self._answered: dict[str, dict[Goal, bool | None]] = {}
-        self._met: Counter[str] = Counter()  # scenes to be asked about -> how often met
-        self._forgotten = 0  # scenes that were in it
-        self._credit = float(BATCH)  # scenes that may be asked about now
+        self.likely_goals = tuple(model.likely_goals) if form == "open" else ()
+        self._model, self._form, self._language = model, form, language
+        self._candidates = tuple(language.goals if candidates is None else candidates)
+        self._caption = functools.lru_cache(CAPTIONS_CACHED)(caption)
+        if temperature is None:
+            temperature = model.default_temperature
+        self._temperature = open_ended.TEMPERATURE if temperature is None else temperature
+        self._structured, self._stop = structured, stop_on_failure
+        self._answers = AnsweredCaptions(language.clauses_of)
+        self._unanswerable: dict[str, None] = {}  # captions with empty answers or refusals only; an ordered set
+        # Closed form: answers to captions that are not complete; None for an empty answer or a refusal.
+        self._partial: dict[str, dict[Goal, bool | None]] = {}
+        self._queue = CaptionQueue(every) if every and model.can_be_asked_ahead else None
+        self._backoff = Backoff()
+        self._pool = None if model.in_process else RequestPool(model, in_flight)
+        self._in_flight: dict[str, list[tuple[_Question, Future]]] = {}
+        self._most_in_flight = IN_FLIGHT * in_flight
         self._counts = Counter(scenes=0, questions=0, failures=0, without_goals=0, met=0, unanswered=0)
-        self._pause = self._wait = 0  # calls
-        self._goalless: int | None = 0  # answers so far, as long as none has held a goal
+        self._answers_without_goals: int | None = 0  # as long as no answer has had a goal
         self._spent = False  # the budget: nothing is asked any more
         self._ended = False  # by an error that was raised, or by `close`
-        self._pool = ThreadPoolExecutor(in_flight) if every and not model.immediate else None
-        self._under_way: dict[Future, str] = {}
-        self._most_under_way = UNDER_WAY * in_flight
 
     def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
-        scenes = self._known.of(situations)
-        if self._every:
-            self._ask_ahead(scenes)
-        elif not self._spent:
-            new = dict.fromkeys(scene.text for scene in scenes if not scene.answered)
-            self._ask_now([text for text in new if text not in self._silent])
-        self._counts["met"] += len(scenes)
-        self._counts["unanswered"] += sum([not scene.answered for scene in scenes])
-        if self._every and self._known.any_goals:
-            return self._known.of_the_closest(scenes)
-        return [self._own(scene.text) for scene in scenes]
+        captions = [self._caption(situation.caption) for situation in situations]
+        if self._queue:
+            self._ask_ahead(self._queue, captions)
+        else:
+            self._ask_waiting(captions)
+        self._counts["met"] += len(captions)
+        self._counts["unanswered"] += sum(caption not in self._answers.goals for caption in captions)
+        return self._goals(captions, borrow=self._queue is not None)
 
     def recall(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
-        """Goals that are known; waiting, too, those of the closest scenes where a scene has none of its own."""
-        scenes = self._known.of(situations)
-        if not self._known.any_goals:
-            return [self._own(scene.text) for scene in scenes]
-        own = [None if self._every else self._own(scene.text) for scene in scenes]
-        others = [scene for scene, goals in zip(scenes, own, strict=True) if goals is None]
-        closest = iter(self._known.of_the_closest(others, remember=False))
-        return [next(closest) if goals is None else goals for goals in own]
+        """Known goals. In evaluation, captions without an answer borrow also if training waits."""
+        return self._goals([self._caption(situation.caption) for situation in situations], borrow=True)
 
     def metrics(self) -> dict[str, float]:
+        waiting = self._queue.distinct if self._queue else 0
         counts = {f"llm/{name}": float(count) for name, count in self._counts.items()}
-        counts["llm/distinct"] = float(
-            len(self._known.goals) + len(self._silent) + len(self._met) + self._forgotten
-        )
+        counts["llm/distinct"] = float(len(self._answers.goals) + len(self._unanswerable) + waiting)
         return self._model.metrics() | counts
 
     def status(self) -> str:
         metrics = self.metrics()
-        known = 1 - metrics["llm/unanswered"] / max(metrics["llm/met"], 1)
-        told = f"{metrics['llm/scenes']:,.0f} scenes asked, {known:.0%} known"
+        answered = 1 - metrics["llm/unanswered"] / max(metrics["llm/met"], 1)
+        text = f"{metrics['llm/scenes']:,.0f} captions asked, {answered:.0%} answered"
         if metrics.get("llm/usd"):
-            told += f", ${metrics['llm/usd']:.2f}"
+            text += f", ${metrics['llm/usd']:.2f}"
         if "llm/cache_hits" in metrics:
-            asked = metrics["llm/cache_hits"] + metrics["llm/cache_misses"]
-            told += f", {metrics['llm/cache_hits'] / max(asked, 1):.0%} from the cache"
+            looked_up = metrics["llm/cache_hits"] + metrics["llm/cache_misses"]
+            text += f", {metrics['llm/cache_hits'] / max(looked_up, 1):.0%} from the cache"
         if metrics["llm/failures"]:
-            told += f", {metrics['llm/failures']:,.0f} failed"
-        return told
+            text += f", {metrics['llm/failures']:,.0f} failed"
+        return text
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
+        queue = self._queue.state_dict() if self._queue else None
+        if queue:
+            queue["credit"] += len(self._in_flight)  # which are still in the queue: they are asked again
         return {
-            **self._known.state(),
-            "silent": list(self._silent),
-            "answered": self._answered,
-            "forgotten": self._forgotten,
-            "met": self._met,  # those under way are still in it
-            "credit": self._credit + len(self._under_way),
-            "counts": self._counts,
-            "pause": [self._pause, self._wait],
-            "goalless": self._goalless,
+            "answers": self._answers.state_dict(),
+            "unanswerable": list(self._unanswerable),
+            "partial": {caption: dict(answers) for caption, answers in self._partial.items()},
+            "queue": queue,
+            "backoff": self._backoff.state_dict(),
+            "counts": dict(self._counts),
+            "answers_without_goals": self._answers_without_goals,
             "spent": self._spent,
-            "model": self._model.state(),
+            "model": self._model.state_dict(),
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        self._known.restore(state)
-        self._silent = dict.fromkeys(state["silent"])
-        self._answered = {scene: dict(answers) for scene, answers in state["answered"].items()}
-        self._met, self._counts = Counter(state["met"]), Counter(state["counts"])
-        self._credit, self._forgotten = state["credit"], state["forgotten"]
-        self._pause, self._wait = state["pause"]
-        self._goalless, self._spent = state["goalless"], state["spent"]
-        self._model.restore(state["model"])
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._answers.load_state_dict(state["answers"])
+        self._unanswerable = dict.fromkeys(state["unanswerable"])
+        self._partial = {caption: dict(answers) for caption, answers in state["partial"].items()}
+        if self._queue:
+            self._queue.load_state_dict(state["queue"])
+        self._backoff.load_state_dict(state["backoff"])
+        self._counts = Counter(state["counts"])
+        self._answers_without_goals, self._spent = state["answers_without_goals"], state["spent"]
+        self._model.load_state_dict(state["model"])
 
     def close(self) -> None:
         if self._counts["met"] and not self._counts["scenes"] and not self._ended:
-            tell(
+            print_stderr(
                 f"warning: {self._model.description} gave no usable answer, so the run had no goals; "
                 "metrics.jsonl counts failures by kind (llm/failed_*)"
             )
         self._ended = True
-        if self._pool:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-        self._model.close()
+        (self._pool or self._model).close()
 
     # --- asking -------------------------------------------------------------------------------------------
 
-    def _ask_now(self, scenes: list[str]) -> None:
-        if scenes and self._wait:
-            self._wait -= 1
-        elif scenes:
-            questions = [question for scene in scenes for question in self._questions(scene)]
-            self._take(questions, self._model.answer([prompt for _, _, prompt in questions]))
+    def _ask_waiting(self, captions: Sequence[str]) -> None:
+        new = dict.fromkeys(caption for caption in captions if self._is_open(caption))
+        if new and not self._spent and not self._backoff.skip():
+            self._ask(list(new))
 
-    def _ask_ahead(self, scenes: Sequence[Scene]) -> None:
-        """Counts scenes, takes up answers that have come, and asks about those met most often."""
-        new = [scene.text for scene in scenes if not scene.answered]
-        self._met.update([text for text in new if text not in self._silent] if self._silent else new)
-        if len(self._met) > 2 * COUNTED:  # of those met least often few will ever be asked about
-            kept = set(self._most_met(COUNTED))
-            self._forgotten += len(self._met) - len(kept)
-            self._met = Counter({scene: times for scene, times in self._met.items() if scene in kept})
-        self._credit = min(self._credit + len(scenes) / self._every, 4 * BATCH)
-        if self._pool:
-            self._collect()
-        if self._spent:
+    def _ask_ahead(self, queue: CaptionQueue, captions: Sequence[str]) -> None:
+        queue.note([caption for caption in captions if self._is_open(caption)], frames=len(captions))
+        self._collect()
+        if self._spent or self._backoff.skip():
             return
-        if self._wait:
-            self._wait -= 1
-        elif self._pool:
-            under_way = set(self._under_way.values())
-            room = min(int(self._credit), self._most_under_way - len(under_way))
-            for scene in self._most_met(room, under_way) if room > 0 else ():
-                questions = self._questions(scene)
-                future = self._pool.submit(self._model.answer, [prompt for _, _, prompt in questions])
-                self._under_way[future] = scene
-                self._credit -= 1
-        elif self._credit >= BATCH and self._met:
-            chosen = self._most_met(BATCH)
-            self._credit -= len(chosen)
-            self._ask_now(chosen)
+        if self._pool:
+            for caption in queue.choose(self._most_in_flight - len(self._in_flight), self._in_flight):
+                self._in_flight[caption] = [(q, self._pool.submit(q.prompt)) for q in self._questions(caption)]
+        elif queue.credit >= BATCH and (chosen := queue.choose(BATCH)):
+            self._ask(chosen)
 
-    def _most_met(self, n: int, without: set[str] = frozenset()) -> list[str]:
-        there = ((scene, times) for scene, times in self._met.items() if scene not in without)
-        return [scene for scene, _ in heapq.nlargest(n, there, key=lambda pair: pair[1])]
+    def _is_open(self, caption: str) -> bool:
+        """Whether a caption is still to be asked about."""
+        return caption not in self._answers.goals and caption not in self._unanswerable
+
+    def _ask(self, captions: Sequence[str]) -> None:
+        """Asks about captions, and waits for the answers."""
+        questions = [question for caption in captions for question in self._questions(caption)]
+        self._take(questions, (self._pool or self._model).answer([question.prompt for question in questions]))
 
     def _collect(self) -> None:
-        questions, answers = [], []
-        for future in [future for future in self._under_way if future.done()]:
-            questions += self._questions(self._under_way.pop(future))
-            answers += future.result()
-        if answers:
-            self._take(questions, answers)
+        """Takes the answers that have arrived."""
+        arrived = [
+            caption
+            for caption, pairs in self._in_flight.items()
+            if all(future.done() for _, future in pairs)
+        ]
+        pairs = [pair for caption in arrived for pair in self._in_flight.pop(caption)]
+        if pairs:
+            self._take([q for q, _ in pairs], [self._pool.result(future) for _, future in pairs])
 
-    def _questions(self, scene: str) -> list[tuple[str, Goal, Prompt]]:
-        """Scene, goal asked about ("" in open form) and prompt, for all that is not yet answered."""
+    def _questions(self, caption: str) -> list[_Question]:
+        """All questions about a caption that are not answered yet."""
         if self._form == "open":
-            temperature = open_ended.TEMPERATURE if self._temperature is None else self._temperature
-            prompt = open_ended.prompt(scene, self._verbs, schema=self._structured, temperature=temperature)
-            return [(scene, "", prompt)]
-        answered = self._answered.get(scene, ())
+            prompt = open_ended.prompt(caption, self._language, self._structured, self._temperature)
+            return [_Question(caption, "", prompt)]
+        answered = self._partial.get(caption, ())
         return [
-            (scene, goal, closed_form.prompt(scene, goal))
+            _Question(caption, goal, closed_form.prompt(caption, goal, self._language))
             for goal in self._candidates
             if goal not in answered
         ]
 
     # --- answers ------------------------------------------------------------------------------------------
 
-    def _take(
-        self,
-        questions: Sequence[tuple[str, Goal, Prompt]],
-        answers: Sequence[Answer | LanguageModelError],
-    ) -> None:
-        failed = [answer for answer in answers if isinstance(answer, LanguageModelError)]
+    def _take(self, questions: Sequence[_Question], answers: Sequence[Answer | LanguageModelError]) -> None:
+        failures = [answer for answer in answers if isinstance(answer, LanguageModelError)]
         self._counts["questions"] += len(answers)
-        self._counts["failures"] += len(failed)
-        for error in failed:
-            self._counts[f"failed_{error.kind}"] += 1
-        lost = [error for error in failed if error.kind not in ANSWERED_ALL_THE_SAME]
-        for error in failed:
+        self._counts["failures"] += len(failures)
+        self._counts.update(f"failed_{error.kind}" for error in failures)
+        for error in failures:
             if error.kind == "never_asked" or (self._stop and error.kind != "over_budget"):
                 self._end(error)
-        for (scene, goal, _), answer in zip(questions, answers, strict=True):
+        for question, answer in zip(questions, answers, strict=True):
             if isinstance(answer, Answer):
-                self._learn(scene, goal, answer)
-            elif answer.kind in ANSWERED_ALL_THE_SAME:
-                self._learn(scene, goal, None)
+                self._learn(question, answer)
+            elif answer.kind in SAME_AGAIN:
+                self._learn(question, None)
+        lost = [error for error in failures if error.kind not in SAME_AGAIN]
         if len(lost) == len(answers):
-            self._give_up_for_a_while(lost[0])
+            self._pause(lost[0])
         else:
-            self._pause = 0
+            self._backoff.succeed()
 
-    def _learn(self, scene: str, goal: Goal, answer: Answer | None) -> None:
-        """Takes up an answer; None: the model has nothing to say."""
+    def _learn(self, question: _Question, answer: Answer | None) -> None:
+        """Reads an answer; None: it was empty or a refusal."""
+        caption = question.caption
         if self._form == "open":
             goals = open_ended.parse(answer.text) if answer else None
             self._check_format(bool(goals))
-            self._keep(scene, goals)
+            self._keep(caption, goals)
             return
         yes = answer and closed_form.probability_of_yes(answer.text, answer.logprobs) > closed_form.THRESHOLD
         self._check_format(bool(yes))
-        answered = self._answered.setdefault(scene, {})
-        answered[goal] = yes
+        answered = self._partial.setdefault(caption, {})
+        answered[question.goal] = yes
         if len(answered) == len(self._candidates):
-            self._keep(scene, self._agreed_to(scene))
-            del self._answered[scene]
+            self._keep(caption, self._partial_goals(caption))
+            del self._partial[caption]
 
-    def _agreed_to(self, scene: str) -> tuple[Goal, ...] | None:
-        """Goals of a scene that have been answered with yes so far; None: the model has said nothing about any."""
-        answered = self._answered.get(scene, {})
-        if all(yes is None for yes in answered.values()):
-            return None
-        return tuple(goal for goal in self._candidates if answered.get(goal))
-
-    def _keep(self, scene: str, goals: tuple[Goal, ...] | None) -> None:
-        self._met.pop(scene, None)
+    def _keep(self, caption: str, goals: tuple[Goal, ...] | None) -> None:
+        """Keeps the answer to a caption; None: it has none, and is not asked about again."""
+        if self._queue:
+            self._queue.remove(caption)
         if goals is None:
-            self._silent[scene] = None
+            self._unanswerable[caption] = None
             return
-        self._known.keep(scene, goals)
+        self._answers.add(caption, goals)
         self._counts["scenes"] += 1
         self._counts["without_goals"] += not goals
 
-    def _check_format(self, found: bool) -> None:
-        """Warns of a model whose first answers all hold no goal."""
-        if self._goalless is None:
+    def _check_format(self, has_goals: bool) -> None:
+        """Warns if the model's first answers all have no goal."""
+        if self._answers_without_goals is None:
             return
-        self._goalless = None if found else self._goalless + 1
-        if self._goalless == GOALLESS:
-            self._goalless = None
-            tell(
-                f"warning: the first {GOALLESS} answers of {self._model.description} suggest no goal; "
-                "experiments/inspect_prompts.py shows what it is asked and what it answers"
+        self._answers_without_goals = None if has_goals else self._answers_without_goals + 1
+        if self._answers_without_goals == FORMAT_CHECK:
+            self._answers_without_goals = None
+            print_stderr(
+                f"warning: the first {FORMAT_CHECK} answers of {self._model.description} suggest no goal; "
+                "experiments/inspect_prompts.py shows prompts and answers"
             )
+
+    def _pause(self, error: LanguageModelError) -> None:
+        """All questions of a call have failed: stops asking for a while, or, at the budget's end, for good."""
+        if error.kind == "over_budget":
+            if not self._in_flight:  # they may cost less than is reserved for them
+                print_stderr(f"note: {error}; the run continues with the known goals")
+                self._spent = True
+            return
+        if error.kind in FATAL_AT_FIRST and self._counts["failures"] == self._counts["questions"]:
+            self._end(error)
+        if self._backoff.fail():
+            print_stderr(f"warning: {error}; new captions have no answers until the model answers again")
 
     def _end(self, error: LanguageModelError) -> NoReturn:
         self._ended = True
         raise error
 
-    def _give_up_for_a_while(self, error: LanguageModelError) -> None:
-        if error.kind == "over_budget":
-            if not self._under_way:  # else they may cost less than is set aside for them
-                tell(f"note: {error}; the run goes on with the goals that are known")
-                self._spent = True
-            return
-        nothing_yet = self._counts["failures"] == self._counts["questions"]
-        if nothing_yet and error.kind in HOPELESS:
-            self._end(error)
-        if self._wait:
-            return  # those that were under way when the pause began
-        if not self._pause:
-            tell(f"warning: {error}; new scenes have no goals until it answers again")
-        self._pause = min(2 * self._pause or 1, LONGEST_PAUSE)
-        self._wait = self._pause
+    # --- goals --------------------------------------------------------------------------------------------
 
-    # --- what is known ------------------------------------------------------------------------------------
+    def _goals(self, captions: Sequence[str], borrow: bool) -> list[tuple[Goal, ...] | None]:
+        """Goals of captions: their own answers; without one, borrowed goals, if there are any; else None."""
+        goals = [self._own_goals(caption) for caption in captions]
+        if not (borrow and self._answers.can_lend):
+            return goals
+        missing = [i for i, own in enumerate(goals) if own is None]
+        if missing:
+            for i, borrowed in zip(missing, self._answers.borrow([captions[i] for i in missing]), strict=True):
+                goals[i] = borrowed
+        return goals
 
-    def _own(self, scene: str) -> tuple[Goal, ...] | None:
-        """Goals that were answered for a scene itself, as far as it is answered; None: it is not."""
-        if scene in self._known.goals:
-            return self._known.goals[scene]
-        if scene in self._silent and not self._every:
+    def _own_goals(self, caption: str) -> tuple[Goal, ...] | None:
+        """Goals from a caption's own answers, as far as there are any; None: there are not."""
+        goals = self._answers.goals.get(caption)
+        if goals is None and caption in self._unanswerable and self._queue is None:
             return ()
-        return self._agreed_to(scene)
+        return self._partial_goals(caption) if goals is None and self._partial else goals
+
+    def _partial_goals(self, caption: str) -> tuple[Goal, ...] | None:
+        """Goals with a yes so far, in closed form; None: there are no answers, or only empty ones and refusals."""
+        answered = self._partial.get(caption, {})
+        if all(yes is None for yes in answered.values()):
+            return None
+        return tuple(goal for goal in self._candidates if answered.get(goal))

@@ -1,4 +1,4 @@
-"""How good suggested goals are: the paper's four bins, and how many fell into each."""
+"""Quality of suggested goals: the paper's four bins, and counts of goals in each."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from ellm_agent.goals.base import Goal
-from envs.interface import Situation
+from envs.interface import Privileged
 
 BINS = ("good", "poorly_timed", "bad", "nonsensical")
-UNCOUNTED = 2**10  # steps whose suggestions are kept until somebody wants to know their counts, at most
 
 
 class QualityBins:
-    """Sorts goals into the four bins of the paper.
+    """Sorts goals into the four bins of Du et al. 2023.
 
     - *good*: the oracle would suggest it now;
     - *poorly timed*: a real goal, not possible now;
@@ -22,7 +21,7 @@ class QualityBins:
     - *nonsensical*: not in the action language.
 
     Args:
-        canonical: one spelling per goal.
+        canonical: goal -> its one spelling.
         goals: all real goals.
         verbs: of the action language.
         nouns: of the action language.
@@ -37,107 +36,83 @@ class QualityBins:
     ):
         self._canonical, self._goals = canonical, frozenset(goals)
         self._language = frozenset(f"{verb} {noun}" for verb in verbs for noun in nouns)
-        self._seen: dict[Goal, tuple[str, str]] = {}  # goal -> (spelling, bin unless possible)
+        self._known: dict[Goal, tuple[str, str]] = {}  # goal -> (spelling, bin unless it is possible)
 
     def sort(self, goals: Collection[Goal], possible: Collection[Goal]) -> list[str]:
-        """The bin of each goal, given the goals possible now."""
-        told = [self._seen.get(goal) or self._see(goal) for goal in goals]
-        return ["good" if spelling in possible else kind for spelling, kind in told]
+        """The bin of each goal, given the goals that are possible now."""
+        known = [self._known.get(goal) or self._classify(goal) for goal in goals]
+        return ["good" if spelling in possible else kind for spelling, kind in known]
 
-    def _see(self, goal: Goal) -> tuple[str, str]:
+    def _classify(self, goal: Goal) -> tuple[str, str]:
         spelling = self._canonical(goal)
         if spelling in self._goals:
             kind = "poorly_timed"
         else:
             kind = "bad" if spelling in self._language else "nonsensical"
-        self._seen[goal] = spelling, kind
+        self._known[goal] = spelling, kind
         return spelling, kind
 
 
 class GoalCounts:
-    """Counts goals suggested and rewarded by quality bin, and how often each was suggested, as it was worded.
+    """Counts suggested and rewarded goals by quality bin, and suggestions of each goal verbatim.
 
     Args:
         bins: sorts goals.
 
     Attributes:
-        rewarded: counts of rewarded goals by bin, so far.
+        suggested: number of suggested goals by bin, so far.
+        rewarded: number of rewarded goals by bin, so far.
+        wordings: number of suggestions of each goal, verbatim, so far.
     """
 
     def __init__(self, bins: QualityBins):
         self._bins = bins
-        self._suggested: Counter[str] = Counter()
-        self._wordings: Counter[Goal] = Counter()
-        self._uncounted: list[tuple[Sequence[tuple[Goal, ...]], Sequence[Situation]]] = []  # of each step
+        self.suggested: Counter[str] = Counter()
         self.rewarded: Counter[str] = Counter()
-        self._told = {"suggested": Counter(), "rewarded": Counter()}
+        self.wordings: Counter[Goal] = Counter()
+        self._logged = {"suggested": Counter(), "rewarded": Counter()}  # counts at the last call of `metrics`
 
-    def note_suggested(self, goals: Sequence[tuple[Goal, ...]], situations: Sequence[Situation]) -> None:
-        """Takes note of the goals of each world in one step; they are counted when somebody wants to know."""
-        self._uncounted.append((goals, situations))
-        if len(self._uncounted) == UNCOUNTED:
-            self._count()
+    def note_suggested(self, goals: Sequence[tuple[Goal, ...]], privileged: Sequence[Privileged]) -> None:
+        """Counts the goals suggested to each world in one step."""
+        for suggested, facts in zip(goals, privileged, strict=True):
+            self.wordings.update(suggested)
+            self.suggested.update(self._bins.sort(suggested, facts.possible))
 
     def note_rewarded(self, goals: Sequence[Goal], possible: Collection[Goal]) -> None:
-        """Counts goals that were paid for, given those that were possible."""
+        """Counts goals that were rewarded, given those that were possible."""
         self.rewarded.update(self._bins.sort(goals, possible))
-
-    @property
-    def suggested(self) -> Counter[str]:
-        """Counts of suggested goals by bin, so far."""
-        self._count()
-        return self._suggested
-
-    @property
-    def wordings(self) -> Counter[Goal]:
-        """How often each goal was suggested, as it was worded, so far."""
-        self._count()
-        return self._wordings
 
     def metrics(self) -> dict[str, float]:
         """Shares of the bins among goals suggested and rewarded since the last call."""
         metrics = {}
         for name, counts in (("suggested", self.suggested), ("rewarded", self.rewarded)):
-            new = counts - self._told[name]
-            self._told[name] = Counter(counts)
+            new = counts - self._logged[name]
+            self._logged[name] = Counter(counts)
             metrics |= {f"goals/{name}_{kind}": share for kind, share in shares(new).items()}
         return metrics
 
-    def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps, as JSON values."""
+    def state_dict(self) -> dict[str, Any]:
+        """State for a checkpoint, as JSON values."""
         return {
             "suggested": dict(self.suggested),
             "rewarded": dict(self.rewarded),
             "wordings": dict(self.wordings),
-            "told": {name: dict(counts) for name, counts in self._told.items()},
+            "logged": {name: dict(counts) for name, counts in self._logged.items()},
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Takes up what ``state`` gave.
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores the result of ``state_dict``.
 
         Raises:
-            AttributeError, KeyError, TypeError, ValueError: if it is no such state.
+            AttributeError, KeyError, TypeError, ValueError: for anything else.
         """
-        self._suggested, self.rewarded = _counter(state["suggested"]), _counter(state["rewarded"])
-        self._wordings = _counter(state["wordings"])
-        self._told = {name: _counter(state["told"][name]) for name in self._told}
-        self._uncounted.clear()
-
-    def _count(self) -> None:
-        told = [
-            (goals, situation.possible)
-            for step in self._uncounted
-            for goals, situation in zip(*step, strict=True)
-        ]
-        for (goals, possible), times in Counter(told).items():  # most are the same again and again
-            for goal, kind in zip(goals, self._bins.sort(goals, possible), strict=True):
-                self._suggested[kind] += times
-                self._wordings[goal] += times
-        self._uncounted.clear()
+        self.suggested, self.rewarded = _counter(state["suggested"]), _counter(state["rewarded"])
+        self.wordings = _counter(state["wordings"])
+        self._logged = {name: _counter(state["logged"][name]) for name in self._logged}
 
 
 def shares(counts: Mapping[str, int]) -> dict[str, float]:
-    """Share of each quality bin; nothing if nothing was counted."""
+    """Share of each quality bin; empty if nothing was counted."""
     total = sum(counts.values())
     return {kind: counts.get(kind, 0) / total for kind in BINS} if total else {}
 

@@ -1,8 +1,8 @@
-"""Goals drawn by lot: of all that are suggested, a few count at a time."""
+"""Samples the active goals: at most ``max_active`` of the suggested ones, kept until achieved or too old."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,68 +10,71 @@ import numpy as np
 from ellm_agent.goals.base import Goal
 
 
-class GoalLots:
-    """Draws the goals that count in each world, and keeps them while they are open and not too old.
+class GoalSampler:
+    """Samples the active goals of each world, uniformly without replacement.
 
     Args:
         n_envs: worlds.
-        at_once: how many count at a time; None: all, and nothing is drawn.
-        frames: for which those drawn count, unless they are achieved before.
+        max_active: active goals of a world, at most; None: all suggested goals are active, nothing is sampled.
+        frames: for which sampled goals stay active, unless they are achieved before.
 
     Attributes:
-        drawn: per world, the goals drawn last.
+        active: per world, the goals sampled last.
     """
 
-    def __init__(self, n_envs: int, at_once: int | None, frames: int):
-        self._at_once, self._most_frames = at_once, frames
+    def __init__(self, n_envs: int, max_active: int | None, frames: int):
+        self._max_active, self._max_age = max_active, frames
         self._random = np.random.default_rng()
-        self._frames = np.zeros(n_envs, int)  # since they were drawn
-        self.drawn: list[tuple[Goal, ...]] = [()] * n_envs
+        self._age = np.zeros(n_envs, int)  # frames since sampling
+        self.active: list[tuple[Goal, ...]] = [()] * n_envs
 
     @property
-    def are_drawn(self) -> bool:
-        """Whether lots decide, or all goals count."""
-        return self._at_once is not None
+    def enabled(self) -> bool:
+        """Whether goals are sampled; otherwise all are active."""
+        return self._max_active is not None
 
     def seed(self, seed: int | None) -> None:
-        """Starts the random numbers over."""
+        """Seeds the random numbers."""
         self._random = np.random.default_rng(seed)
 
-    def begin(self) -> None:
-        """Forgets what was drawn."""
-        self._frames[:] = 0
-        self.drawn = [()] * len(self.drawn)
+    def reset(self) -> None:
+        """Forgets the active goals."""
+        self._age[:] = 0
+        self.active = [()] * len(self.active)
 
-    def draw(
-        self, world: int, kept: tuple[Goal, ...], there: Callable[[], Sequence[Goal]]
+    def select(
+        self, world: int, still_open: tuple[Goal, ...], candidates: Callable[[], Sequence[Goal]]
     ) -> tuple[Goal, ...]:
-        """The goals that count in a world in the next frame.
+        """The active goals of a world in the next frame.
 
         Args:
             world: its index.
-            kept: those of the goals drawn before that are still open.
-            there: gives all that are open, to draw from where none is left or time is up.
+            still_open: those of its active goals that are not achieved yet.
+            candidates: returns all open goals; called only if new ones are to be sampled.
         """
-        self._frames[world] += 1
-        if not kept or self._frames[world] >= self._most_frames:
-            goals = there()
-            few = min(self._at_once, len(goals))
-            chosen = sorted(self._random.choice(len(goals), few, replace=False)) if few else ()
-            kept, self._frames[world] = tuple(goals[k] for k in chosen), 0
-        self.drawn[world] = kept
-        return kept
+        self._age[world] += 1
+        if not still_open or self._age[world] >= self._max_age:
+            goals = candidates()
+            count = min(self._max_active, len(goals))
+            chosen = sorted(self._random.choice(len(goals), count, replace=False)) if count else ()
+            still_open, self._age[world] = tuple(goals[k] for k in chosen), 0
+        self.active[world] = still_open
+        return still_open
 
-    def state(self) -> list[Any]:
-        """What a checkpoint keeps, as JSON values."""
-        return [self._random.bit_generator.state, self.drawn, self._frames.tolist()]
+    def state_dict(self) -> dict[str, Any]:
+        """State for a checkpoint, as JSON values."""
+        return {
+            "random": self._random.bit_generator.state,
+            "active": [list(goals) for goals in self.active],
+            "age": self._age.tolist(),
+        }
 
-    def restore(self, state: Sequence[Any]) -> None:
-        """Takes up what ``state`` gave.
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores the result of ``state_dict``.
 
         Raises:
-            KeyError, TypeError, ValueError: if it is no such state.
+            KeyError, TypeError, ValueError: for anything else.
         """
-        random, drawn, frames = state
-        self._random.bit_generator.state = random
-        self.drawn = [tuple(goals) for _, goals in zip(self.drawn, drawn, strict=True)]
-        self._frames[:] = frames
+        self._random.bit_generator.state = state["random"]
+        self.active = [tuple(goals) for _, goals in zip(self.active, state["active"], strict=True)]
+        self._age[:] = state["age"]

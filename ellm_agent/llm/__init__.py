@@ -1,1 +1,1 @@
-"""Language models: an OpenAI-compatible endpoint, the model in the box, a cache, and a script for tests."""
+"""Language models: an OpenAI-compatible endpoint, the bundled model, recorded answers, and a script."""

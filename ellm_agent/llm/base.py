@@ -1,54 +1,36 @@
-"""What it takes to be a language model here."""
+"""The interface of a language model: prompts in, answers or errors out."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
-# What can go wrong with one question; each kind is counted by itself.
+from prompts.base import Prompt
+
+__all__ = ["FAILURES", "Answer", "LanguageModel", "LanguageModelError", "Prompt", "Wrapped"]
+
+# Kinds of failures of one question; each is counted separately.
 FAILURES = (
     "rate_limited",  # 429, after all retries
     "server_error",  # 5xx
     "rejected",  # 4xx: the request or the key is wrong
     "unreachable",  # no connection
     "timeout",
-    "malformed",  # not what the protocol says: HTML, cut-off JSON, bytes that are no text
+    "malformed",  # violates the protocol: HTML, truncated JSON, invalid UTF-8
     "empty",  # an answer without words
-    "refused",  # the model would rather not
-    "never_asked",  # replaying: no answer to this is on record
-    "over_budget",  # asking would cost more than is left
+    "refused",  # the model declined to answer
+    "never_asked",  # replaying: no answer to this prompt is recorded
+    "over_budget",  # asking would exceed the budget
 )
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """One question to a language model.
-
-    Attributes:
-        system: the standing instructions.
-        user: the question.
-        max_tokens: of the answer.
-        temperature: 0 for the most likely answer.
-        logprobs: whether log-probabilities of the first token are wanted.
-        version: of the prompt text and its parser.
-        schema: JSON schema that the answer should follow where a server can see to that; "" for free text.
-    """
-
-    system: str
-    user: str
-    max_tokens: int
-    temperature: float
-    logprobs: bool
-    version: str
-    schema: str = ""
-
-
-@dataclass(frozen=True)
 class Answer:
-    """What came back.
+    """The answer to one question.
 
     Attributes:
-        text: the answer.
+        text: of the answer.
         logprobs: natural log-probabilities of the likeliest first tokens; empty if not given.
         prompt_tokens: tokens read, as the server counts them; 0 if it does not say, or if the answer cost nothing.
         answer_tokens: tokens written, likewise.
@@ -61,12 +43,12 @@ class Answer:
 
 
 class LanguageModelError(Exception):
-    """A question that was not answered, after all retries. The message names no secret.
+    """A question that was not answered, after all retries. The message contains no secret.
 
     Args:
         message: one line for people.
         kind: one of ``FAILURES``.
-        prompt_tokens: that it cost all the same, as far as the server says.
+        prompt_tokens: tokens that the server charged nevertheless, as far as it says.
         answer_tokens: likewise.
     """
 
@@ -81,44 +63,53 @@ class LanguageModel:
 
     Attributes:
         description: one line for people.
-        source: where answers come from, "" for models in the process; with ``name``, part of a cache's key.
         name: the model's name.
-        immediate: whether it answers by computing, so that nothing is won by asking ahead.
-        goals: wordings that it is known to use, if that is known.
+        source: URL of its server, "" for models in this process; with ``name``, part of the answer cache's key.
+        in_process: computes its answers in the calling thread; otherwise it waits for a server.
+        can_be_asked_ahead: whether ``llm.every`` applies; otherwise each new caption is asked about at once.
+        default_temperature: of open answers, unless configured; None: the prompt's.
+        likely_goals: goals that it is known to suggest, if any are known beforehand.
     """
 
     description: str
-    source = ""
     name: str
-    immediate = True
-    goals: Sequence[str] = ()
+    source: str = ""
+    in_process: bool = True
+    can_be_asked_ahead: bool = True
+    default_temperature: float | None = None
+    likely_goals: Sequence[str] = ()
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
-        """One answer, or the error that took its place, for each prompt."""
+        """One answer, or the error in its place, for each prompt."""
         raise NotImplementedError
 
     def metrics(self) -> dict[str, float]:
         """Counters for the log, by name."""
         return {}
 
-    def state(self) -> dict[str, float]:
-        """What a checkpoint keeps of it: counters by name. Those of models around one another share a dictionary."""
+    def state_dict(self) -> dict[str, Any]:
+        """Counters for a checkpoint, as JSON values."""
         return {}
 
-    def restore(self, state: Mapping[str, float]) -> None:
-        """Takes up what ``state`` gave; counters of other models may be among it."""
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores the result of ``state_dict``."""
 
     def close(self) -> None:
-        """Gives up what is under way."""
+        """Gives up the questions in flight."""
 
 
 class Wrapped(LanguageModel):
-    """A language model around another, which it passes everything on to."""
+    """A language model around another one, to which it passes everything on.
+
+    Args:
+        model: the inner model.
+    """
 
     def __init__(self, model: LanguageModel):
-        self.description, self.source, self.name = model.description, model.source, model.name
-        self.immediate, self.goals = model.immediate, model.goals
         self.model = model
+        self.description, self.source, self.name = model.description, model.source, model.name
+        self.in_process, self.can_be_asked_ahead = model.in_process, model.can_be_asked_ahead
+        self.default_temperature, self.likely_goals = model.default_temperature, model.likely_goals
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
         return self.model.answer(prompts)
@@ -126,11 +117,11 @@ class Wrapped(LanguageModel):
     def metrics(self) -> dict[str, float]:
         return self.model.metrics()
 
-    def state(self) -> dict[str, float]:
-        return self.model.state()
+    def state_dict(self) -> dict[str, Any]:
+        return {"model": self.model.state_dict()}
 
-    def restore(self, state: Mapping[str, float]) -> None:
-        self.model.restore(state)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
 
     def close(self) -> None:
         self.model.close()

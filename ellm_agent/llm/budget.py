@@ -1,19 +1,20 @@
-"""What asking costs, and where to stop."""
+"""Counts the tokens and costs of a language model, and stops at a budget."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt, Wrapped
 
 PAID = ("empty", "refused")  # failures that servers charge for
-PERHAPS_PAID = ("timeout", "malformed")  # and those that they may: counted as all that the question may cost
+PERHAPS_PAID = ("timeout", "malformed")  # may be charged for: counted as the most that the question may cost
 CHARACTERS_IN_A_TOKEN = 4  # of English, roughly; for servers that do not count
 # US dollars for a million tokens, read and written, by model name. Prices change: --llm-price-read and
-# --llm-price-written say what is true today.
+# --llm-price-written override them.
 PRICES = {
     "gpt-4o": (2.50, 10.00),
     "gpt-4o-mini": (0.15, 0.60),
@@ -31,28 +32,28 @@ class Price:
     written: float
 
     def of(self, read: float, written: float) -> float:
-        """US dollars for so many tokens."""
+        """US dollars for these numbers of tokens."""
         return (self.read * read + self.written * written) / 1e6
 
 
 def price_of(model: str, read: float | None = None, written: float | None = None) -> Price | None:
-    """The price of a model: as told, else from the table, else None."""
+    """The price of a model: as configured, else from the table, else None."""
     known = PRICES.get(model, (None, None))
     read, written = known[0] if read is None else read, known[1] if written is None else written
     return None if read is None or written is None else Price(read, written)
 
 
 def tokens(text: str) -> int:
-    """About how many tokens a text has."""
+    """Approximate number of tokens of a text."""
     return -(-len(text) // CHARACTERS_IN_A_TOKEN)
 
 
 class Metered(Wrapped):
-    """A language model whose tokens and costs are counted, and which is asked no more once a budget is spent.
+    """A language model whose tokens and costs are counted, and which is not asked any more once a budget is spent.
 
-    What a question may cost at most is set aside before it is asked, so that a budget is not exceeded by those under
-    way. How many tokens a server will read is an estimate, though (`_most`): one whose tokenizer writes still more of
-    them can exceed the budget by as many.
+    The most that a question may cost is reserved before it is asked, so that questions in flight cannot exceed the
+    budget. The number of tokens that a server will read is an estimate (``_upper_bound``): a tokenizer that makes
+    still more of them can exceed the budget by the difference.
 
     Args:
         model: answers.
@@ -81,21 +82,21 @@ class Metered(Wrapped):
         self._usd, self._tokens = budget_usd, budget_tokens
         self._lock = threading.Lock()
         self._read = self._written = 0
-        self._aside_read = self._aside_written = 0
+        self._reserved_read = self._reserved_written = 0
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
-        affordable = [self._set_aside(prompt) for prompt in prompts]
+        affordable = [self._reserve(prompt) for prompt in prompts]
         asked = [prompt for prompt, can in zip(prompts, affordable, strict=True) if can]
         answers = iter(super().answer(asked) if asked else ())
-        told: list[Answer | LanguageModelError] = []
+        results: list[Answer | LanguageModelError] = []
         for prompt, can in zip(prompts, affordable, strict=True):
             if can:
                 answer = next(answers)
                 self._book(prompt, answer)
-                told.append(answer)
+                results.append(answer)
             else:
-                told.append(LanguageModelError(f"the budget for {self.description} is spent", "over_budget"))
-        return told
+                results.append(LanguageModelError(f"the budget for {self.description} is spent", "over_budget"))
+        return results
 
     def metrics(self) -> dict[str, float]:
         spent = {"llm/tokens_read": float(self._read), "llm/tokens_written": float(self._written)}
@@ -103,33 +104,33 @@ class Metered(Wrapped):
             spent["llm/usd"] = self._price.of(self._read, self._written)
         return super().metrics() | spent
 
-    def state(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, Any]:
         with self._lock:
-            return super().state() | {"budget_read": self._read, "budget_written": self._written}
+            return super().state_dict() | {"read": self._read, "written": self._written}
 
-    def restore(self, state: Mapping[str, float]) -> None:
-        super().restore(state)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
         with self._lock:
-            self._read, self._written = state.get("budget_read", 0), state.get("budget_written", 0)
+            self._read, self._written = state["read"], state["written"]
 
-    def _set_aside(self, prompt: Prompt) -> bool:
-        read, written = _most(prompt)
+    def _reserve(self, prompt: Prompt) -> bool:
+        read, written = _upper_bound(prompt)
         with self._lock:
-            all_read = self._read + self._aside_read + read
-            all_written = self._written + self._aside_written + written
+            all_read = self._read + self._reserved_read + read
+            all_written = self._written + self._reserved_written + written
             if self._tokens is not None and all_read + all_written > self._tokens:
                 return False
             if self._usd is not None and self._price.of(all_read, all_written) > self._usd:
                 return False
-            self._aside_read += read
-            self._aside_written += written
+            self._reserved_read += read
+            self._reserved_written += written
             return True
 
     def _book(self, prompt: Prompt, answer: Answer | LanguageModelError) -> None:
-        read, written = _most(prompt)
+        read, written = _upper_bound(prompt)
         with self._lock:
-            self._aside_read -= read
-            self._aside_written -= written
+            self._reserved_read -= read
+            self._reserved_written -= written
             if isinstance(answer, Answer) or answer.kind in PAID:
                 read = answer.prompt_tokens or tokens(prompt.system + prompt.user)
                 written = answer.answer_tokens or tokens(getattr(answer, "text", ""))
@@ -139,6 +140,6 @@ class Metered(Wrapped):
             self._written += written
 
 
-def _most(prompt: Prompt) -> tuple[int, int]:
-    """Tokens that a question may take at most, read and written; half as many again as is usual, to be safe."""
+def _upper_bound(prompt: Prompt) -> tuple[int, int]:
+    """The most tokens that a question may take, read and written: half as many again as estimated, to be safe."""
     return 3 * tokens(prompt.system + prompt.user) // 2, prompt.max_tokens

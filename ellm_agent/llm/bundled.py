@@ -1,19 +1,18 @@
-"""The model in the box: a small causal language model that answers the same prompts as a large one, offline.
+"""The bundled model: a small causal language model that answers the same prompts as a large one, offline.
 
-See docs/embedded_model.md for what it is, what it was trained on, and what it must not be taken for.
+Run by ``transformers``. ``docs/bundled_model.md`` is its model card. Knows nothing of how it is trained.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from tokenizers import Tokenizer
@@ -21,32 +20,33 @@ from torch.nn import functional as F
 
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
-from ellm_agent.llm.gpt2 import GPT2, NOBODY, SCENE, Piece, Reading
 from ellm_agent.terminal import one_line
 from prompts import open_ended
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 FOLDER = Path(__file__).with_name("bundled_model")
-TEMPERATURE = 1.0  # at which it makes as many mistakes as its corpus, no more
-LEAST = 1e-4  # probability below which a token is not drawn: the rarest mistakes of the corpus lie above it
+TEMPERATURE = 1.0  # at which it makes as many mistakes as its corpus
+MIN_PROBABILITY = 1e-4  # less likely tokens are not sampled: the rarest mistakes of the corpus are more likely
 TOP_LOGPROBS = 5
-ROW = 96  # tokens of questions that are read beside one another after their scene
-BATCH = 1_024  # tokens that are read at once; more are no faster
-
-_Item = TypeVar("_Item")
+BATCH = 256  # questions answered at once
 
 
-class EmbeddedModel(LanguageModel):
-    """A GPT-2 of this project, run in the process. An answer depends on its prompt alone, sampled or not.
+class BundledModel(LanguageModel):
+    """A causal language model in a folder, run in this process. An answer depends on its prompt alone, sampled or not.
 
-    Of a prompt it reads what it was trained to read: the last paragraph, scene and question. It reads a scene once,
-    whatever is asked about it.
+    It reads only the last paragraph of a prompt, caption and question, as in its training corpus. Each caption of a
+    batch is read once, whatever is asked about it.
 
     Args:
         folder: of the model, as ``experiments/train_suggester.py`` writes it.
 
     Raises:
-        UserError: if there is no such model; from `load`, or else the first `answer`, if it cannot be read.
+        UserError: if the folder has no model; by ``load``, or else the first ``answer``, if it cannot be read.
     """
+
+    default_temperature = TEMPERATURE
 
     def __init__(self, folder: Path = FOLDER):
         try:
@@ -55,20 +55,17 @@ class EmbeddedModel(LanguageModel):
             raise UserError(
                 f"{folder} holds no model; train one with experiments/train_suggester.py"
             ) from error
-        self.name = f"embedded-{weights[:8]}"
+        self.name = f"bundled-{weights[:8]}"
+        shipped = "the bundled model, a small GPT-2 made for this game (not a pretrained LLM)"
+        self.description = shipped if folder == FOLDER else f"the language model in {folder}"
         self._folder = folder
         self._lock = threading.Lock()
         self._seconds = 0.0
 
     @property
-    def description(self) -> str:
-        """One line for people."""
-        return "the embedded model, a small GPT-2 made for this game (not a pretrained LLM)"
-
-    @property
-    def goals(self) -> Sequence[str]:
+    def likely_goals(self) -> Sequence[str]:
         """Goals that are tokens of their own: nearly all that it suggests."""
-        bullets = (name for name in self._parts.names if name.startswith("\n") and not name.endswith(" "))
+        bullets = (name for name in self._tokens if name.startswith("\n") and not name.endswith(" "))
         return tuple(dict.fromkeys(goal for name in bullets for goal in open_ended.parse(name)))
 
     def load(self) -> None:
@@ -78,208 +75,232 @@ class EmbeddedModel(LanguageModel):
             UserError: if they cannot be read, or do not fit one another.
         """
         with self._lock:
-            _ = self._parts
+            _ = self._network
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
         started = time.perf_counter()
         with self._lock, torch.inference_mode():
-            questions = self._read(prompts)
-            for rows in _batches(questions):
-                self._write(rows)
-            texts = self._parts.texts([question.written for question in questions])
-            answers = [
-                Answer(text.strip(), question.logprobs, question.length, len(question.written))
-                for question, text in zip(questions, texts, strict=True)
-            ]
+            questions = self._tokenize(prompts)
+            for batch in _batches(questions):
+                self._generate(batch)
+            texts = self._tokenizer.decode_batch([q.written for q in questions], skip_special_tokens=False)
             self._seconds += time.perf_counter() - started
-        return answers
+        return [
+            Answer(text.strip(), question.logprobs, question.length, len(question.written))
+            for question, text in zip(questions, texts, strict=True)
+        ]
 
     def metrics(self) -> dict[str, float]:
         return {"llm/seconds": self._seconds}
 
-    def state(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, Any]:
         return {"seconds": self._seconds}
 
-    def restore(self, state: Mapping[str, float]) -> None:
-        self._seconds = state.get("seconds", 0.0)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._seconds = state["seconds"]
+
+    # --- the model's files ----------------------------------------------------------------------------------
 
     @functools.cached_property
-    def _parts(self) -> _Parts:
+    def _tokenizer(self) -> Tokenizer:
         try:
-            parts = _Parts(self._folder)
-            with torch.inference_mode():  # what is missing or does not fit fails here
-                Reading(parts.model, 1).read([Piece(0, SCENE + 1, 0, [len(parts.names) - 1])])
-        except Exception as error:  # damaged files raise all kinds; those of tokenizers are plain Exceptions
-            told = one_line(f"{type(error).__name__}: {error}")
-            raise UserError(
-                f"{self._folder} holds no model that can be read ({told}); train one with"
-                " experiments/train_suggester.py"
-            ) from error
-        return parts
+            return Tokenizer.from_file(str(self._folder / "tokenizer.json"))
+        except Exception as error:  # all that the package raises
+            raise self._unreadable(error) from error
 
-    def _read(self, prompts: Sequence[Prompt]) -> list[_Question]:
-        told = [prompt.user.strip().split("\n\n")[-1].rpartition("\n") for prompt in prompts]
-        texts = ((scene, f"\n{question}") for scene, _, question in told)
-        ids = self._parts.ids(itertools.chain.from_iterable(texts))
-        room = self._parts.model.positions
+    @functools.cached_property
+    def _tokens(self) -> list[str]:
+        """The text of each token."""
+        ids = [[token] for token in range(self._tokenizer.get_vocab_size())]
+        return self._tokenizer.decode_batch(ids, skip_special_tokens=False)
+
+    @functools.cached_property
+    def _network(self) -> PreTrainedModel:
+        try:
+            return _load_network(self._folder, self._tokenizer.get_vocab_size())
+        except UserError:
+            raise
+        except Exception as error:  # damaged files raise all kinds
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: Exception) -> UserError:
+        reason = one_line(f"{type(error).__name__}: {error}")[:300]
+        return UserError(
+            f"{self._folder} holds no model that can be read ({reason}); train one with"
+            " experiments/train_suggester.py"
+        )
+
+    # --- answering ------------------------------------------------------------------------------------------
+
+    def _tokenize(self, prompts: Sequence[Prompt]) -> list[_Question]:
+        parts = [prompt.user.strip().split("\n\n")[-1].rpartition("\n") for prompt in prompts]
+        texts = [text for caption, _, question in parts for text in (caption, f"\n{question}")]
+        # Lone surrogates, which UTF-8 cannot encode, are read as question marks.
+        clean = [text.encode(errors="replace").decode() for text in texts]
+        encodings = self._tokenizer.encode_batch_fast(clean, add_special_tokens=False)
+        room = self._network.config.max_position_embeddings
         return [
             _Question(
                 prompt=prompt,
-                scene=tuple(ids[scene][-(room // 2) :]),
-                question=ids[f"\n{question}"][-(room // 4) :],
-                seed=_seed(prompt.temperature, scene, question) if prompt.temperature else b"",
+                caption=tuple(encodings[2 * i].ids[-(room // 2) :]),
+                question=encodings[2 * i + 1].ids[-(room // 4) :],
+                seed=_seed(prompt.temperature, caption, question) if prompt.temperature else b"",
             )
-            for prompt, (scene, _, question) in zip(prompts, told, strict=True)
+            for i, (prompt, (caption, _, question)) in enumerate(zip(prompts, parts, strict=True))
         ]
 
-    def _write(self, rows: Sequence[Sequence[_Question]]) -> None:
-        """Reads scenes, each with the questions about it, and writes all answers side by side, token by token."""
-        model = self._parts.model
-        pieces = []
-        for row, questions in enumerate(rows):
-            scene = questions[0].scene
-            pieces.append(Piece(row, SCENE, 0, scene))
-            for branch, question in enumerate(questions, SCENE + 1):
-                question.row, question.branch = row, branch
-                pieces.append(Piece(row, branch, len(scene), question.question))
-        reading = Reading(model, len(rows))
-        active = list(itertools.chain.from_iterable(rows))
-        for step in itertools.count():
-            logits = reading.read(pieces)
+    def _generate(self, questions: Sequence[_Question]) -> None:
+        """Writes the answers to a batch of questions, all side by side, token by token."""
+        network, config = self._network, self._network.config
+        last = network.generation_config.eos_token_id  # tokens after which an answer is over
+        last = {*last} if isinstance(last, list) else {last}
+        captions = {question.caption: None for question in questions}
+        rows = {caption: row for row, caption in enumerate(captions)}
+        # Padding is on the left, masked; attention goes by column, and positions are counted without it.
+        ids, mask = _padded(list(captions))
+        read = network(
+            input_ids=ids, attention_mask=mask, position_ids=_positions(mask), use_cache=True, logits_to_keep=1
+        )
+        cache = read.past_key_values
+        row_of = torch.tensor([rows[question.caption] for question in questions])
+        if len(questions) > len(captions):
+            cache.batch_select_indices(row_of)
+        ids, own = _padded([question.question for question in questions])
+        mask = torch.cat([mask[row_of], own], dim=1)  # (questions, columns)
+        active = list(questions)
+        for step in range(config.max_position_embeddings):
+            logits = network(
+                input_ids=ids,
+                attention_mask=mask,
+                position_ids=_positions(mask)[:, -ids.shape[1] :],
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ).logits[:, -1]  # (questions, vocabulary)
             if step == 0:
                 self._note_logprobs(active, logits)
             tokens = _choose(logits, active, step)
-            going, pieces = [], []
-            for question, token in zip(active, tokens, strict=True):
-                if token == model.end:
+            going = []
+            for row, (question, token) in enumerate(zip(active, tokens, strict=True)):
+                if token == config.eos_token_id:
                     continue
                 question.written.append(token)
-                most = min(question.prompt.max_tokens, model.positions - question.length)
-                if step + 1 < most and token not in model.last:
-                    going.append(question)
-                    pieces.append(Piece(question.row, question.branch, question.length + step, [token]))
+                longest = min(question.prompt.max_tokens, config.max_position_embeddings - question.length)
+                if step + 1 < longest and token not in last:
+                    going.append(row)
             if not going:
                 return
-            active = going
+            ids = torch.tensor([[tokens[row]] for row in going])
+            if len(going) < len(active):
+                active, mask = [active[row] for row in going], mask[going]
+                cache.batch_select_indices(torch.tensor(going))
+            mask = F.pad(mask, (0, 1), value=1)
 
     def _note_logprobs(self, questions: Sequence[_Question], logits: torch.Tensor) -> None:
-        asked = [i for i, question in enumerate(questions) if question.prompt.logprobs]
-        if not asked:
+        rows = [row for row, question in enumerate(questions) if question.prompt.logprobs]
+        if not rows:
             return
-        names = self._parts.names
-        top = torch.log_softmax(logits[asked], dim=1).topk(TOP_LOGPROBS, dim=1)
-        for i, values, tokens in zip(asked, top.values.tolist(), top.indices.tolist(), strict=True):
+        top = torch.log_softmax(logits[rows], dim=1).topk(TOP_LOGPROBS, dim=1)
+        for row, values, tokens in zip(rows, top.values.tolist(), top.indices.tolist(), strict=True):
             pairs = zip(tokens, values, strict=True)
-            questions[i].logprobs = {names[token]: min(value, 0.0) for token, value in pairs}
-
-
-# --- questions ----------------------------------------------------------------------------------------------
+            questions[row].logprobs = {self._tokens[token]: min(value, 0.0) for token, value in pairs}
 
 
 @dataclass
 class _Question:
-    """A prompt on its way through the model.
+    """A prompt while it is answered.
 
     Attributes:
         prompt: as it was asked.
-        scene: ids of the scene's tokens.
-        question: ids of those of the question after it.
-        seed: of the random numbers that an answer is drawn with; empty for the likeliest answer.
-        row: in which it is read, with its scene.
-        branch: in that row.
-        written: ids of the answer.
-        logprobs: of its first token and the likeliest others.
+        caption: its tokens.
+        question: tokens of the question after it.
+        seed: of the answer's random numbers; empty for the likeliest answer.
+        written: tokens of the answer.
+        logprobs: of the likeliest first tokens.
     """
 
     prompt: Prompt
-    scene: tuple[int, ...]
+    caption: tuple[int, ...]
     question: list[int]
     seed: bytes
-    row: int = 0
-    branch: int = NOBODY
     written: list[int] = field(default_factory=list)
     logprobs: dict[str, float] = field(default_factory=dict)
 
     @property
     def length(self) -> int:
         """Tokens before the answer."""
-        return len(self.scene) + len(self.question)
+        return len(self.caption) + len(self.question)
 
 
-def _batches(questions: Iterable[_Question]) -> Iterator[list[list[_Question]]]:
-    """Batches of rows, similar ones together. A row are questions about one scene: all, unless they are very many."""
-    about: dict[tuple[int, ...], list[_Question]] = {}
-    for question in questions:
-        about.setdefault(question.scene, []).append(question)
-    rows = [row for same in about.values() for row in _packed(same, lambda asked: len(asked.question), ROW)]
+def _load_network(folder: Path, vocabulary: int) -> PreTrainedModel:
+    """Reads a causal language model.
 
-    def length(row: list[_Question]) -> int:
-        return len(row[0].scene) + sum(len(asked.question) for asked in row)
+    Raises:
+        Exception: of any kind, if its files are damaged or do not fit one another.
+    """
+    import transformers  # imported late: it takes seconds
+    from transformers.utils import logging
 
-    return _packed(sorted(rows, key=length), length, BATCH)
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)  # errors are reported in one line
+    logging.disable_progress_bar()
+    try:
+        with torch.random.fork_rng(devices=[]):  # loading may draw random numbers, which must not affect a run
+            network, report = transformers.AutoModelForCausalLM.from_pretrained(
+                folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
+            )
+        ends = transformers.GenerationConfig.from_pretrained(folder, local_files_only=True).eos_token_id
+    finally:
+        logging.set_verbosity(verbosity)
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if report[kind]:
+            raise ValueError(f"{kind.replace('_', ' ')}: {sorted(map(str, report[kind]))[0]}")
+    if network.config.vocab_size < vocabulary:
+        raise ValueError(f"{vocabulary} tokens, but weights for {network.config.vocab_size}")
+    if ends is None:
+        raise ValueError("generation_config.json has no eos_token_id")
+    return network.eval()
 
 
-def _packed(items: Iterable[_Item], size: Callable[[_Item], int], most: int) -> Iterator[list[_Item]]:
-    """Items in order, in lists of at most so much; an item that is larger is alone."""
-    pack: list[_Item] = []
-    left = most
-    for item in items:
-        if pack and size(item) > left:
-            yield pack
-            pack, left = [], most
-        pack.append(item)
-        left -= size(item)
-    if pack:
-        yield pack
+def _batches(questions: Sequence[_Question]) -> Iterator[Sequence[_Question]]:
+    """Batches of similar lengths, with questions about the same caption side by side."""
+    order = sorted(questions, key=lambda question: (len(question.caption), question.caption))
+    for start in range(0, len(order), BATCH):
+        yield order[start : start + BATCH]
 
 
-def _seed(temperature: float, scene: str, question: str) -> bytes:
-    return hashlib.blake2b(f"{temperature}\n{scene}\n{question}".encode(errors="replace")).digest()
+def _padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids with padding on the left, and a mask that is 1 for tokens; both ``(rows, longest)``."""
+    longest = max(1, *map(len, rows))
+    ids = torch.tensor([[0] * (longest - len(row)) + list(row) for row in rows])
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+    return ids, mask
+
+
+def _positions(mask: torch.Tensor) -> torch.Tensor:
+    """Position of each token, counted without padding."""
+    return (mask.cumsum(dim=1) - 1).clamp(min=0)
+
+
+def _seed(temperature: float, caption: str, question: str) -> bytes:
+    return hashlib.blake2b(f"{temperature}\n{caption}\n{question}".encode(errors="replace")).digest()
 
 
 def _uniform(seed: bytes, step: int) -> float:
-    """A number in [0, 1) that depends on the question and the step alone, however questions are batched."""
+    """A number in [0, 1) that depends on question and step alone, however questions are batched."""
     digest = hashlib.blake2b(seed + step.to_bytes(4, "little"), digest_size=8).digest()
     return (int.from_bytes(digest, "little") >> 11) * 2.0**-53
 
 
 def _choose(logits: torch.Tensor, questions: Sequence[_Question], step: int) -> list[int]:
-    """A token for each question: the likeliest, or the one in whose share of [0, 1) its uniform number lies."""
+    """A token for each question: the likeliest, or one sampled by the inverse of the cumulative distribution."""
     tokens = logits.argmax(dim=1)  # logits: (questions, vocabulary)
-    drawn = [i for i, question in enumerate(questions) if question.seed]
-    if drawn:
-        temperatures = torch.tensor([[max(questions[i].prompt.temperature, 1e-6)] for i in drawn])
-        uniforms = torch.tensor([[_uniform(questions[i].seed, step)] for i in drawn], dtype=torch.float64)
-        probabilities = torch.softmax(logits[drawn].double() / temperatures, dim=1)
-        shares = F.threshold(probabilities, LEAST, 0.0).cumsum(dim=1)
-        places = torch.searchsorted(shares, uniforms * shares[:, -1:], right=True).squeeze(1)
-        tokens[drawn] = places.clamp(max=logits.shape[1] - 1)
+    sampled = [row for row, question in enumerate(questions) if question.seed]
+    if sampled:
+        temperatures = torch.tensor([[max(questions[row].prompt.temperature, 1e-6)] for row in sampled])
+        uniforms = torch.tensor([[_uniform(questions[row].seed, step)] for row in sampled], dtype=torch.float64)
+        probabilities = torch.softmax(logits[sampled].double() / temperatures, dim=1)
+        cumulative = F.threshold(probabilities, MIN_PROBABILITY, 0.0).cumsum(dim=1)
+        chosen = torch.searchsorted(cumulative, uniforms * cumulative[:, -1:], right=True).squeeze(1)
+        tokens[sampled] = chosen.clamp(max=logits.shape[1] - 1)
     return tokens.tolist()
-
-
-# --- the model's files --------------------------------------------------------------------------------------
-
-
-class _Parts:
-    """The model's files, read.
-
-    Attributes:
-        model: the network.
-        names: the text of each token.
-    """
-
-    def __init__(self, folder: Path):
-        self.model = GPT2(folder)
-        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        self.names = self.texts([[token] for token in range(self._tokenizer.get_vocab_size())])
-
-    def ids(self, texts: Iterable[str]) -> dict[str, list[int]]:
-        """Ids of the tokens of each text, which may come several times."""
-        each = list(dict.fromkeys(texts))
-        # What cannot be written as UTF-8 (half a surrogate pair) is read as a question mark.
-        clean = [text.encode(errors="replace").decode() for text in each]
-        encodings = self._tokenizer.encode_batch_fast(clean, add_special_tokens=False)
-        return {text: encoding.ids for text, encoding in zip(each, encodings, strict=True)}
-
-    def texts(self, ids: Sequence[Sequence[int]]) -> list[str]:
-        return self._tokenizer.decode_batch(ids, skip_special_tokens=False)

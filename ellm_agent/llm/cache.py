@@ -1,4 +1,4 @@
-"""What language models answered, kept on disk, so that no question is paid for twice."""
+"""The answer cache: an SQLite file of language models' answers, so that no question is paid for twice."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _MEND = "make it writable, make room on the disk, or name another file"
 
 
 def default_path() -> Path:
-    """Where answers are kept unless told otherwise."""
+    """The default file."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ellm_agent" / "answers.sqlite"
 
 
 class Row(NamedTuple):
-    """A question and its answer as they are kept; ``parameters`` and ``logprobs`` are JSON objects."""
+    """A recorded question and its answer; ``parameters`` and ``logprobs`` are JSON objects."""
 
     key: str
     source: str
@@ -51,7 +51,7 @@ class Row(NamedTuple):
     created: str  # UTC, ISO 8601
 
     def fault(self) -> str | None:
-        """What is wrong with the row, or None."""
+        """The error in the row, or None."""
         for column, value in self._asdict().items():
             count = column.endswith("_tokens")
             if type(value) is not (int if count else str) or (count and not 0 <= value < 2**63):
@@ -66,7 +66,7 @@ class Row(NamedTuple):
 
 
 class Group(NamedTuple):
-    """What one model answered to one version of the prompts."""
+    """Number and size of one model's answers to one version of the prompts."""
 
     source: str
     model: str
@@ -79,16 +79,16 @@ class Group(NamedTuple):
 class AnswerCache:
     """An SQLite file of answers, for several threads and processes at once (not over a network file system).
 
-    What `put` has written outlives the process, however that ends: it is in the write-ahead log, which
-    ``synchronous = NORMAL`` leaves to the operating system. A power cut may cost the last rows, not the file.
-    Rows never change. No API key is among them: ``source`` is a URL that passed `openai_client.check_url`.
+    Rows survive the process, even if it is killed: they are in the write-ahead log, which ``synchronous = NORMAL``
+    leaves to the operating system. A power cut may lose the last rows, not the file. Rows never change. They contain
+    no API key: ``source`` is a URL that passed ``endpoint.check_url``.
 
     Args:
-        path: of the file; made, with its folder, if there is none.
+        path: of the file; created, with its folder, if it does not exist.
         read_only: the file must exist, and need not be writable.
 
     Raises:
-        UserError: by each method, if the file cannot be used: not ours, of another format, damaged, full, ...
+        UserError: by each method, if the file cannot be used: not an answer cache, of another format, damaged, ...
     """
 
     def __init__(self, path: Path, read_only: bool = False):
@@ -98,7 +98,7 @@ class AnswerCache:
             self._connection = self._open(read_only)
 
     def get(self, source: str, name: str, prompts: Sequence[Prompt]) -> list[Answer | None]:
-        """The answers on record, with the tokens that they cost; None where there is none."""
+        """The recorded answers, with the tokens that they cost; None where there is none."""
         keys = [_key(_question(source, name, prompt)) for prompt in prompts]
         query = "SELECT text, logprobs, prompt_tokens, answer_tokens FROM answers WHERE key = ?"
         with self._lock, self._as_user_errors(), self._connection as connection:
@@ -107,7 +107,7 @@ class AnswerCache:
             return [row and Answer(_text(row[0]), json.loads(row[1]), *row[2:]) for row in rows]
 
     def put(self, source: str, name: str, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> int:
-        """Keeps answers, all or none; where one is on record, that stays. Returns how many were new."""
+        """Records answers, all or none; existing rows stay. Returns the number of new ones."""
         created = datetime.now(UTC).isoformat(timespec="seconds")
         rows = []
         for prompt, answer in zip(prompts, answers, strict=True):
@@ -118,7 +118,7 @@ class AnswerCache:
         return self.add(rows)
 
     def add(self, rows: Iterable[Row]) -> int:
-        """`put` for rows, which must have no `Row.fault`."""
+        """``put`` for rows, which must have no ``Row.fault``."""
         insert = f"INSERT INTO answers VALUES ({', '.join('?' * len(Row._fields))}) ON CONFLICT DO NOTHING"
         values = [tuple(map(_storable, row)) for row in rows]
         with self._lock, self._as_user_errors():
@@ -129,7 +129,7 @@ class AnswerCache:
         return new
 
     def rows(self) -> Iterator[Row]:
-        """All rows, sorted by key. (Not for use by several threads.)"""
+        """All rows, sorted by key. Not thread-safe."""
         with self._as_user_errors():
             for row in self._connection.execute("SELECT * FROM answers ORDER BY key"):
                 yield Row(*map(_text, row))
@@ -144,18 +144,18 @@ class AnswerCache:
             return [Group(*map(_text, row)) for row in rows]
 
     def faults(self) -> Iterator[str]:
-        """What is wrong with the file's structure; if that is sound, with its rows."""
+        """Errors in the file's structure; if there are none, errors in its rows."""
         with self._as_user_errors():
-            told = [str(line) for (line,) in self._connection.execute("PRAGMA integrity_check")]
-        if told != ["ok"]:
-            yield from told
+            report = [str(line) for (line,) in self._connection.execute("PRAGMA integrity_check")]
+        if report != ["ok"]:
+            yield from report
             return
         for row in self.rows():
             if fault := row.fault():
                 yield f"row {row.key!s:.16}: {fault}"
 
     def close(self) -> None:
-        """Lets go of the file."""
+        """Closes the file."""
         with self._lock:
             self._connection.close()
 
@@ -190,7 +190,7 @@ class AnswerCache:
         return connection
 
     def _check(self, connection: sqlite3.Connection, read_only: bool) -> None:
-        """Sees that the file is ours, or makes it so if it is empty."""
+        """Checks that the file is an answer cache; makes it one if it is empty."""
         pragmas = ("PRAGMA application_id", "PRAGMA user_version", "SELECT count(*) FROM sqlite_master")
         application, version, tables = (connection.execute(pragma).fetchone()[0] for pragma in pragmas)
         if not (application or version or tables or read_only):
@@ -207,8 +207,8 @@ class AnswerCache:
     def _checkpoint(self) -> None:
         """Empties a long write-ahead log.
 
-        SQLite would do so by itself, but with other connections writing, which can damage the file (rarely;
-        mended in 3.51.3). TRUNCATE keeps them out.
+        SQLite would do so by itself, but while other connections write, which can damage the file (rarely; fixed in
+        3.51.3). TRUNCATE keeps them out.
         """
         with contextlib.suppress(FileNotFoundError, sqlite3.OperationalError):  # later, then
             if self._log().stat().st_size > WAL_LIMIT:
@@ -225,12 +225,12 @@ class AnswerCache:
             code = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_").partition("_")[0]
             why = _WHY.get(code, f"cannot be used as answer cache: {error}; {_MEND}")
             raise UserError(f"{self.path} {why}") from error
-        except (ValueError, TypeError) as error:  # a row that nobody wrote here
+        except (ValueError, TypeError) as error:  # a row that this class has not written
             raise UserError(f"{self.path} {_WHY['CORRUPT']}") from error
 
 
 def _question(source: str, name: str, prompt: Prompt) -> tuple[str, ...]:
-    """All that an answer depends on, in the order of a `Row`."""
+    """Everything that an answer depends on, in the order of ``Row``."""
     parameters = {
         "logprobs": bool(prompt.logprobs),
         "max_tokens": int(prompt.max_tokens),
@@ -241,7 +241,7 @@ def _question(source: str, name: str, prompt: Prompt) -> tuple[str, ...]:
 
 
 def _key(question: Sequence[str]) -> str:
-    # JSON keeps the parts apart and can write any text, even one that UTF-8 cannot.
+    # JSON separates the parts unambiguously and can encode any text, even one that UTF-8 cannot.
     return hashlib.sha256(json.dumps(question).encode()).hexdigest()
 
 

@@ -1,17 +1,16 @@
-"""Any OpenAI-compatible endpoint, through the `openai` package and its retries."""
+"""A client for any OpenAI-compatible endpoint, through the ``openai`` package and its retries."""
 
 from __future__ import annotations
 
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from ellm_agent.llm.base import FAILURES, Answer, LanguageModel, LanguageModelError, Prompt
+from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
 from ellm_agent.llm.endpoint import DEFAULT_URL, check_endpoint, endpoint
 from ellm_agent.llm.wire import (
     Reply,
@@ -24,135 +23,72 @@ from ellm_agent.llm.wire import (
     request_body,
 )
 
-RETRIES = 3  # with the client's exponential back-off, honouring Retry-After
-LONGEST_BODY = 2**24  # bytes of a response; no answer needs as many
-COUNTED = ("tokens_read", "tokens_written", "seconds", *(f"failed_{kind}" for kind in FAILURES))
+RETRIES = 3  # with the package's exponential back-off, honouring Retry-After
+LONGEST_BODY = 2**24  # bytes of a response; longer ones are no answers
 
 
 class OpenAIModel(LanguageModel):
-    """Completions from an OpenAI-compatible server, several requests in flight at once.
+    """Completions from an OpenAI-compatible server, one request after the other in each thread.
 
-    Log-probabilities and answers in JSON are asked for where a prompt wants them; a server that rejects the
-    request for it is asked without from then on. So is one that rejects a temperature, and says so; one that rejects
-    max_tokens, as newer models of OpenAI do, is told max_completion_tokens.
+    Log-probabilities and JSON answers are requested where a prompt wants them; if a server rejects a request because
+    of them, it is asked without them from then on. The same holds for a temperature that is rejected by name. Where
+    max_tokens is rejected, as by newer models of OpenAI, max_completion_tokens is sent instead.
 
     Args:
         model: the model's name on the server.
-        base_url: of the server; None: as `endpoint` finds it.
-        concurrency: requests in flight, at most, over all threads.
+        base_url: of the server; None: see ``endpoint``.
         timeout: seconds for one try: until the answer begins, and again until it ends.
-        api: "chat", or "completion" for the older endpoint, which goes on with a text.
-        retries: further tries after one that may do better next time.
+        api: "chat", or "completion" for the older endpoint, which continues a text.
+        retries: further tries after a temporary failure.
 
     Raises:
-        UserError: see `check_endpoint`.
+        UserError: see ``check_endpoint``.
     """
 
-    immediate = False
+    in_process = False
 
     def __init__(
         self,
         model: str,
         base_url: str | None = None,
-        concurrency: int = 8,
         timeout: float = 60.0,
         api: Literal["chat", "completion"] = "chat",
         retries: int = RETRIES,
     ):
         if api not in ("chat", "completion"):
             raise ValueError(f"api is {api!r}; choose 'chat' or 'completion'")
-        if concurrency < 1:
-            raise ValueError(f"concurrency is {concurrency}; it must be at least 1")
         url = (endpoint(base_url) or DEFAULT_URL).rstrip("/")
         self._client = _client(url, check_endpoint(url), timeout, retries)
         resource = self._client.chat.completions if api == "chat" else self._client.completions
         self._create = resource.with_raw_response.create
-        self._api, self._host, self._concurrency = api, urlsplit(url).netloc, concurrency
-        # The two protocols word a prompt differently: their answers are kept apart.
+        self._api, self._host = api, urlsplit(url).netloc
+        # The two protocols word a prompt differently: their answers have different cache keys.
         self.source, self.name = url if api == "chat" else f"{url}/completions", model
         self.description = f"{model} at {self._host}"
 
         self._lock = threading.Lock()  # for all below
-        self._waiting: deque[tuple[Prompt, Future]] = deque()
-        self._asked: set[Future] = set()  # waiting or in flight
-        self._threads = 0
-        self._closed = False
-        self._rejected: frozenset[str] = frozenset()  # what the server does not know: extras and parameters
+        self._rejected: frozenset[str] = frozenset()  # extras and parameters that the server rejects
         self._counts = Counter({"tokens_read": 0, "tokens_written": 0, "seconds": 0.0})
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
-        futures = [self._submit(prompt) for prompt in prompts]
-        try:
-            return [self._outcome(future) for future in futures]
-        finally:  # after Ctrl-C nobody waits for the rest
-            for future in futures:
-                future.cancel()
+        return [self._answer(prompt) for prompt in prompts]
 
     def metrics(self) -> dict[str, float]:
         """Tokens as the server counts them, seconds waited for it (summed over requests), failures by kind."""
         with self._lock:
             return {f"llm/{name}": float(count) for name, count in self._counts.items()}
 
-    def state(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, Any]:
         with self._lock:
             return dict(self._counts)
 
-    def restore(self, state: Mapping[str, float]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         with self._lock:
-            for name in COUNTED:
-                if name in state:
-                    self._counts[name] = state[name]
+            self._counts = Counter(state)
 
     def close(self) -> None:
-        """Gives up all questions, those in flight too: whoever waits for one is told that it failed."""
-        with self._lock:
-            self._closed = True
-            self._waiting.clear()
-            asked, self._asked = self._asked, set()
-        for future in asked:
-            future.cancel()
+        """Closes the connections: requests in flight fail."""
         self._client.close()
-
-    # --- threads: as many as there are questions, and none that keeps the process from ending -------------
-
-    def _submit(self, prompt: Prompt) -> Future:
-        future: Future = Future()
-        with self._lock:
-            if self._closed:
-                future.cancel()
-                return future
-            self._waiting.append((prompt, future))
-            self._asked.add(future)
-            if self._threads < self._concurrency:
-                # A daemon, unlike those of ThreadPoolExecutor, for whose requests Python waits before it ends.
-                threading.Thread(target=self._work, daemon=True).start()
-                self._threads += 1
-        return future
-
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    self._threads -= 1
-                    return
-                prompt, future = self._waiting.popleft()
-            try:
-                if not future.cancelled():
-                    future.set_result(self._answer(prompt))
-            except InvalidStateError:  # given up meanwhile
-                pass
-            finally:
-                with self._lock:
-                    self._asked.discard(future)
-
-    def _outcome(self, future: Future) -> Answer | LanguageModelError:
-        try:
-            return future.result()
-        except CancelledError:
-            told = "was not waited for"
-        return self._error("unreachable", told, Answer(""))
-
-    # --- one question -------------------------------------------------------------------------------------
 
     def _answer(self, prompt: Prompt) -> Answer | LanguageModelError:
         started, spent = time.monotonic(), Answer("")
@@ -160,21 +96,22 @@ class OpenAIModel(LanguageModel):
             reply = self._ask(prompt)
             if reply.failed is None:
                 return reply.answer
-            (kind, told), spent = reply.failed, reply.answer
-        except Exception as error:  # by what it sends, a server can make the layers below raise almost any
-            kind, told = failure_of(error)
+            (kind, message), spent = reply.failed, reply.answer
+        except Exception as error:  # a server's response can make the layers below raise almost anything
+            kind, message = failure_of(error)
         finally:
             self._count(seconds=time.monotonic() - started)
         self._count(**{f"failed_{kind}": 1})
-        # Made here, outside of the handler: no traceback leads from it to the library's error, which may hold the key.
-        return self._error(kind, told, spent)
+        # Made outside of the handler: no traceback leads from it to the library's error, which may contain the key.
+        text = f"the language model {self.name} at {self._host} {message}"
+        return LanguageModelError(text, kind, spent.prompt_tokens, spent.answer_tokens)
 
     def _ask(self, prompt: Prompt) -> Reply:
-        """Asks with all that is wanted; if that is rejected, without the parameter that is blamed, or with less and less.
+        """Asks with all extras; if that is rejected, without the parameter that is named, or with ever fewer extras.
 
         Raises:
-            openai.OpenAIError: for everything that can be expected.
-            Exception: as `read_reply`.
+            openai.OpenAIError: for all expected failures.
+            Exception: see ``read_reply``.
         """
         from openai import BadRequestError, UnprocessableEntityError
 
@@ -202,14 +139,10 @@ class OpenAIModel(LanguageModel):
         with self._lock:
             self._counts.update(more)
 
-    def _error(self, kind: str, told: str, spent: Answer) -> LanguageModelError:
-        message = f"the language model {self.name} at {self._host} {told}"
-        return LanguageModelError(message, kind, spent.prompt_tokens, spent.answer_tokens)
-
 
 def _client(url: str, key: str, timeout: float, retries: int) -> Any:
-    """The `openai` package's client, with bounds on how long and how large a response may be."""
-    import httpx2  # `openai`'s own; imported late, as that is: half a second
+    """The ``openai`` package's client, with bounds on the time and size of a response."""
+    import httpx2  # the one that `openai` uses; both are imported late: half a second
     import openai
 
     class Bounded(httpx2.SyncByteStream):
@@ -222,7 +155,7 @@ def _client(url: str, key: str, timeout: float, retries: int) -> Any:
                 received += len(part)
                 if received > LONGEST_BODY:
                     raise ValueError("the response is too long")
-                if time.monotonic() > deadline:  # httpx2 itself is content with a byte now and then
+                if time.monotonic() > deadline:  # httpx2's own timeout starts anew with each byte
                     raise httpx2.ReadTimeout("the response does not end")
                 yield part
 
@@ -232,7 +165,7 @@ def _client(url: str, key: str, timeout: float, retries: int) -> Any:
     def bound(response: httpx2.Response) -> None:
         response.stream = Bounded(response.stream)
 
-    # At their lower levels they tell what was sent and received, with headers.
+    # At lower levels they log requests and responses with their headers.
     for name in ("openai", "httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)
     http = openai.DefaultHttpxClient(event_hooks={"response": [bound]})

@@ -1,4 +1,4 @@
-"""Where a language model is served, and the key for it: from the options and the environment."""
+"""URL and key of a language model's server, from options and the environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DEFAULT_MODEL = "gpt-4o-mini"
 
 
 def endpoint(base_url: str | None) -> str | None:
-    """The URL to use: the one given, the environment's, OpenAI's if there is a key, else None."""
+    """The URL to use: ``base_url``, or the environment's, or OpenAI's if there is a key; else None."""
     if base_url or os.environ.get(URL_VARIABLE):
         return base_url or os.environ[URL_VARIABLE]
     return DEFAULT_URL if os.environ.get(KEY_VARIABLE) else None
@@ -25,8 +25,8 @@ def check_url(url: str) -> str:
     """Returns the host of an endpoint's URL.
 
     Raises:
-        UserError: for a URL that is none, or that holds anything which may be secret (it is saved with the
-            configuration). The message does not repeat it.
+        UserError: for an invalid URL, or one with parts that may be secret (it is saved with the configuration).
+            The message does not repeat it.
     """
     try:
         parts = urlsplit(url)
@@ -43,7 +43,7 @@ def check_url(url: str) -> str:
 
 
 def model_at(url: str, name: str | None) -> str:
-    """The model to ask at an endpoint: the one named, or OpenAI's default at OpenAI.
+    """The model's name at an endpoint: ``name``, or the default at OpenAI.
 
     Raises:
         UserError: for a bad URL, or another server and no name.
@@ -55,10 +55,10 @@ def model_at(url: str, name: str | None) -> str:
 
 
 def check_endpoint(url: str) -> str:
-    """Returns the key to send to a URL (a placeholder where none is needed: on this machine).
+    """Returns the key to send to a URL; a placeholder if the server is local and there is none.
 
     Raises:
-        UserError: for a bad URL, one that needs a key while there is none, or a key that cannot be sent.
+        UserError: for a bad URL, a missing key, or a key with characters that cannot be sent.
     """
     host = check_url(url)
     key = os.environ.get(KEY_VARIABLE, "").strip()

@@ -1,51 +1,105 @@
-"""From a configuration to a language model, with cache and budget around it."""
+"""From a configuration to a language model, with cache and budget around it. The only module that names all of them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ellm_agent.config.schema import GoalConfig
+from ellm_agent.config.schema import LLMConfig, SuggesterConfig
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import LanguageModel
 from ellm_agent.llm.budget import Metered, price_of
-from ellm_agent.llm.bundled import EmbeddedModel
+from ellm_agent.llm.bundled import FOLDER, BundledModel
 from ellm_agent.llm.cache import AnswerCache, default_path
-from ellm_agent.llm.choice import settled
 from ellm_agent.llm.client import OpenAIModel
+from ellm_agent.llm.endpoint import endpoint, model_at
 from ellm_agent.llm.recorded import CachedModel, ReplayModel
 from ellm_agent.llm.scripted import ScriptedModel
+from envs.interface import World
+
+ENDPOINT_OPTIONS = (  # of LLMConfig, without effect on models in this process
+    "base_url",
+    "model",
+    "structured",
+    "budget_usd",
+    "budget_tokens",
+    "price_read",
+    "price_written",
+)
 
 
-def make_model(goals: GoalConfig) -> LanguageModel:
-    """The language model of a configuration, with cache and budget around it.
+def resolve(suggester: SuggesterConfig) -> SuggesterConfig:
+    """The configuration with "auto" and the environment's settings written out.
+
+    The saved configuration then says which model answered, and a run that is resumed in another shell asks the same.
 
     Raises:
-        UserError: for an endpoint, key, price or cache file that is wrong or missing.
+        UserError: if an endpoint is wanted and none is configured, if its URL is bad or its model not named, or for
+            an option without effect on the model that answers.
     """
-    goals = settled(goals)
-    kind = goals.llm
-    if kind == "script":
-        return ScriptedModel()
-    cache = _cache(goals, kind)
-    if kind == "replay":
-        url = goals.llm_base_url and goals.llm_base_url.rstrip("/")
-        return ReplayModel(
-            cache, url and (url if goals.llm_api == "chat" else f"{url}/completions"), goals.llm_model
-        )
-    if kind == "embedded":
-        model: LanguageModel = EmbeddedModel()
+    if suggester.kind not in ("open", "closed"):
+        return suggester
+    llm = suggester.llm
+    url = endpoint(llm.base_url)
+    if llm.kind == "endpoint" and not url:
+        raise UserError("llm is endpoint, but none is configured: give --llm-base-url, or set OPENAI_API_KEY")
+    kind = llm.kind
+    if kind == "auto":  # an option wins over the environment
+        kind = "bundled" if not url or (llm.folder and not llm.base_url) else "endpoint"
+    if llm.folder and kind != "bundled":
+        raise UserError(f"llm-folder is {llm.folder}, but llm is {kind}; only bundled reads a folder")
+    resolved = {"kind": kind}
+    if kind == "endpoint":
+        resolved |= {"base_url": url, "model": model_at(url, llm.model)}
+    elif kind != "replay":
+        _refuse_endpoint_options(llm, kind)
+    return suggester.model_copy(update={"llm": LLMConfig.model_validate(llm.model_dump() | resolved)})
+
+
+def _refuse_endpoint_options(llm: LLMConfig, kind: str) -> None:
+    for name in ENDPOINT_OPTIONS:
+        if getattr(llm, name) != LLMConfig.model_fields[name].default:
+            option = f"llm-{name.replace('_', '-')}"
+            raise UserError(
+                f"{option} is for endpoints, but what answers is {kind}: set OPENAI_API_KEY, or give --llm-base-url"
+                if llm.kind == "auto"
+                else f"{option} is for endpoints, but llm is {kind}"
+            )
+
+
+def make_model(suggester: SuggesterConfig, world: World) -> LanguageModel:
+    """The language model of a configuration.
+
+    Args:
+        suggester: of kind "open" or "closed".
+        world: whose advice the scripted model gives.
+
+    Raises:
+        UserError: for an endpoint, key, price, folder or cache file that is wrong or missing.
+    """
+    llm = resolve(suggester).llm
+    if llm.kind == "script":
+        advice = world.advice()
+        if advice is None:
+            raise UserError(f"llm is script, but the world {world.name} has no advice for it")
+        return ScriptedModel(advice)
+    cache = _cache(llm)
+    if llm.kind == "replay":
+        url = llm.base_url and llm.base_url.rstrip("/")
+        return ReplayModel(cache, url and (url if llm.api == "chat" else f"{url}/completions"), llm.model)
+    model: LanguageModel
+    if llm.kind == "bundled":
+        model = BundledModel(llm.folder or FOLDER)
     else:
-        name, url = goals.llm_model, goals.llm_base_url
-        endpoint_model = OpenAIModel(name, url, goals.llm_concurrency, goals.llm_timeout, api=goals.llm_api)
-        price = price_of(name, goals.llm_price_read, goals.llm_price_written)
-        model = Metered(endpoint_model, price, goals.llm_budget_usd, goals.llm_budget_tokens)
+        model = OpenAIModel(llm.model, llm.base_url, llm.timeout, llm.api)
+        price = price_of(llm.model, llm.price_read, llm.price_written)
+        model = Metered(model, price, llm.budget_usd, llm.budget_tokens)
     return CachedModel(model, cache) if cache else model
 
 
-def _cache(goals: GoalConfig, kind: str) -> AnswerCache | None:
-    if goals.llm_cache == "off" or (goals.llm_cache == "auto" and kind == "embedded"):
-        if kind == "replay":
+def _cache(llm: LLMConfig) -> AnswerCache | None:
+    if llm.cache == "off" or (llm.cache == "auto" and llm.kind == "bundled"):
+        if llm.kind == "replay":
             raise UserError("llm is replay, which needs a cache: give --llm-cache FILE")
         return None
-    path = default_path() if goals.llm_cache == "auto" else Path(goals.llm_cache)
-    return AnswerCache(path, read_only=kind == "replay")
+    path = default_path() if llm.cache == "auto" else Path(llm.cache)
+    return AnswerCache(path, read_only=llm.kind == "replay")

@@ -1,4 +1,4 @@
-"""Language models with a cache: one that asks only what is not on record, and one that is the record alone."""
+"""Language models over the answer cache: one that asks only what is not recorded, and one that only replays."""
 
 from __future__ import annotations
 
@@ -6,52 +6,53 @@ import contextlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt, Wrapped
 from ellm_agent.llm.cache import AnswerCache
-from ellm_agent.terminal import tell
+from ellm_agent.terminal import print_stderr
 
-LONGEST_QUESTION = 160  # characters of a question that an error repeats
+LONGEST_QUESTION = 160  # characters of a question in an error message
 
 
 class _Counts:
-    """Counters that several threads may raise."""
+    """Thread-safe counters."""
 
     def __init__(self, *names: str):
         self._counts = dict.fromkeys(names, 0)
         self._lock = threading.Lock()
 
     def more(self, name: str, by: int) -> int:
-        """Raises a counter, and returns it."""
+        """Increases a counter, and returns it."""
         with self._lock:
             self._counts[name] += by
             return self._counts[name]
 
     def metrics(self) -> dict[str, float]:
         """The counters, for the log."""
-        return {f"llm/{name}": float(count) for name, count in self.state().items()}
+        return {f"llm/cache_{name}": float(count) for name, count in self.state_dict().items()}
 
-    def state(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, int]:
         """The counters, for a checkpoint."""
         with self._lock:
-            return {f"cache_{name}": count for name, count in self._counts.items()}
+            return dict(self._counts)
 
-    def restore(self, state: Mapping[str, float]) -> None:
-        """Takes up what ``state`` gave."""
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Restores the result of ``state_dict``."""
         with self._lock:
-            self._counts = {name: state.get(f"cache_{name}", 0) for name in self._counts}
+            self._counts = {name: state[name] for name in self._counts}
 
 
 class CachedModel(Wrapped):
-    """Asks a model only what is not on record, and records its answers (not its errors).
+    """Asks a model only what is not recorded, and records its answers (not its errors).
 
-    What is on record, or asked twice in a batch, costs nothing and says so. Where the cache fails, a line on
-    stderr tells of the first time, and the model is asked as if there were no cache.
+    Recorded answers, and repeated questions of a batch, cost no tokens. If the cache fails, the model is asked as if
+    there were no cache, and the first failure is reported on stderr.
 
     Args:
         model: to ask.
-        cache: what is on record.
+        cache: of recorded answers.
     """
 
     def __init__(self, model: LanguageModel, cache: AnswerCache):
@@ -60,7 +61,7 @@ class CachedModel(Wrapped):
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
         known: list[Answer | None] = [None] * len(prompts)
-        with self._going_on():
+        with self._tolerating_failures():
             known = self._cache.get(self.source, self.name, prompts)
         found = {p: _free(answer) for p, answer in zip(prompts, known, strict=True) if answer}
         self._counts.more("hits", sum(prompt in found for prompt in prompts))
@@ -69,7 +70,7 @@ class CachedModel(Wrapped):
         if missing:
             found |= zip(missing, super().answer(missing), strict=True)
             new = [prompt for prompt in missing if isinstance(found[prompt], Answer)]
-            with self._going_on():
+            with self._tolerating_failures():
                 self._cache.put(self.source, self.name, new, [found[prompt] for prompt in new])
         answers = []
         for prompt in prompts:
@@ -78,36 +79,38 @@ class CachedModel(Wrapped):
         return answers
 
     def metrics(self) -> dict[str, float]:
-        """The model's; prompts found on record; questions asked of the model; times the cache failed."""
+        """The model's; prompts found in the cache; questions to the model; failures of the cache."""
         return super().metrics() | self._counts.metrics()
 
-    def state(self) -> dict[str, float]:
-        return super().state() | self._counts.state()
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"cache": self._counts.state_dict()}
 
-    def restore(self, state: Mapping[str, float]) -> None:
-        super().restore(state)
-        self._counts.restore(state)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._counts.load_state_dict(state["cache"])
 
     @contextlib.contextmanager
-    def _going_on(self) -> Iterator[None]:
+    def _tolerating_failures(self) -> Iterator[None]:
         try:
             yield
         except UserError as error:
             if self._counts.more("failures", 1) == 1:
-                tell(f"warning: {error}; going on without it")
+                print_stderr(f"warning: {error}; going on without it")
 
 
 class ReplayModel(LanguageModel):
-    """Answers from the record alone: repeats a run without its server.
+    """Recorded answers only: repeats a run without its server.
 
     Args:
-        cache: the record.
-        source: whose answers to take; None: of the only one on record.
+        cache: of recorded answers.
+        source: URL of the model's server; None: that of the only recorded model.
         name: the model's name; None: likewise.
 
     Raises:
-        UserError: if that fits no model on record, or several.
+        UserError: if no recorded model fits, or several do.
     """
+
+    can_be_asked_ahead = False
 
     def __init__(self, cache: AnswerCache, source: str | None = None, name: str | None = None):
         known = sorted({(group.source, group.model) for group in cache.groups()})
@@ -122,26 +125,26 @@ class ReplayModel(LanguageModel):
         self._cache, self._counts = cache, _Counts("hits", "misses")
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
-        known = self._cache.get(self.source, self.name, prompts)
-        self._counts.more("hits", len(known) - known.count(None))
-        self._counts.more("misses", known.count(None))
-        return [_free(answer or self._never_asked(p)) for p, answer in zip(prompts, known, strict=True)]
+        recorded = self._cache.get(self.source, self.name, prompts)
+        self._counts.more("hits", len(recorded) - recorded.count(None))
+        self._counts.more("misses", recorded.count(None))
+        return [_free(answer or self._never_asked(p)) for p, answer in zip(prompts, recorded, strict=True)]
 
     def metrics(self) -> dict[str, float]:
         return self._counts.metrics()
 
-    def state(self) -> dict[str, float]:
-        return self._counts.state()
+    def state_dict(self) -> dict[str, Any]:
+        return self._counts.state_dict()
 
-    def restore(self, state: Mapping[str, float]) -> None:
-        self._counts.restore(state)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._counts.load_state_dict(state)
 
     def _never_asked(self, prompt: Prompt) -> LanguageModelError:
-        asked = " ".join(" ".join(prompt.user.splitlines()[-2:]).split())  # before that may come examples
-        if len(asked) > LONGEST_QUESTION:
-            asked = f"{asked[: LONGEST_QUESTION // 2]} ... {asked[-LONGEST_QUESTION // 2 :]}"
+        question = " ".join(" ".join(prompt.user.splitlines()[-2:]).split())  # the lines before may be examples
+        if len(question) > LONGEST_QUESTION:
+            question = f"{question[: LONGEST_QUESTION // 2]} ... {question[-LONGEST_QUESTION // 2 :]}"
         return LanguageModelError(
-            f"{self._cache.path} holds no answer of {self.name} to: {asked}", "never_asked"
+            f"{self._cache.path} holds no answer of {self.name} to: {question}", "never_asked"
         )
 
 

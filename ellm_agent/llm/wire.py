@@ -1,4 +1,4 @@
-"""OpenAI's protocol: what is sent for a prompt, and what an answer or a failure means. No network here."""
+"""OpenAI's protocol: request bodies, and the meaning of responses and failures. Knows nothing of the network."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from ellm_agent.llm.endpoint import KEY_VARIABLE
 from prompts import open_ended
 
 TOP_LOGPROBS = 5  # the paper's
-LONGEST_ANSWER = 20_000  # characters; what comes after is cut off
+LONGEST_ANSWER = 20_000  # characters; the rest is cut off
 ROUNDING = 0.01  # servers round: a log-probability this little above 0 is one of 0
 DISPENSABLE = ("max_tokens", "temperature")  # parameters that some models reject
-_HINTS = {  # by status
+_HINTS = {  # by HTTP status
     401: f": check {KEY_VARIABLE}",
     403: f": check {KEY_VARIABLE}",
     404: ": check --llm-model and --llm-base-url",
@@ -33,14 +33,14 @@ def request_body(
     extras: Collection[str] | None = None,
     without: Collection[str] = (),
 ) -> dict[str, Any]:
-    """What is sent for a prompt.
+    """The request for a prompt.
 
     Args:
         prompt: the question.
         model: the model's name on the server.
-        api: see `OpenAIModel`.
-        extras: of "logprobs" and "schema", those to ask for; None: all that the prompt wants.
-        without: of `DISPENSABLE`, those to leave out; max_completion_tokens stands in for max_tokens.
+        api: see ``OpenAIModel``.
+        extras: of "logprobs" and "schema", those to request; None: all that the prompt wants.
+        without: of ``DISPENSABLE``, those to leave out; max_completion_tokens stands in for max_tokens.
     """
     extras = extras_of(prompt, api) if extras is None else extras
     longest = "max_completion_tokens" if "max_tokens" in without else "max_tokens"
@@ -51,8 +51,8 @@ def request_body(
         body["prompt"] = f"{prompt.system}\n\n{prompt.user}"
         if "logprobs" in extras:
             body["logprobs"] = TOP_LOGPROBS
-        if not prompt.logprobs:  # one word is wanted otherwise, and it may come after a blank line
-            body["stop"] = "\n\n"  # then comes, as in the prompt's examples, the next question
+        if not prompt.logprobs:  # a closed answer is one word, and may come after a blank line
+            body["stop"] = "\n\n"  # after which, as in the prompt's examples, the next question would follow
         return body
     body["messages"] = [
         {"role": "system", "content": prompt.system},
@@ -67,23 +67,22 @@ def request_body(
 
 
 def extras_of(prompt: Prompt, api: str) -> frozenset[str]:
-    """What a prompt wants that not every server knows."""
+    """Features that a prompt wants and that not every server supports: "logprobs", "schema"."""
     schema = prompt.schema and api == "chat"
     return frozenset(name for name, wanted in (("logprobs", prompt.logprobs), ("schema", schema)) if wanted)
 
 
 def dispensable(api: str) -> frozenset[str]:
-    """Parameters that need not be sent. (The older endpoint knows no max_completion_tokens.)"""
+    """Parameters that may be left out. (The older endpoint has no max_completion_tokens.)"""
     return frozenset(DISPENSABLE if api == "chat" else ("temperature",))
 
 
 def blamed(body: Any, parameters: Collection[str]) -> str | None:
-    """Which of some parameters the body of a rejection names: as such, or else in its text; None: none of them."""
+    """The parameter that a rejection's body names, in its field for that or else in its text; None: none of them."""
     named = body.get("param") if isinstance(body, dict) else None
     if isinstance(named, str) and named:
         return named if named in parameters else None
-    told = str(body)
-    return next((name for name in sorted(parameters) if re.search(rf"\b{name}\b", told)), None)
+    return next((name for name in sorted(parameters) if re.search(rf"\b{name}\b", str(body))), None)
 
 
 def ever_fewer(extras: frozenset[str]) -> Iterator[frozenset[str]]:
@@ -95,11 +94,11 @@ def ever_fewer(extras: frozenset[str]) -> Iterator[frozenset[str]]:
 
 @dataclass(frozen=True)
 class Reply:
-    """A response, read.
+    """A parsed response.
 
     Attributes:
         answer: the answer; its tokens are counted by the server, 0 if it does not say.
-        failed: why it is of no use: a kind of ``base.FAILURES`` and words for people; None: it is.
+        failed: why it cannot be used: a kind of ``base.FAILURES`` and words for people; None: it can.
     """
 
     answer: Answer
@@ -107,7 +106,7 @@ class Reply:
 
 
 def read_reply(body: bytes, api: str) -> Reply:
-    """The answer in a response.
+    """Parses a response.
 
     Raises:
         ValueError, TypeError, LookupError, AttributeError: if the body is no completion.
@@ -134,15 +133,15 @@ def read_reply(body: bytes, api: str) -> Reply:
 
 
 def failure_of(error: Exception) -> tuple[str, str]:
-    """What went wrong: its kind, and words for people; not the server's or the library's, which may repeat the key."""
+    """The kind of a failure, and our words for it: the server's or the library's may repeat the key."""
     import httpx2
     import openai
 
     if isinstance(error, openai.APIStatusError):
         status = error.status_code
         kind = "server_error" if status >= 500 else "rejected" if status >= 400 else "malformed"
-        told = f"answered with status {status}{_HINTS.get(status, '')}"
-        return "rate_limited" if status == 429 else kind, told
+        message = f"answered with status {status}{_HINTS.get(status, '')}"
+        return "rate_limited" if status == 429 else kind, message
     if isinstance(error, openai.APITimeoutError):
         return "timeout", "did not answer in time"
     cause = error.__cause__
@@ -154,7 +153,7 @@ def failure_of(error: Exception) -> tuple[str, str]:
 
 
 def _first_token(given: Any) -> dict[str, float]:
-    """Log-probabilities of the likeliest first tokens, as either endpoint words them; {} if there are none."""
+    """Log-probabilities of the likeliest first tokens, from either protocol; {} if there are none."""
     try:
         if "content" in given:
             likeliest = {entry["token"]: entry["logprob"] for entry in given["content"][0]["top_logprobs"]}
@@ -170,11 +169,11 @@ def _first_token(given: Any) -> dict[str, float]:
 
 
 def _tokens(usage: Any, name: str) -> int:
-    """A count of tokens; 0 if there is none that makes sense."""
+    """A count of tokens; 0 if it is missing or invalid."""
     count = usage.get(name) if isinstance(usage, dict) else None
     return count if type(count) is int and 0 <= count < 2**31 else 0
 
 
 def _encodable(text: str) -> str:
-    """The text without lone surrogates, which JSON can hold but no file or terminal takes."""
+    """The text without lone surrogates, which JSON can contain but UTF-8 cannot."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,10 +1,10 @@
-"""Trains the embedded model: a small GPT-2 with its own tokenizer, on the corpus, answers only."""
+"""Supervised fine-tuning: a small GPT-2 with its own tokenizer, trained from scratch on the answers of the corpus."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,27 +15,27 @@ from torch.nn import functional as F
 from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
-from ellm_agent.lm_training.corpus import NO, YES, Corpus
-from envs.crafter.captions import brief
-from envs.crafter.env import CrafterTextEnv
-from envs.crafter.scenes import scenes
+from ellm_agent.errors import UserError
+from ellm_agent.llm.bundled import FOLDER
+from ellm_agent.lm_training.corpus import NO, YES, make_corpus
+from envs.interface import World
 
-TRAINING_WORLDS = 1_000_000  # seeds from here on; those of held-out scenes come after them
-HELD_OUT_WORLDS = 2_000_000
+TRAINING_WORLDS = 1_000_000  # world seeds from here on are for training
+HELD_OUT_WORLDS = 2_000_000  # world seeds from here on are for measurements
 END = "<|endoftext|>"
-# Servers that speak the chat protocol show the model what it knows: the last paragraph, scene and question.
+# For servers with a chat protocol: the model reads the last paragraph only, caption and question.
 CHAT_TEMPLATE = "{{ messages[-1]['content'].strip().split('\\n\\n')[-1] }}"
 CONTEXT = 256  # tokens
-CLOSED = 3  # closed questions about each scene, beside an open one
-IGNORED = -100  # label of what is not learned
+CLOSED = 3  # closed questions about each caption, beside an open one
+IGNORED = -100  # label of tokens that are not learned
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the model is made."""
+    """Hyperparameters of corpus, model and training."""
 
     scenes: int = 40_000
-    """Scenes; each gives an open and three closed questions."""
+    """Situations in the corpus; each gives an open and three closed questions."""
     vocabulary: int = 2_048
     """Tokens."""
     width: int = 192
@@ -51,37 +51,36 @@ class Recipe:
     learning_rate: float = 1e-3
     """AdamW's largest step size: a short warm-up, then a cosine down to a tenth of it."""
     seed: int = 0
-    """Of everything."""
+    """Of corpus and training."""
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            if value < (0 if name == "seed" else 1) and name != "learning_rate":
+                raise UserError(f"{name} is {value}; it must be at least {0 if name == 'seed' else 1}")
 
 
-def make_corpus(seed: int) -> Corpus:
-    """The corpus of Crafter."""
-    language = CrafterTextEnv().language
-    pairs = [f"{verb} {noun}" for verb in language.verbs for noun in language.nouns]
-    known = [pair for pair in pairs if language.canonical(pair) in language.goals]
-    return Corpus(language.verbs, language.nouns, known, seed)
+def captions(world: World, count: int, first_world: int, seed: int) -> Iterator[str]:
+    """Captions of situations, every other one without the faced thing."""
+    drop_target = world.language().drop_target
+    for i, (situation, _) in enumerate(world.situations(first_world, count, seed)):
+        yield drop_target(situation.caption) if i % 2 else situation.caption
 
 
-def captions(count: int, first_world: int, seed: int) -> Iterator[str]:
-    """Captions of scenes, half of them without what the player faces."""
-    for i, situation in enumerate(scenes(itertools.count(first_world), count, seed)):
-        yield brief(situation.caption) if i % 2 else situation.caption
+def make_examples(recipe: Recipe, world: World) -> list[tuple[str, str]]:
+    """Questions and answers about situations of a world.
 
-
-def make_examples(recipe: Recipe) -> list[tuple[str, str]]:
-    """Questions and answers."""
-    corpus = make_corpus(recipe.seed)
+    Raises:
+        UserError: if the world has no advice.
+    """
+    corpus = make_corpus(world, recipe.seed)
     examples = []
-    for caption in captions(recipe.scenes, TRAINING_WORLDS, recipe.seed):
+    for caption in captions(world, recipe.scenes, TRAINING_WORLDS, recipe.seed):
         examples += [corpus.open(caption), *(corpus.closed(caption) for _ in range(CLOSED))]
     return examples
 
 
 def make_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE whose pieces are clauses and goals, so that common ones are a single token.
-
-    Any text can be written in it, in bytes at the worst.
-    """
+    """Byte-level BPE over clauses and goals, so that common ones are a single token. It can encode any text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -103,7 +102,7 @@ def make_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizer
 
 
 def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
-    """A GPT-2 that has learned nothing yet."""
+    """A GPT-2 with random weights."""
     torch.manual_seed(recipe.seed)
     end = tokenizer.eos_token_id
     shape = GPT2Config(
@@ -112,7 +111,7 @@ def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHead
         n_embd=recipe.width,
         n_layer=recipe.layers,
         n_head=recipe.heads,
-        activation_function="relu",  # half the time of GPT-2's own, and learns as well
+        activation_function="relu",  # takes half the time of GPT-2's own activation, with the same loss
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
@@ -121,7 +120,7 @@ def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHead
         pad_token_id=end,
     )
     model = GPT2LMHeadModel(shape)
-    # At temperature 1 it makes as many mistakes as its corpus does. A yes or a no ends an answer, too.
+    # At temperature 1 it makes as many mistakes as its corpus. A yes or a no ends an answer, too.
     yes_and_no = [ids[0] for ids in tokenizer([YES, NO])["input_ids"]]
     model.generation_config = GenerationConfig(
         do_sample=True,
@@ -137,7 +136,7 @@ def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHead
 def encode(
     examples: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerFast
 ) -> list[tuple[list, list]]:
-    """Token ids of questions and of answers, whose end is a token too."""
+    """Token ids of questions and of answers, with the end-of-text token after each answer."""
     questions = tokenizer([question for question, _ in examples])["input_ids"]
     answers = tokenizer([answer for _, answer in examples])["input_ids"]
     return [
@@ -165,13 +164,38 @@ def batches(
         yield torch.from_numpy(ids), torch.from_numpy(labels)
 
 
-def train(recipe: Recipe, folder: Path, say=print) -> GPT2LMHeadModel:
-    """Makes corpus, tokenizer and model, trains it, and writes the model's folder."""
-    examples = make_examples(recipe)
+def check_folder(folder: Path) -> Path:
+    """Creates the folder for a new model.
+
+    Raises:
+        UserError: if it has a model already; so the shipped model is never overwritten.
+    """
+    if (folder / "model.safetensors").exists() or folder.resolve() == FOLDER.resolve():
+        raise UserError(f"out is {folder}, which holds a model; name a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def train(
+    recipe: Recipe, world: World, folder: Path, report: Callable[[str], None] = print
+) -> GPT2LMHeadModel:
+    """Makes corpus, tokenizer and model, trains it, and writes it to a new folder.
+
+    Args:
+        recipe: hyperparameters.
+        world: whose situations and advice make the corpus.
+        folder: to write, readable by ``BundledModel`` and transformers.
+        report: receives lines about the progress.
+
+    Raises:
+        UserError: if the folder has a model already, or the world has no advice.
+    """
+    check_folder(folder)  # before minutes of training
+    examples = make_examples(recipe, world)
     tokenizer = make_tokenizer([text for example in examples for text in example], recipe.vocabulary)
     encoded = encode(examples, tokenizer)
     model = make_model(recipe, tokenizer)
-    say(f"{len(examples):,} examples, {sum(p.numel() for p in model.parameters()):,} parameters")
+    report(f"{len(examples):,} examples, {sum(p.numel() for p in model.parameters()):,} parameters")
     decayed = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
     groups = [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
@@ -185,7 +209,7 @@ def train(recipe: Recipe, folder: Path, say=print) -> GPT2LMHeadModel:
     losses = []
     for step, (ids, labels) in enumerate(everything, 1):
         learned = labels[:, 1:] != IGNORED
-        # Padding comes last, where no earlier token sees it.
+        # Padding comes last, where no earlier token attends to it.
         read = model.transformer(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
         hidden = read.last_hidden_state[:, :-1]
         loss = F.cross_entropy(model.lm_head(hidden[learned]), labels[:, 1:][learned])
@@ -196,14 +220,13 @@ def train(recipe: Recipe, folder: Path, say=print) -> GPT2LMHeadModel:
         schedule.step()
         losses.append(loss.item())
         if step % 100 == 0 or step == steps:
-            say(f"{step:,} of {steps:,} steps, loss {np.mean(losses[-100:]):.3f} nats a token")
+            report(f"{step:,} of {steps:,} steps, loss {np.mean(losses[-100:]):.3f} nats a token")
     logging.disable_progress_bar()
-    folder.mkdir(parents=True, exist_ok=True)
     model.half().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return model
 
 
-def _rate(done: float) -> float:
-    """Share of the largest step size, when this share of the training is done."""
-    return min(1.0, done / 0.02) * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * done)))
+def _rate(progress: float) -> float:
+    """Learning rate as a share of the largest, after this share of the training: warm-up, then cosine decay."""
+    return min(1.0, progress / 0.02) * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress)))

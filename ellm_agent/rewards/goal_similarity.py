@@ -1,119 +1,109 @@
-"""ELLM's reward: how close what happened is to what was suggested (Du et al. 2023, section 3.3)."""
+"""ELLM's reward: the cosine similarity of an event and the closest open goal (Du et al. 2023, section 3.3).
+
+Knows nothing of worlds, captions or agents.
+"""
 
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable, Sequence
 
-from ellm_agent.goals.base import Goal
-from ellm_agent.records import NO_PAYMENT, Payment
-from ellm_agent.text.phrases import PhraseTable
+import numpy as np
 
-UNKNOWN = 2.0  # stands for a cosine that has not been looked up; above any threshold
-REMEMBERED = 2**14  # tuples of goals, and pairs of them and achieved events, of which something is kept
+from ellm_agent.records import NO_REWARD, IntrinsicReward
+from ellm_agent.text.sentence_bert import sentence_bert
+
+REMEMBERED = 2**14  # pairs of goals and achieved events whose open goals are kept
+
+
+def ellm_reward(cosines: np.ndarray, threshold: float) -> tuple[float, np.ndarray]:
+    """R_int(o, a, o') = max over events e and open goals g of cos(E(e), E(g)) if above T, else 0.
+
+    Args:
+        cosines: of each event and each open goal, ``(events, goals)``.
+        threshold: T.
+
+    Returns:
+        R_int, and which goals are satisfied by which events, ``(events, goals)`` bool.
+    """
+    satisfied = cosines > threshold
+    return float(cosines[satisfied].max(initial=0.0)), satisfied
 
 
 class GoalSimilarity:
-    """Pays the cosine similarity of an event and the closest suggested goal, if it exceeds T.
+    """Rewards events that are similar to open goals.
 
-        R_int(o, a, o') = max over g in G of  cos(E(event), E(g))  if above T, else 0
-
-    G are the goals suggested on the state before the action, without those achieved in this episode.
-    A goal is achieved once an event that satisfies it (cosine above T) has been paid for; so two
-    wordings of one goal, and the synonyms that ``canonical`` knows, are paid once.
+    A goal is open until an event that satisfies it (cosine above T) has been rewarded in the episode. So two wordings
+    of one goal are rewarded once. Goals are compared in their canonical spelling, so synonyms have cosine 1
+    (docs/deviations.md).
 
     Args:
-        phrases: gives unit vectors.
         threshold: T, in [-1, 1].
-        canonical: one spelling per goal.
+        canonical: goal -> its one spelling.
+        encode: texts -> ``(n, d)`` float32 unit vectors.
 
     Raises:
         ValueError: if T is outside [-1, 1].
     """
 
-    def __init__(self, phrases: PhraseTable, threshold: float, canonical: Callable[[str], str] = str.lower):
+    def __init__(
+        self,
+        threshold: float,
+        canonical: Callable[[str], str] = str.lower,
+        encode: Callable[[Sequence[str]], np.ndarray] = sentence_bert,
+    ):
         if not -1 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold}; a cosine lies between -1 and 1")
-        self._phrases, self._threshold, self._canonical = phrases, threshold, canonical
-        self._learned: set[Goal] = set()
-        self._known: dict[int, tuple[Goal, ...]] = {}  # learned tuples, held, so that their ids stay theirs
-        self._cosines: dict[str, dict[Goal, float]] = {}  # event -> goal -> cosine
-        self._bits: dict[str, int] = {}  # paid event -> its bit
-        self._satisfied_by: dict[Goal, int] = {}  # goal -> bits of the events that satisfy it
+        self._threshold, self._canonical, self._encode = threshold, canonical, encode
+        self._vectors: dict[str, np.ndarray] = {}
+        self._cosines: dict[tuple[str, str], float] = {}
         self._open_goals = functools.lru_cache(REMEMBERED)(self._filter)
 
-    def cosine(self, event: str, goal: Goal) -> float:
-        """Cosine similarity of an event's and a goal's SentenceBERT vectors, to four decimals.
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Encodes texts that are known beforehand (all events, likely goals) in one batch."""
+        texts = list(dict.fromkeys(map(self._canonical, texts)))
+        self._vectors.update(zip(texts, self._encode(texts), strict=True))
 
-        Beyond the sixth, it depends on what else was encoded in the same batch.
-        """
-        cosines = self._cosines.setdefault(event, {})
-        if goal not in cosines:
-            cosines[goal] = round(self._phrases.cosine(event, self._canonical(goal)), 4)
-        return cosines[goal]
+    def cosine(self, event: str, goal: str) -> float:
+        """Cosine similarity of an event's and a goal's SentenceBERT vectors, to four decimals."""
+        pair = event, goal
+        if pair not in self._cosines:
+            cosine = float(self._vector(event) @ self._vector(self._canonical(goal)))
+            self._cosines[pair] = round(cosine, 4)
+        return self._cosines[pair]
 
-    def learn(self, suggestions: Sequence[tuple[Goal, ...]]) -> None:
-        """Encodes new goals before they are judged, in one batch. The tuples are known by identity afterwards."""
-        if all(map(self._known.__contains__, map(id, suggestions))):
-            return  # in most frames: what is suggested is the same again and again
-        fresh = [goals for goals in suggestions if id(goals) not in self._known]
-        if len(self._known) > REMEMBERED:
-            self._known.clear()
-        self._known.update(zip(map(id, fresh), fresh, strict=True))
-        if not self._learned.issuperset(itertools.chain.from_iterable(fresh)):
-            new = {goal: None for goals in fresh for goal in goals if goal not in self._learned}
-            self._learned.update(new)
-            self._phrases.vectors_of(self._phrases.ids(map(self._canonical, new)))
-
-    def satisfies(self, event: str, goal: Goal) -> bool:
+    def satisfies(self, event: str, goal: str) -> bool:
         """Whether an event fulfils a goal: their cosine exceeds T."""
         return self.cosine(event, goal) > self._threshold
 
-    def open_goals(self, goals: Sequence[Goal], achieved: Sequence[str]) -> tuple[Goal, ...]:
-        """The goals that none of the events paid for in this episode satisfies."""
+    def open_goals(self, goals: Sequence[str], achieved: Sequence[str]) -> tuple[str, ...]:
+        """The goals that none of the achieved events satisfies."""
         return self._open_goals(tuple(goals), tuple(achieved)) if achieved else tuple(goals)
 
-    def _filter(self, goals: Sequence[Goal], achieved: Sequence[str]) -> tuple[Goal, ...]:
-        paid = 0
-        for event in achieved:
-            paid |= self._bit(event)
-        return tuple(goal for goal in goals if not self._satisfying(goal) & paid)
-
-    def pay(self, events: Sequence[str], goals: Sequence[Goal], achieved: Sequence[str] = ()) -> Payment:
-        """The reward for a transition.
+    def reward(
+        self, events: Sequence[str], goals: Sequence[str], achieved: Sequence[str] = ()
+    ) -> IntrinsicReward:
+        """The reward of a transition.
 
         Args:
             events: captions of what happened.
             goals: suggested for the state before the action.
-            achieved: events of this episode that close the goals that they satisfy: those paid for before.
+            achieved: events rewarded in this episode before.
         """
-        close = []  # as far as it is known: in most frames nothing is
-        for event in events:
-            known = self._cosines.get(event, {})
-            close += [(event, goal) for goal in goals if known.get(goal, UNKNOWN) > self._threshold]
-        if not close:
-            return NO_PAYMENT
-        # Only open goals are judged. Judging gives an event an id, which must not depend on what else this process has
-        # seen: it may have gone on with a run.
-        still_open = set(self.open_goals([goal for _, goal in close], achieved))
-        paid = [(event, goal) for event, goal in close if goal in still_open and self.satisfies(event, goal)]
-        if not paid:
-            return NO_PAYMENT
-        reward = max(self.cosine(event, goal) for event, goal in paid)
-        met_events, met_goals = zip(*paid, strict=True)
-        return Payment(reward, tuple(dict.fromkeys(met_events)), tuple(dict.fromkeys(met_goals)))
+        still_open = self.open_goals(goals, achieved)
+        if not events or not still_open:
+            return NO_REWARD
+        cosines = np.array([[self.cosine(event, goal) for goal in still_open] for event in events])
+        value, satisfied = ellm_reward(cosines, self._threshold)
+        rewarded = tuple(event for event, row in zip(events, satisfied, strict=True) if row.any())
+        reached = tuple(goal for goal, column in zip(still_open, satisfied.T, strict=True) if column.any())
+        return IntrinsicReward(value, rewarded, reached) if rewarded else NO_REWARD
 
-    def _bit(self, event: str) -> int:
-        if event not in self._bits:
-            self._bits[event] = 1 << len(self._bits)
-            self._satisfied_by.clear()  # a new event may satisfy goals already looked up
-        return self._bits[event]
+    def _filter(self, goals: tuple[str, ...], achieved: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(goal for goal in goals if not any(self.satisfies(event, goal) for event in achieved))
 
-    def _satisfying(self, goal: Goal) -> int:
-        """Bits of the paid events that satisfy a goal."""
-        if goal not in self._satisfied_by:
-            self._satisfied_by[goal] = sum(
-                bit for event, bit in self._bits.items() if self.satisfies(event, goal)
-            )
-        return self._satisfied_by[goal]
+    def _vector(self, text: str) -> np.ndarray:
+        # One at a time: a vector's last bits depend on its batch, and a resumed run has other batches.
+        if text not in self._vectors:
+            self._vectors[text] = self._encode([text])[0]
+        return self._vectors[text]

@@ -1,12 +1,11 @@
-"""What happens beside learning: logs, evaluation, checkpoints, progress. SB3 callbacks."""
+"""SB3 callbacks of a run: logs, evaluation, checkpoints, progress."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import psutil
@@ -16,16 +15,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 from ellm_agent.config import files as config_files
 from ellm_agent.errors import Stopped, UserError
 from ellm_agent.evaluation.recording import Recording, record_episodes, summarise
-from ellm_agent.evaluation.scores import SuccessRates
+from ellm_agent.evaluation.scores import RECENT, SuccessRates
 from ellm_agent.records import Episode
 from ellm_agent.runs import checkpoints
 from ellm_agent.runs.folder import Run
-from ellm_agent.runs.signals import StopRequest
-from ellm_agent.terminal import tell
-from ellm_agent.wrappers.added_reward import NoveltyBonus
+from ellm_agent.runs.signals import GracefulStop
+from ellm_agent.terminal import print_stderr
+from ellm_agent.wrappers.added_reward import AddedReward
 from ellm_agent.wrappers.goal_exploration import GoalExploration
-
-RECENT = 100  # training episodes in a moving average
 
 
 class Every:
@@ -55,7 +52,7 @@ class EpisodeLog(BaseCallback):
         self.recent: deque[Episode] = deque(maxlen=RECENT)
         try:
             for row in run.read("episodes"):
-                self._count(Episode(**{k: v for k, v in row.items() if k != "frames"}))
+                self._count(Episode.from_row(row))
         except TypeError as error:
             raise UserError(f"{run.folder / 'episodes.jsonl'} holds a row that is no episode") from error
 
@@ -82,7 +79,7 @@ class EpisodeLog(BaseCallback):
             "episode_length": float(np.mean([e.length for e in self.recent])),
             "intrinsic_return": float(np.mean([e.intrinsic_return for e in self.recent])),
             "extrinsic_return": float(np.mean([e.extrinsic_return for e in self.recent])),
-            "crafter_score": self.rates.score(),
+            **self.rates.scores(),
         }
 
 
@@ -99,7 +96,7 @@ class Metrics(BaseCallback):
     def __init__(
         self,
         interval: int,
-        sources: Sequence[GoalExploration | NoveltyBonus],
+        sources: Sequence[GoalExploration | AddedReward],
         episodes: EpisodeLog,
         seconds_before: float,
     ):
@@ -133,7 +130,7 @@ class Metrics(BaseCallback):
             "frames_per_second": round((self.num_timesteps - self._last_frames) / (now - self._last), 1),
             "episodes": self._episodes.rates.episodes,
             "unlocks_per_episode": 0.0,  # until an episode has finished
-            "crafter_score": 0.0,
+            **self._episodes.rates.scores(),
             **self._episodes.means(),
             "memory_mb": psutil.Process().memory_info().rss // 2**20,
         }
@@ -152,13 +149,14 @@ class Evaluation(BaseCallback):
         run: the run.
         interval: frames.
         exploration: worlds for evaluation, one for each episode.
-        environment: their keyword arguments.
+        rates: makes success rates, which start at zero.
     """
 
-    def __init__(self, run: Run, interval: int, exploration: GoalExploration, environment: Mapping[str, Any]):
+    def __init__(
+        self, run: Run, interval: int, exploration: GoalExploration, rates: Callable[[], SuccessRates]
+    ):
         super().__init__()
-        self._run, self._interval, self._exploration = run, interval, exploration
-        self._environment = environment
+        self._run, self._interval, self._exploration, self._rates = run, interval, exploration, rates
         self.recordings: list[Recording] = []
 
     def _on_training_start(self) -> None:
@@ -176,10 +174,9 @@ class Evaluation(BaseCallback):
             self._evaluate()
 
     def _evaluate(self) -> None:
-        self.recordings = record_episodes(
-            self.model, self._exploration, self._exploration.num_envs, self._environment
-        )
-        results = summarise(self.recordings, self._exploration.language.achievements)
+        env = self._run.config.env
+        self.recordings = record_episodes(self.model, self._exploration, env.name, env.options)
+        results = summarise(self.recordings, self._rates())
         if self._last != self.num_timesteps:  # a finished run that is resumed has been here before
             self._run.append("evaluations", {"frames": self.num_timesteps, **results})
         self._last = self.num_timesteps
@@ -190,19 +187,19 @@ class Evaluation(BaseCallback):
 class Checkpoints(BaseCallback):
     """Saves a checkpoint every so many frames, at the end, and when the run must end early.
 
-    That waits until no collection of experience is half done: at most a rollout.
+    It waits until no collection of experience is half done: at most a rollout.
 
     Args:
         run: the run.
         interval: frames.
         exploration: the training worlds.
-        bonus: a reward for novelty around them, which is kept, too.
-        metrics: knows how long the run has taken.
-        stop: tells whether a signal wants the run to stop.
+        bonus: a reward around them, which is saved, too.
+        metrics: has the seconds of the run.
+        stop: has the signal that asks the run to stop, if any.
 
     Raises:
         Stopped: from training, after a signal.
-        LanguageModelError: from training, when no goals can be had any more.
+        LanguageModelError: from training, when the language model has failed and failures stop the run.
     """
 
     def __init__(
@@ -210,9 +207,9 @@ class Checkpoints(BaseCallback):
         run: Run,
         interval: int,
         exploration: GoalExploration,
-        bonus: NoveltyBonus | None,
+        bonus: AddedReward | None,
         metrics: Metrics,
-        stop: StopRequest,
+        stop: GracefulStop,
     ):
         super().__init__()
         self._run, self._interval, self._stop = run, interval, stop
@@ -246,16 +243,15 @@ class Checkpoints(BaseCallback):
     def _save(self) -> None:
         self._due = False
         if self._saved != self.num_timesteps:
-            told = config_files.plain(self._run.config)
-            del told["out"]
-            counters = {"seconds": self._metrics.seconds, "rows": self._run.secure(), "config": told}
-            worlds, phrases = self._exploration, self._exploration.phrases
-            checkpoints.save(self._run.checkpoints, self.model, worlds, phrases, counters, self._bonus)
+            config = config_files.plain(self._run.config)
+            del config["run.out"]
+            counters = {"seconds": self._metrics.seconds, "rows": self._run.sync_logs(), "config": config}
+            checkpoints.save(self._run.checkpoints, self.model, self._exploration, counters, self._bonus)
             self._saved = self.num_timesteps
 
 
 class FrameBudget(BaseCallback):
-    """Ends training at the budget, also in the middle of a rollout (which is then not learned from)."""
+    """Ends training at the frame budget, also in the middle of a rollout (which is then not learned from)."""
 
     def __init__(self, frames: int):
         super().__init__()
@@ -273,7 +269,7 @@ class ProgressLine(BaseCallback):
         total: frames of the whole run.
         episodes: gives unlocks and score.
         lines_every: frames between plain lines.
-        beside: gives a few more words.
+        beside: a few more words.
     """
 
     def __init__(self, total: int, episodes: EpisodeLog, lines_every: int, beside: Callable[[], str] = str):
@@ -306,11 +302,11 @@ class ProgressLine(BaseCallback):
             left = (self._total - self.num_timesteps) / rate
             share = self.num_timesteps / self._total
             frames = f"{self.num_timesteps:,} frames ({share:.0%})"
-            tell(f"{frames}  {self._state()}  {left:,.0f} s left")
+            print_stderr(f"{frames}  {self._state()}  {left:,.0f} s left")
         return True
 
     def close(self) -> None:
-        """Gives the terminal back."""
+        """Releases the terminal."""
         if self._bar and hasattr(self, "_progress"):
             self._progress.update(self._task, completed=self.num_timesteps, state=self._state())
             self._progress.stop()
@@ -321,14 +317,13 @@ class ProgressLine(BaseCallback):
 
     def _state(self) -> str:
         means = self._episodes.means()
-        told = f"{self._rate():,.0f} frames/s"
+        parts = [f"{self._rate():,.0f} frames/s"]
         if means:
-            told += f"  {means['unlocks_per_episode']:.1f} unlocks/episode"
-            told += f"  score {means['crafter_score']:.1f} %"
-            if "success_rate" in means:
-                told += f"  solved {means['success_rate']:.0%}"
-        more = self._beside()
-        return f"{told}  {more}" if more else told
+            parts.append(f"{means['unlocks_per_episode']:.1f} unlocks/episode")
+            parts.append(f"score {self._episodes.rates.headline():.1f} %")
+        if "success_rate" in means:
+            parts.append(f"solved {means['success_rate']:.0%}")
+        return "  ".join([*parts, *filter(None, [self._beside()])])
 
 
 def _stderr():

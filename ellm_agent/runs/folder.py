@@ -6,9 +6,9 @@ metrics.jsonl      one row per logging interval (docs/metrics.md)
 evaluations.jsonl  one row per evaluation on held-out worlds
 checkpoints/       the last two checkpoints
 lock               held by the process that writes the run
-pretrained/        what was taken over from a pretrained agent
+pretrained/        the pretrained agent that the run started from, if any
 replays/           recorded evaluation episodes, and their GIFs
-summary.json       what the end of the run printed
+summary.json       the results that the end of the run prints
 curves.png, report.html, tensorboard/
 """
 
@@ -29,7 +29,7 @@ from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
 
 RUNS = Path("runs")
-PATIENCE = 1.0  # seconds that another process may take to let go of a run: one that was killed just now
+PATIENCE = 1.0  # seconds that a process that was just killed may take to release the run
 LOGS = ("episodes", "metrics", "evaluations")
 
 
@@ -52,7 +52,7 @@ class Run:
         Raises:
             UserError: if the folder holds a run already, or cannot be written.
         """
-        folder = config.out or RUNS / f"{config.name()}-{datetime.now():%Y%m%d-%H%M%S}"
+        folder = config.run.out or RUNS / f"{config.name()}-{datetime.now():%Y%m%d-%H%M%S}"
         run = cls(folder, config)
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -91,8 +91,8 @@ class Run:
                     raise UserError(f"another process is writing the run in {self.folder}")
                 time.sleep(0.05)
 
-    def change(self, config: Config) -> None:
-        """Goes on with another configuration (more frames)."""
+    def reconfigure(self, config: Config) -> None:
+        """Continues with another configuration (more frames)."""
         self.config = config
         with _writing(self.folder):
             write_whole(self.folder / "config.yaml", config_files.to_yaml(config))
@@ -103,7 +103,7 @@ class Run:
 
     @property
     def pretrained(self) -> Path:
-        """What was taken over from a pretrained agent, if anything was."""
+        """The copy of a pretrained agent, if there is one."""
         return self.folder / "pretrained"
 
     @property
@@ -123,7 +123,7 @@ class Run:
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror}") from error
 
-    def secure(self) -> dict[str, int]:
+    def sync_logs(self) -> dict[str, int]:
         """Waits until the logs would survive a power failure; how many rows each has."""
         rows = {}
         for log in LOGS:
@@ -148,25 +148,25 @@ class Run:
             rows.append(row)
         return rows
 
-    def forget_after(self, rows: Mapping[str, int]) -> None:
-        """Drops the rows that were written after a checkpoint: resuming writes them again.
+    def truncate_logs(self, rows: Mapping[str, int]) -> None:
+        """Drops the rows that were written after a checkpoint; resuming writes them again.
 
         Args:
             rows: how many each log had at the checkpoint; those not named had none.
 
         Raises:
-            UserError: if a log holds fewer that can be read: something has damaged it. No log is changed then.
+            UserError: if a log holds fewer readable rows: it is damaged. No log is changed then.
         """
         kept = {log: self.read(log)[: rows.get(log, 0)] for log in LOGS}
-        for log, there in kept.items():
-            if len(there) < rows.get(log, 0):
+        for log, rows_kept in kept.items():
+            if len(rows_kept) < rows.get(log, 0):
                 path = self.folder / f"{log}.jsonl"
                 raise UserError(
-                    f"{path} is damaged in row {len(there) + 1}; put it right, or start a new run"
+                    f"{path} is damaged in row {len(rows_kept) + 1}; repair it, or start a new run"
                 )
-        for log, there in kept.items():
+        for log, rows_kept in kept.items():
             if (self.folder / f"{log}.jsonl").exists():
-                text = "".join(json.dumps(row) + "\n" for row in there)
+                text = "".join(json.dumps(row) + "\n" for row in rows_kept)
                 write_whole(self.folder / f"{log}.jsonl", text)
 
 

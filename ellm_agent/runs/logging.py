@@ -1,18 +1,18 @@
-"""What happens beside learning: logs, evaluation, checkpoints, progress. SB3 callbacks."""
+"""Where metrics are written: ``metrics.jsonl`` and TensorBoard, as outputs of SB3's logger."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.logger import KVWriter, TensorBoardOutputFormat
 
-from ellm_agent.runs import checkpoints
+from ellm_agent.agents.sb3_state import plain
 from ellm_agent.runs.folder import Run
-from ellm_agent.terminal import tell
+from ellm_agent.terminal import print_stderr
 
 
 class MetricsWriter(KVWriter):
@@ -22,15 +22,16 @@ class MetricsWriter(KVWriter):
         self._run = run
 
     def write(self, key_values: dict[str, Any], key_excluded: dict, step: int = 0) -> None:
-        numbers = {name: checkpoints.plain(value) for name, value in key_values.items()}
-        self._run.append("metrics", {"frames": step, **numbers})
+        self._run.append(
+            "metrics", {"frames": step, **{name: plain(value) for name, value in key_values.items()}}
+        )
 
     def close(self) -> None:
         """Each row is closed when written."""
 
 
 class TensorBoard(KVWriter):
-    """SB3's TensorBoard output; where it cannot be written, a line says so, once, and the run goes on without it.
+    """SB3's TensorBoard output. If it cannot be written, one line says so and the run continues without it.
 
     Args:
         folder: for its files.
@@ -38,36 +39,36 @@ class TensorBoard(KVWriter):
 
     def __init__(self, folder: Path):
         self._writer: TensorBoardOutputFormat | None = None
-        with self._going_on():
+        # TensorBoard writes in a thread of its own. A full disk fails twice: there, as a traceback, and in the next write.
+        self._excepthook = threading.excepthook
+        threading.excepthook = self._hide_full_disk
+        with self._warn_and_continue():
             self._writer = TensorBoardOutputFormat(str(folder))
-        # It writes in a thread of its own, whose failure is told twice: here as a traceback, and by the next write.
-        threading.excepthook = _without_full_disks(threading.excepthook)
 
     def write(self, key_values: dict[str, Any], key_excluded: dict, step: int = 0) -> None:
         if self._writer:
-            with self._going_on():
+            with self._warn_and_continue():
                 self._writer.write(key_values, key_excluded, step)
 
     def close(self) -> None:
         if self._writer:
-            with self._going_on():
+            with self._warn_and_continue():
                 self._writer.close()
+        self._writer = None
+        if threading.excepthook == self._hide_full_disk:
+            threading.excepthook = self._excepthook
 
     @contextlib.contextmanager
-    def _going_on(self) -> Iterator[None]:
+    def _warn_and_continue(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
             self._writer = None
-            tell(
-                f"warning: TensorBoard's files cannot be written ({error.strerror}); the run goes on without them"
+            print_stderr(
+                f"warning: TensorBoard's files cannot be written ({error.strerror}); the run continues without them"
             )
 
-
-def _without_full_disks(hook: Callable[[Any], None]) -> Callable[[Any], None]:
-    def told(failed: Any) -> None:
+    def _hide_full_disk(self, failed: Any) -> None:
         ours = type(failed.thread).__module__.startswith("tensorboard")
         if not (ours and issubclass(failed.exc_type, OSError)):
-            hook(failed)
-
-    return told
+            self._excepthook(failed)

@@ -1,11 +1,15 @@
 """What a run takes over from a pretrained agent: its networks, or its actions (Du et al. 2023, section 4.3).
 
-A copy of what is taken lies in the run's folder, under ``pretrained/``: the run can be resumed and read without the other.
+A copy lies in the run's folder, under ``pretrained/``, so the run can be resumed and read without the other one:
+
+config.yaml   the pretrained run's configuration
+agent.pt      its policy's parameters, and its phrase table
 """
 
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,82 +17,121 @@ from ellm_agent.config import files as config_files
 from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
 from ellm_agent.runs import checkpoints
-from ellm_agent.runs.folder import Run
-from ellm_agent.terminal import tell
-from envs.crafter.knowledge import knowledge
+from ellm_agent.runs.folder import Run, write_whole
+from ellm_agent.terminal import print_stderr
+from envs import registry
 
-READ_ALIKE = (  # options that decide what an agent reads and does; they must be the same in both runs
-    "environment.protocol",
-    "environment.action_space",
-    "environment.caption",
-    "goals.goal_conditioned",
+# Options that decide what an agent observes and does; they must be the same in both runs.
+SAME_INTERFACE = (
+    "env.name",
+    "env.protocol",
+    "env.action_space",
+    "env.caption",
+    "agent.goal_conditioned",
     "agent.encoder",
 )
-BUILT_ALIKE = (
-    *READ_ALIKE,
-    "agent.algo",
-    "agent.clause_vectors",
-    "agent.hidden",
-)  # to learn on
+# Also those of its networks, which learn on.
+SAME_NETWORKS = (*SAME_INTERFACE, "agent.algo", "agent.clause_vectors", "agent.hidden")
 
 
-def find_pretrained(config: Config) -> Path | None:
-    """The checkpoint that a new run starts from; None if it starts from nothing.
+@dataclass(frozen=True)
+class Pretrained:
+    """A pretrained agent.
+
+    Attributes:
+        config: of the run that trained it.
+        state: ``policy`` (parameters) and ``phrases`` (the phrase table), and the frames it was trained for.
+        source: the file it comes from.
+    """
+
+    config: Config
+    state: dict[str, Any]
+    source: Path
+
+
+def find_pretrained(config: Config) -> Pretrained | None:
+    """The agent that a new run starts from; None if it starts from nothing.
 
     Raises:
-        UserError: if there is none, or its agent reads or does something else.
+        UserError: if there is none, or it observes or does something else.
     """
     transfer = config.transfer
     if transfer.pretrained is None:
         return None
     run = Run.open(transfer.pretrained)
     ours, theirs = _options(config), _options(run.config)
-    for name in BUILT_ALIKE if transfer.transfer == "finetune" else READ_ALIKE:
+    for name in SAME_NETWORKS if transfer.mode == "finetune" else SAME_INTERFACE:
         if ours[name] != theirs[name]:
             raise UserError(
-                f"{config_files.option(name)} is {ours[name]}, but the agent pretrained in {run.folder} has {theirs[name]}"
+                f"{config_files.option(name)} is {ours[name]}, "
+                f"but the agent pretrained in {run.folder} has {theirs[name]}"
             )
+    return trained_agent(run)
+
+
+def trained_agent(run: Run) -> Pretrained:
+    """The agent of a run's last checkpoint.
+
+    Raises:
+        UserError: if the run has learned nothing, or has no checkpoint yet.
+    """
     if run.config.agent.algo == "random":
         raise UserError(f"{run.folder} holds random actions; nothing was learned there")
-    checkpoint = checkpoints.latest(run.checkpoints)
-    if checkpoint is None:
+    found = checkpoints.latest(run.checkpoints)
+    if found is None:
         raise UserError(f"{run.folder} holds no checkpoint yet; let the run end first")
+    path, state = found
+    frames = checkpoints.frames_of(path)
     if not (run.folder / "summary.json").is_file():
-        tell(
-            f"warning: the run in {run.folder} has not ended; its agent is taken as it was at {checkpoint.name} frames"
+        print_stderr(
+            f"warning: the run in {run.folder} has not ended; its agent is the one at {frames:,} frames"
         )
-    return checkpoint
+    with checkpoints.readable(path):
+        kept = {
+            "policy": state["agent"]["parameters"]["policy"],
+            "phrases": state["phrases"],
+            "frames": frames,
+        }
+    return Pretrained(run.config, kept, path)
 
 
-def _options(config: Config) -> dict[str, Any]:
-    """A configuration's options, with what None stands for put into words."""
-    world, options = config.environment, config_files.flatten(config)
-    usual = knowledge().protocols[world.protocol].actions
-    return options | {
-        "environment.action_space": world.action_space or usual,
-        "agent.clause_vectors": config.agent.vectors,
-    }
-
-
-def copy_pretrained(checkpoint: Path, run: Run) -> None:
-    """Copies what a run takes over into its folder, whole or not at all.
-
-    Args:
-        checkpoint: of the pretrained run.
-        run: the new one.
+def copy_pretrained(pretrained: Pretrained, run: Run) -> None:
+    """Copies a pretrained agent into a run's folder, whole or not at all.
 
     Raises:
         UserError: if it cannot be written.
     """
-    target, partial = run.pretrained, run.folder / "pretrained.partial"
+    partial = run.folder / "pretrained.partial"
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir()
-        for part in (checkpoints.PARAMETERS, *checkpoints.PHRASES):
-            shutil.copy(checkpoint / part, partial / part)
-        shutil.copy(checkpoint.parents[1] / "config.yaml", partial / "config.yaml")
-        for path in (*partial.iterdir(), partial):
-            checkpoints.to_disk(path)
-        partial.rename(target)
+        write_whole(partial / "config.yaml", config_files.to_yaml(pretrained.config))
+        checkpoints.write(partial / "agent.pt", pretrained.state)
+        partial.rename(run.pretrained)
+        checkpoints.to_disk(run.folder)
     except OSError as error:
-        raise UserError(f"cannot write {target}: {error.strerror}") from error
+        raise UserError(f"cannot write {run.pretrained}: {error.strerror}") from error
+
+
+def load_pretrained(run: Run) -> Pretrained | None:
+    """The pretrained agent in a run's folder; None if the run takes nothing over.
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    if run.config.transfer.mode == "none":
+        return None
+    source = run.pretrained / "agent.pt"
+    return Pretrained(config_files.load(run.pretrained / "config.yaml"), checkpoints.read(source), source)
+
+
+def _options(config: Config) -> dict[str, Any]:
+    """A configuration's options, with None resolved."""
+    env, options = config.env, config_files.flatten(config)
+    protocol = env.options["protocol"]
+    usual = registry.get(env.name).usual_action_space(protocol)
+    return options | {
+        "env.protocol": protocol,
+        "env.action_space": env.action_space or usual,
+        "agent.clause_vectors": config.agent.vectors,
+    }

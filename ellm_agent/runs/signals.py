@@ -1,4 +1,4 @@
-"""Ctrl-C, polite kills and closed terminals: the run saves what it has, then ends."""
+"""Graceful stop: after Ctrl-C, SIGTERM or SIGHUP a run saves a checkpoint, then ends."""
 
 from __future__ import annotations
 
@@ -6,38 +6,38 @@ import signal
 import threading
 from types import FrameType
 
-from ellm_agent.terminal import tell
+from ellm_agent.terminal import print_stderr
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class StopRequest:
-    """Notes the first SIGINT, SIGTERM or SIGHUP within its block; the second one acts as it would have without it.
+class GracefulStop:
+    """Records the first SIGINT, SIGTERM or SIGHUP within its block; a second one acts as usual.
 
-    What is ignored already (``nohup``) stays so.
+    Signals that are ignored already (``nohup``) stay ignored.
 
     Attributes:
-        number: of the signal that came; None: none has.
+        number: of the signal received; None: none yet.
     """
 
     def __init__(self):
         self.number: int | None = None
 
-    def __enter__(self) -> StopRequest:
+    def __enter__(self) -> GracefulStop:
         self._before = {}
         if threading.current_thread() is threading.main_thread():  # elsewhere Python allows no handlers
-            heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-            self._before = {number: signal.signal(number, self._note) for number in heeded}
+            handled = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+            self._before = {number: signal.signal(number, self._note) for number in handled}
         return self
 
     def __exit__(self, *_) -> None:
-        self._give_back()
+        self._restore_handlers()
 
-    def _give_back(self) -> None:
+    def _restore_handlers(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.number = number
-        self._give_back()
-        tell("stopping as soon as all is saved; once more: at once")
+        self._restore_handlers()
+        print_stderr("stopping after a checkpoint; send the signal again to stop at once")

@@ -5,12 +5,11 @@ A sentence is encoded once in its life; observations, goals and replay hold ids.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+import torch
 
 from ellm_agent.text.embedding_bag import PADDING
 from ellm_agent.text.sentence_bert import (
@@ -20,7 +19,7 @@ from ellm_agent.text.sentence_bert import (
 
 
 class Growing:
-    """Rows of vectors that can be added to without copying all that is there each time."""
+    """Rows of vectors that grow without a copy of all rows each time."""
 
     def __init__(self):
         self._storage = np.zeros((0, DIMENSIONS), np.float32)
@@ -81,39 +80,32 @@ class PhraseTable:
     def vectors_of(self, ids: Sequence[int]) -> np.ndarray:
         """Unit vectors of some phrases, ``(len(ids), 384)`` float32.
 
-        Only if one of them has none yet are new phrases encoded. Then all are, as by ``vectors``: what is encoded
-        together, which tells in a vector's last bits, depends on the table alone, also after it was loaded.
+        If one of them has no vector yet, all new phrases are encoded. So the batches, which decide about a vector's last
+        bits, depend on the table alone, also after it was loaded.
         """
-        there = len(self._vectors.rows) > max(ids, default=0)
-        return (self._vectors.rows if there else self.vectors)[list(ids)]
+        encoded = len(self._vectors.rows) > max(ids, default=0)
+        return (self._vectors.rows if encoded else self.vectors)[list(ids)]
 
-    def cosine(self, a: str, b: str) -> float:
-        """Cosine similarity of two phrases."""
-        one, other = self.ids((a, b))
-        rows = self._vectors.rows if len(self._vectors.rows) > max(one, other) else self.vectors
-        return float(rows[one] @ rows[other])
+    def state_dict(self) -> dict[str, Any]:
+        """All texts, and the vectors computed so far."""
+        return {"texts": list(self._texts), "vectors": torch.from_numpy(self._vectors.rows.copy())}
 
-    def save(self, folder: Path) -> None:
-        """Writes ``phrases.json`` and ``phrases.safetensors``: all texts, and the vectors that there are so far."""
-        save_file({"vectors": np.ascontiguousarray(self._vectors.rows)}, folder / "phrases.safetensors")
-        (folder / "phrases.json").write_text(json.dumps(self._texts), encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: Path, encode=sentence_bert) -> PhraseTable:
-        """Reads what ``save`` wrote.
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Takes over what ``state_dict`` gave, in place of the present content.
 
         Raises:
-            ValueError: if the two files do not belong together.
+            ValueError: if texts and vectors do not belong together.
         """
-        table = cls(encode)
-        texts = json.loads((folder / "phrases.json").read_text(encoding="utf-8"))
-        vectors = load_file(folder / "phrases.safetensors")["vectors"]
-        texts_only = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
-        if not texts_only or texts[:1] != [""] or len(set(texts)) != len(texts):
-            raise ValueError(f"{folder} holds no list of distinct phrases")
+        texts, vectors = state["texts"], state["vectors"].numpy()
+        if (
+            texts[:1] != [""]
+            or not all(isinstance(text, str) for text in texts)
+            or len(set(texts)) != len(texts)
+        ):
+            raise ValueError("the state holds no list of distinct phrases")
         if vectors.dtype != np.float32 or vectors.shape != (min(len(vectors), len(texts)), DIMENSIONS):
-            raise ValueError(f"{folder}: {len(texts)} phrases do not go with vectors {vectors.shape}")
-        table.ids(texts)
-        table._vectors = Growing()
-        table._vectors.extend(vectors)
-        return table
+            raise ValueError(f"{len(texts)} phrases do not go with vectors {vectors.shape}")
+        self._texts, self._ids = [], {}
+        self.ids(texts)
+        self._vectors = Growing()
+        self._vectors.extend(vectors)

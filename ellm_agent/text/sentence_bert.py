@@ -1,7 +1,4 @@
-"""Text, interned: text <-> small integer id <-> frozen SentenceBERT unit vector.
-
-A sentence is encoded once in its life; observations, goals and replay hold ids.
-"""
+"""SentenceBERT (all-MiniLM-L6-v2, shipped in a package): texts -> unit vectors."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 DIMENSIONS = 384  # of all-MiniLM-L6-v2
-WORTH_KEEPING = 128  # texts encoded at once from which on their vectors are kept on disk
+WORTH_KEEPING = 16  # texts in a batch from which on their vectors are cached on disk
 
 
 @functools.cache
@@ -33,7 +30,7 @@ def _sentence_bert():
     from sentence_transformers import SentenceTransformer
 
     transformers.utils.logging.disable_progress_bar()
-    # Loading draws random numbers; when it happens must not matter to a run.
+    # Loading draws random numbers, which must not change a run.
     with torch.random.fork_rng(devices=[]):
         return SentenceTransformer(str(get_model_path()), device="cpu")
 
@@ -41,8 +38,8 @@ def _sentence_bert():
 def sentence_bert(texts: Sequence[str]) -> np.ndarray:
     """Unit vectors of texts, ``(len(texts), 384)`` float32 (all-MiniLM-L6-v2, from the package).
 
-    Large batches, such as an environment's vocabulary, are kept on disk: loading the model and encoding them takes
-    several seconds, reading them none. Kept are whole batches, so that vectors never depend on what was kept before.
+    Large batches, such as a world's vocabulary, are cached on disk: loading the model and encoding them takes several
+    seconds. The cache holds whole batches, so vectors never depend on what was cached before.
     """
     if len(texts) < WORTH_KEEPING:
         return _encode(texts)

@@ -1,7 +1,4 @@
-"""Text, interned: text <-> small integer id <-> frozen SentenceBERT unit vector.
-
-A sentence is encoded once in its life; observations, goals and replay hold ids.
-"""
+"""Whitening of phrase vectors, and the vectors that text encoders read."""
 
 from __future__ import annotations
 
@@ -47,11 +44,11 @@ def whitening(vectors: np.ndarray, strength: float = 1e-3) -> tuple[np.ndarray, 
 
 
 class PhraseFeatures:
-    """What the text encoder reads for each phrase: raw or whitened vectors, as one torch tensor.
+    """The frozen vector of each phrase as a text encoder reads it: raw or whitened.
 
-    The whitening transform is fixed by the closed vocabulary; phrases that arrive later (goals that
-    a language model words freely) pass through the same transform, and are shortened to the longest
-    vector of the vocabulary: in directions in which the vocabulary hardly varies they would be blown up.
+    The whitening transform is fixed by the closed vocabulary. Phrases that arrive later (freely worded goals) pass
+    through the same transform and are shortened to the longest vector of the vocabulary: in directions in which the
+    vocabulary hardly varies they would be blown up.
 
     Args:
         phrases: the table.
@@ -60,25 +57,34 @@ class PhraseFeatures:
     """
 
     def __init__(self, phrases: PhraseTable, vocabulary: Sequence[int], whiten: bool):
-        self.phrases = phrases
+        self._phrases = phrases
         closed = phrases.vectors_of(vocabulary)
         transform = np.zeros(DIMENSIONS, np.float32), np.eye(DIMENSIONS, dtype=np.float32)
         self._transform = [torch.from_numpy(part) for part in (whitening(closed) if whiten else transform)]
         self._longest = float(self._transformed(torch.from_numpy(closed)).norm(dim=1).max())
         self._rows = Growing()
         self._rows.extend(np.zeros((1, DIMENSIONS), np.float32))  # padding stays zero
-        self._tensor = torch.from_numpy(self._rows.rows)
+        self._on: dict[torch.device, torch.Tensor] = {}
 
     @property
     def tensor(self) -> torch.Tensor:
-        """``(len(phrases), 384)`` float32; row 0 (padding) is zero."""
-        known = len(self._tensor)
-        if known < len(self.phrases):
-            new = by_blocks(self._transformed, torch.from_numpy(self.phrases.vectors), known).numpy()
+        """``(len(phrases), 384)`` float32 on the CPU; row 0 (padding) is zero."""
+        known = len(self._rows.rows)
+        if known < len(self._phrases):
+            new = by_blocks(self._transformed, torch.from_numpy(self._phrases.vectors), known).numpy()
             lengths = np.linalg.norm(new, axis=1, keepdims=True)
             self._rows.extend(new * np.minimum(1, self._longest / np.maximum(lengths, 1e-9)))
-            self._tensor = torch.from_numpy(self._rows.rows)  # shares the memory
-        return self._tensor
+            self._on.clear()
+        return torch.from_numpy(self._rows.rows)  # shares the memory
+
+    def on(self, device: torch.device) -> torch.Tensor:
+        """The same on a device."""
+        rows = self.tensor
+        if device.type == "cpu":
+            return rows
+        if device not in self._on:
+            self._on[device] = rows.to(device)
+        return self._on[device]
 
     def _transformed(self, vectors: torch.Tensor) -> torch.Tensor:
         mean, matrix = self._transform

@@ -28,6 +28,7 @@ _SIDES = {"west": (-1, 0), "east": (1, 0), "north": (0, -1), "south": (0, 1)}
 _STUFF = tuple(item for item in _K.items if item not in _K.needs)
 _GROUPS = ("You see", "You are targeting", "You have in your inventory", "You feel")
 _MOST_HELD = 9
+MAX_CLAUSES = 41  # 18 things, 4 sides, the faced thing, 16 counts, darkness and sleep
 
 
 def spoken(name: str) -> str:

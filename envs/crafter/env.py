@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import crafter
-import gymnasium as gym
 import numpy as np
 from crafter import constants, engine, objects
 
@@ -15,22 +14,22 @@ from envs.crafter import captions
 from envs.crafter.actions import ACTION_SPACES, attempted, carried_out, faced_noun
 from envs.crafter.knowledge import Protocol, canonical, knowledge
 from envs.crafter.state import CrafterState, read_state
-from envs.crafter.tasks import REWARDS, Progress, tasks
+from envs.crafter.tasks import REWARDS, Progress, Task, tasks
 from envs.crafter.worldgen import generate_world
-from envs.interface import HELD_OUT_SEEDS, Language, Privileged, Situation
+from envs.interface import Language, Privileged, Situation
+from envs.text_env import Outcome, TextEnv
 
-MAX_CLAUSES = 41  # 18 things, 4 sides, the faced thing, 16 counts, darkness and sleep
 
-
-class CrafterTextEnv(gym.Env):
-    """Crafter, told in clauses.
+class CrafterTextEnv(TextEnv):
+    """Crafter, described in clauses.
 
     **Observation**: ``Box(0, n - 1, (41,), int16)``. Ids into ``language.vocabulary`` of
     the clauses of the state's caption, in the captioner's order, padded with 0 (the empty clause). With
     ``caption="spatial"`` (default) they say where the nearest of each thing in the 9x7 view is, what
     is on each side, what is faced, how much of each item is held, and how each need stands; with
     ``caption="paper"`` they hold names only. ``language.to_sentence`` joins
-    clauses into text.
+    clauses into text. Captions are made from the simulator's state: unlike the package's pictures,
+    which are noisy at night and black during sleep, they always describe the whole view.
 
     **Actions**: ``Discrete(n)``, named in ``actions``.
 
@@ -59,8 +58,8 @@ class CrafterTextEnv(gym.Env):
     least one achievement is unlocked for the first time in the episode, plus, under ``crafter``, a
     tenth of the change in health.
 
-    **Task** (``task``, see ``envs/tasks.py``): the reward is then that of the task alone, an episode ends when it is solved,
-    and lasts 400 frames unless told otherwise.
+    **Task** (``task``, see ``envs/crafter/tasks.py``): the reward is then that of the task alone, an episode ends when it is
+    solved, and lasts 400 frames unless ``episode_length`` says otherwise.
 
     **Termination**: ``terminated`` when the player dies or has solved the task; ``truncated`` when ``episode_length`` frames
     have passed and the episode has not terminated.
@@ -116,108 +115,70 @@ class CrafterTextEnv(gym.Env):
     ):
         self.rules: Protocol = _choose("protocol", protocol, knowledge().protocols)
         self._describe, vocabulary = _choose("caption", caption, captions.CAPTIONS)
-        self.actions = _choose("action_space", action_space or self.rules.actions, ACTION_SPACES)
-        usual = tasks().episode_length if task else self.rules.episode_length
-        self.episode_length = usual if episode_length is None else episode_length
-        if self.episode_length < 1:
-            raise ValueError(f"episode_length is {episode_length}; it must be at least 1 frame")
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(f"render_mode is {render_mode!r}; choose None or 'rgb_array'")
         if task_reward not in REWARDS:
             raise ValueError(f"task_reward is {task_reward!r}; choose one of {', '.join(REWARDS)}")
         self.task = _choose("task", task, tasks().by_name) if task else None
-        self.progress = Progress(self.task, task_reward, self.episode_length) if self.task else None
-        self.render_mode = render_mode
-        self.language = Language(
-            vocabulary=("", *vocabulary()),
-            to_sentence=captions.to_sentence,
-            drop_target=captions.drop_target,
-            clauses_of=captions.clauses_of,
-            goals=tuple(knowledge().goals),
-            canonical=canonical,
-            verbs=knowledge().verbs,
-            nouns=knowledge().nouns,
-            nounless_goals=tuple(goal for goal in knowledge().goals if goal not in knowledge().phrases),
-            achievements=knowledge().achievements,
-            briefing=knowledge().briefing,
-            examples=knowledge().examples,
+        if episode_length is None:
+            episode_length = tasks().episode_length if task else self.rules.episode_length
+        self.action_space_name = action_space or self.rules.actions
+        super().__init__(
+            language(vocabulary()),
+            _choose("action_space", self.action_space_name, ACTION_SPACES),
+            captions.MAX_CLAUSES,
+            episode_length,
+            render_mode,
         )
-        self._ids = {clause: i for i, clause in enumerate(self.language.vocabulary)}
-        self.observation_space = gym.spaces.Box(0, len(self._ids) - 1, (MAX_CLAUSES,), np.int16)
-        self.action_space = gym.spaces.Discrete(len(self.actions))
+        self.progress = Progress(self.task, task_reward, episode_length) if self.task else None
         self._game = _Game(self.rules, size, grain)
         self._state: CrafterState | None = None
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Starts an episode; ``options={"world_seed": int}`` chooses the world."""
-        super().reset(seed=seed)
-        world_seed = (options or {}).get("world_seed")
-        if world_seed is None:
-            world_seed = self.np_random.integers(HELD_OUT_SEEDS)
-        self._start(int(world_seed))
-        return self._observation(), self._info()
-
-    def _start(self, world_seed: int) -> None:
-        self._world_seed, self._played = world_seed, []
+    def start_episode(self, world_seed: int) -> None:
+        """Starts an episode in a world."""
         self._game.start(world_seed)
         self._state = self._game.state()
         if self.progress:
             self.progress.start()
 
-    def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    def act(self, action: int) -> Outcome:
         """Plays one frame."""
-        if self._state is None:
-            raise RuntimeError("step() was called before reset()")
         before, chosen = self._state, self.actions[action]
         faced = faced_noun(before.faced)
         reward, terminated = self._game.step(carried_out(chosen, faced))
-        self._played.append(int(action))
         self._state = self._game.state()
-        last = len(self._played) >= self.episode_length
         events = captions.describe_transition(before, self._state)
         if self.progress:
-            reward = self.progress.advance(events, lambda: self._state, not terminated, last)
+            reward = self.progress.advance(events, lambda: self._state, not terminated, self.time_is_up)
             terminated = terminated or self.progress.over
-        truncated = last and not terminated
-        info = self._info()
-        info["events"] = events
-        info["attempt"] = attempted(chosen, faced, before.held, info["events"])
-        if terminated or truncated:
-            info["unlocked"] = self.unlocked
-            if self.progress:
-                info["success"] = self.progress.solved
-        return self._observation(), reward, terminated, truncated, info
+        return Outcome(reward, terminated, events, attempted(chosen, faced, before.held, events))
 
-    def episode(self) -> dict[str, Any]:
-        """What the present episode can be made of again by ``resume_episode``, in a process to come. JSON values."""
-        return episode_of(self.np_random, self._world_seed, self._played)
+    def clauses(self) -> tuple[str, ...]:
+        """The present state's caption in the style that the agent reads."""
+        return self._describe(self._state)
 
-    def resume_episode(self, episode: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
-        """Goes on with an episode: plays it again up to its present state. Returns what ``reset`` does.
+    def situation(self) -> Situation:
+        """The paper's caption of the present state, and the next step of the task."""
+        return Situation(
+            caption=captions.to_sentence(captions.paper_clauses(self._state)),
+            instruction=self.progress.instruction if self.progress else None,
+        )
 
-        Raises:
-            KeyError, TypeError, ValueError: if it is no episode under way in such an environment.
-        """
-        world_seed, actions = read_episode(episode, self.action_space.n)
-        self.np_random.bit_generator.state = episode["random"]
-        self._start(world_seed)
-        for action in actions:
-            _, _, terminated, truncated, _ = self.step(action)
-            if terminated or truncated:
-                raise ValueError("the episode ended before its last action")
-        return self._observation(), self._info()
-
-    def render(self) -> np.ndarray | None:
-        """The package's picture, ``(size, size, 3)`` uint8, or None without a render mode."""
-        return self._game.picture() if self.render_mode == "rgb_array" else None
+    def privileged(self) -> Privileged:
+        """The goals whose prerequisites hold."""
+        return Privileged(captions.possible_goals(self._state, self.rules.table_wood))
 
     @property
     def unlocked(self) -> tuple[str, ...]:
         """Sorted names of the achievements unlocked in this episode."""
         names = zip(knowledge().achievements, self._state.counts, strict=True)
         return tuple(sorted(name for name, count in names if count))
+
+    def last_info(self) -> dict[str, Any]:
+        """``success``, if there is a task."""
+        return {"success": self.progress.solved} if self.progress else {}
+
+    def render(self) -> np.ndarray | None:
+        """The package's picture, ``(size, size, 3)`` uint8, or None without a render mode."""
+        return self._game.picture() if self.render_mode == "rgb_array" else None
 
     def caption_text(self, caption: str) -> str:
         """The present state's caption as text, in either style."""
@@ -229,51 +190,48 @@ class CrafterTextEnv(gym.Env):
         """The present state (for diagnostics and tests)."""
         return self._state
 
-    def _observation(self) -> np.ndarray:
-        ids = [self._ids[clause] for clause in self._describe(self._state)]
-        observation = np.zeros(MAX_CLAUSES, np.int16)
-        observation[: len(ids)] = ids
-        return observation
 
-    def _info(self) -> dict[str, Any]:
-        return {
-            "situation": Situation(
-                caption=captions.to_sentence(captions.paper_clauses(self._state)),
-                instruction=self.progress.instruction if self.progress else None,
-            ),
-            "privileged": Privileged(captions.possible_goals(self._state, self.rules.table_wood)),
-            "world_seed": self._world_seed,
-        }
+def language(vocabulary: Sequence[str]) -> Language:
+    """Crafter's words.
 
-
-def episode_of(random: np.random.Generator, world_seed: int, actions: Sequence[int]) -> dict[str, Any]:
-    """An episode under way: all that determines it and those after it."""
-    return {
-        "random": random.bit_generator.state,
-        "world_seed": world_seed,
-        "actions": [int(action) for action in actions],
-    }
-
-
-def read_episode(episode: Mapping[str, Any], n_actions: int) -> tuple[int, list[int]]:
-    """World seed and actions of what ``episode_of`` made.
-
-    Raises:
-        KeyError, TypeError, ValueError: if it is something else.
+    Args:
+        vocabulary: clauses of the captions that the agent reads, without the empty one.
     """
-    world_seed, actions = episode["world_seed"], episode["actions"]
-    if type(world_seed) is not int or not 0 <= world_seed < 2**32:
-        raise ValueError(f"{world_seed!r} is no world seed")
-    for action in actions:
-        if type(action) is not int or not 0 <= action < n_actions:
-            raise ValueError(f"{action!r} is none of {n_actions} actions")
-    return world_seed, list(actions)
+    known = knowledge()
+    return Language(
+        vocabulary=("", *vocabulary),
+        to_sentence=captions.to_sentence,
+        drop_target=captions.drop_target,
+        clauses_of=captions.clauses_of,
+        goals=tuple(known.goals),
+        canonical=canonical,
+        verbs=known.verbs,
+        nouns=known.nouns,
+        nounless_goals=tuple(goal for goal in known.goals if goal not in known.phrases),
+        achievements=known.achievements,
+        briefing=known.briefing,
+        examples=known.examples,
+    )
 
 
-def _choose(what: str, name: str, table):
+def _choose(what: str, name: str, table: Mapping[str, Any]) -> Any:
     if name not in table:
         raise ValueError(f"{what} is {name!r}; choose one of {', '.join(table)}")
     return table[name]
+
+
+def _task_environment(task: Task) -> type[CrafterTextEnv]:
+    """The class of a task's environment; its docstring says what solves the task."""
+
+    def __init__(self, **options: Any):
+        CrafterTextEnv.__init__(self, **{"task": task.name, **options})
+
+    members = {"__init__": __init__, "__doc__": task.specification, "__module__": __name__}
+    return type(task.environment, (CrafterTextEnv,), members)
+
+
+# One class for each task, such as ``PlantRow``; ``envs/__init__.py`` registers them with gymnasium.
+globals().update({task.environment: _task_environment(task) for task in tasks().by_name.values()})
 
 
 class _Game(crafter.Env):

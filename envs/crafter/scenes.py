@@ -1,7 +1,7 @@
-"""Scenes: situations that a player may come into, without anybody having to play that far.
+"""Scenes: situations that a player may come into, without playing that far.
 
-The player is set down somewhere in a generated world, with what a player at some stage of the game may hold and feel;
-a table, a furnace, a tunnel or a plant may stand nearby. Captions and possible goals are those of the game's own state.
+The player is placed somewhere in a generated world, with what a player at some stage of the game may hold and feel; a
+table, a furnace, a tunnel or a plant may stand nearby. Captions and possible goals are those of the game's own state.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ import itertools
 from collections.abc import Iterator
 
 import numpy as np
+from crafter import constants
 
-from envs.crafter.compiled.vec_env import CompiledCrafter
-from envs.crafter.compiled.world import AREA, INITIAL, ITEMS, MATERIALS, MAXIMUM, PLANT, RIPE, WALKABLE
+from envs.crafter.compiled import CompiledCrafter, editing
 from envs.crafter.knowledge import knowledge
 from envs.interface import Privileged, Situation
 
 SCENES_IN_A_WORLD = 50
 REACH = (4, 3)  # cells to each side that the player sees
+DIRECTIONS = ((-1, 0), (1, 0), (0, -1), (0, 1))
 # What may be held from each stage of the game on.
 STAGES = (
     ("sapling", "wood"),
@@ -26,8 +27,9 @@ STAGES = (
     ("stone_pickaxe", "stone_sword", "iron"),
     ("iron_pickaxe", "iron_sword", "diamond"),
 )
-HOLDS = 0.6  # probability that a thing of the player's stage is held
-NEARBY = {"table": 0.5, "furnace": 0.35, "path": 0.3, "plant": 0.1}  # probability that it stands there
+HELD = 0.6  # probability that an item of the player's stage is held
+NEARBY = {"table": 0.5, "furnace": 0.35, "path": 0.3, "plant": 0.1}  # probability that it is put in view
+OLDEST_PLANT = 600  # frames; a plant is ripe after 300
 
 
 def scenes(first_world: int, count: int, seed: int) -> Iterator[tuple[Situation, Privileged]]:
@@ -44,58 +46,39 @@ def scenes(first_world: int, count: int, seed: int) -> Iterator[tuple[Situation,
         if number % SCENES_IN_A_WORLD == 0:
             worlds.set_options({"world_seed": next(world_seeds)})
             worlds.reset()
-            kept = worlds._worlds.copy()
-        worlds._worlds[:] = kept
-        _change(worlds._worlds[0], rng)
-        worlds._look(0)
-        info = worlds._state_info(0)
+            untouched = worlds.records.copy()
+        worlds.records[:] = untouched
+        _change(worlds.records[0], rng)
+        _, info = worlds.describe(0)
         yield info["situation"], info["privileged"]
 
 
 def _change(world: np.void, rng: np.random.Generator) -> None:
-    x, y = _move(world, rng)
+    free = editing.free_cells(world)
+    x, y = free[rng.integers(len(free))].tolist()
+    editing.place_player(world, x, y, DIRECTIONS[rng.integers(4)])
     stage = rng.integers(len(STAGES) + 1)
-    _equip(world["inventory"], stage, rng)
+    editing.set_inventory(world, _inventory(stage, rng))
     for name, probability in NEARBY.items():
         if rng.random() < probability * (stage > 0):
-            _put(world, name, x, y, rng)
+            _put_in_view(world, name, x, y, rng)
 
 
-def _move(world: np.void, rng: np.random.Generator) -> tuple[int, int]:
-    """Sets the player down on a free cell, turned anywhere."""
-    free = np.argwhere(WALKABLE[world["material"]] & (world["occupant"] == 0))
-    x, y = free[rng.integers(len(free))].tolist()
-    world["occupant"][world["x"][0], world["y"][0]] = 0
-    world["occupant"][x, y] = 1
-    world["x"][0], world["y"][0] = x, y
-    world["facing"][:] = ((-1, 0), (1, 0), (0, -1), (0, 1))[rng.integers(4)]
-    return x, y
-
-
-def _equip(inventory: np.ndarray, stage: int, rng: np.random.Generator) -> None:
-    needs = knowledge().needs
-    inventory[:] = INITIAL
-    for need in needs:
-        inventory[ITEMS.index(need)] = rng.integers(1, 10) if rng.random() < 0.5 else 9
-    for item in (item for items in STAGES[:stage] for item in items):
-        if rng.random() < HOLDS:
+def _inventory(stage: int, rng: np.random.Generator) -> dict[str, int]:
+    """Needs, and items that a player at this stage of the game may hold."""
+    held = {need: rng.integers(1, 10) if rng.random() < 0.5 else 9 for need in knowledge().needs}
+    for item in itertools.chain(*STAGES[:stage]):
+        if rng.random() < HELD:
             tool = item.endswith(("pickaxe", "sword"))
-            inventory[ITEMS.index(item)] = 1 if tool else rng.integers(1, MAXIMUM[ITEMS.index(item)] + 1)
+            held[item] = 1 if tool else rng.integers(1, constants.items[item]["max"] + 1)
+    return held
 
 
-def _put(world: np.void, name: str, x: int, y: int, rng: np.random.Generator) -> None:
-    """Puts a thing on a free cell in view."""
+def _put_in_view(world: np.void, name: str, x: int, y: int, rng: np.random.Generator) -> None:
     dx, dy = (rng.integers(-reach, reach + 1) for reach in REACH)
-    x, y = x + dx, y + dy
-    if not (0 <= x < AREA and 0 <= y < AREA) or world["occupant"][x, y]:
+    if not editing.is_empty(world, x + dx, y + dy):
         return
-    if name != "plant":
-        world["material"][x, y] = MATERIALS.index(name)
-        return
-    world["material"][x, y] = MATERIALS.index("grass")
-    slot = int(world["objects"])
-    world["kind"][slot], world["health"][slot] = PLANT, 1
-    world["x"][slot], world["y"][slot] = x, y
-    world["timer"][slot] = rng.integers(2 * RIPE)
-    world["objects"] = slot + 1
-    world["occupant"][x, y] = slot + 1
+    if name == "plant":
+        editing.put_plant(world, x + dx, y + dy, age=rng.integers(OLDEST_PLANT))
+    else:
+        editing.put_material(world, x + dx, y + dy, name)

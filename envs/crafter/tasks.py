@@ -1,8 +1,10 @@
 """Downstream tasks: what a pretrained agent is to learn (Du et al. 2023, section 4). They are data, in ``tasks.yaml``.
 
-A task is solved by what really happens (the *effect* definition), told from two states. Each is a registered environment, too:
-``gym.make("ellm/PlantRow-v0")`` is :class:`envs.crafter.env.CrafterTextEnv` with ``task="plant row"``, and says in its docstring
-what solves it.
+A task is solved by what really happens (the *effect* definition). Each task is also a registered environment:
+``gym.make("ellm/PlantRow-v0")`` is :class:`envs.crafter.env.CrafterTextEnv` with ``task="plant row"``, and its docstring
+says what solves it.
+
+Imports nothing of the game, so that names of tasks are known without it.
 """
 
 from __future__ import annotations
@@ -21,14 +23,14 @@ REWARDS = ("last", "each")  # what a task rewards: its solution, or each step, t
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be done.
+    """A downstream task.
 
     Attributes:
         name: of the task.
         spec: what solves it, for people.
-        goal: the event that solves it; None: living on until the episode is cut off.
-        after: steps that are shown before it, in turn.
-        in_order: whether they must have happened before, one after the other.
+        goal: the event that solves it; None: surviving until the episode is truncated.
+        after: instructions before it, in turn.
+        in_order: whether these must have happened before, one after the other.
         beside: thing that must stand next to what the goal places, if any.
         holding: item that must be held when the goal happens, if any.
     """
@@ -43,7 +45,7 @@ class Task:
 
     @property
     def steps(self) -> tuple[str, ...]:
-        """What is shown, one after the other; the task itself comes last."""
+        """The instructions, one after the other; the task itself comes last."""
         return (*self.after, self.name)
 
     @property
@@ -51,12 +53,25 @@ class Task:
         """Name of its environment: "PlantRow"."""
         return "".join(word.capitalize() for word in self.name.split())
 
+    @property
+    def specification(self) -> str:
+        """Docstring of its environment: what solves it, its steps, its reward, and when an episode ends."""
+        before = " (these must happen first, in this order)" if self.in_order else ""
+        steps = f"**Steps**: {', '.join(self.after)}{before}, {self.name}." if self.after else ""
+        reward = "**Reward**: 1 when it is solved; with ``task_reward='each'`` also for each step, in turn."
+        if self.goal is None:
+            reward = "**Reward**: in each frame lived, 1 / the episode's length."
+        ends = f"**End**: when it is solved, when the player dies, or after {tasks().episode_length} frames."
+        parts = [f"Downstream task *{self.name}*: {self.spec}", steps, reward, ends]
+        parts.append("Everything else is :class:`envs.crafter.env.CrafterTextEnv`.")
+        return "\n\n".join(part for part in parts if part)
+
     def fulfilled(self, events: Sequence[str], state: Callable[[], Any]) -> bool:
-        """Whether its goal came about in a frame, whatever was to be done before it.
+        """Whether its goal was reached in a frame, whatever was to be done before it.
 
         Args:
-            events: what happened in the frame (``captions.describe_transition``).
-            state: gives the ``CrafterState`` after it, which is only made where it matters.
+            events: of the frame (``captions.describe_transition``).
+            state: returns the ``CrafterState`` after it; called only where it matters.
         """
         if self.goal is None or self.goal not in events:
             return False
@@ -73,10 +88,10 @@ def _stands_beside(state: Any, thing: str) -> bool:
 
 
 class Progress:
-    """How far an episode has come with a task.
+    """Progress of an episode on a task.
 
     Args:
-        task: what is to be done.
+        task: the task.
         reward: "last" (the paper's ``reward_last``: 1 when the task is solved) or "each" (1 for each completed step, too).
         episode_length: frames of an episode.
     """
@@ -91,22 +106,22 @@ class Progress:
 
     @property
     def over(self) -> bool:
-        """Whether the episode ends because the task is solved (living on has no end)."""
+        """Whether the episode ends because the task is solved (survival ends with the time limit)."""
         return self.solved and self.task.goal is not None
 
     @property
     def instruction(self) -> str:
-        """The step that comes next; once all are passed, the task."""
+        """The next step; after all steps, the task itself."""
         return self.task.steps[self.step]
 
     def advance(self, events: Sequence[str], state: Callable[[], Any], lives: bool, last: bool) -> float:
-        """Follows one frame; returns its reward.
+        """Advances by one frame; returns its reward.
 
         Args:
-            events: what happened in it.
-            state: gives the state after it.
+            events: of the frame.
+            state: returns the state after it.
             lives: whether the player lives.
-            last: whether the episode is cut off here.
+            last: whether the time limit is reached.
         """
         if self.task.goal is None:
             self.solved = lives and last
@@ -135,39 +150,6 @@ def tasks() -> Tasks:
     data = yaml.safe_load(Path(__file__).with_name("tasks.yaml").read_text(encoding="utf-8"))
     found = {}
     for name, entry in data["tasks"].items():
-        told = {"spec": f"The goal {name!r} comes about.", "goal": name, **entry}
-        found[name] = Task(name, **{**told, "after": tuple(told.get("after", ()))})
+        fields = {"spec": f"The goal {name!r} comes about.", "goal": name, **entry}
+        found[name] = Task(name, **{**fields, "after": tuple(fields.get("after", ()))})
     return Tasks(data["episode_length"], MappingProxyType(found))
-
-
-@functools.cache
-def environment(name: str) -> type:
-    """The class of a task's environment; its docstring says what solves it."""
-    from envs.crafter.env import CrafterTextEnv
-
-    task = tasks().by_name[name]
-
-    def __init__(self, **arguments: Any):
-        CrafterTextEnv.__init__(self, **{"task": name, **arguments})
-
-    return type(task.environment, (CrafterTextEnv,), {"__init__": __init__, "__doc__": _specification(task)})
-
-
-def _specification(task: Task) -> str:
-    before = " (these must happen first, in this order)" if task.in_order else ""
-    shown = f"**Steps shown**: {', '.join(task.after)}{before}, {task.name}." if task.after else ""
-    reward = "**Reward**: 1 when it is solved; with ``task_reward='each'`` also for each step, in turn."
-    if task.goal is None:
-        reward = "**Reward**: in each frame lived, 1 / the episode's length."
-    ends = f"**End**: when it is solved, when the player dies, or after {tasks().episode_length} frames."
-    told = [f"Downstream task *{task.name}*: {task.spec}", shown, reward, ends]
-    told.append("Everything else is :class:`envs.crafter.env.CrafterTextEnv`.")
-    return "\n\n".join(part for part in told if part)
-
-
-def __getattr__(name: str) -> type:
-    """``envs.crafter.tasks.PlantRow``, for gymnasium's registry."""
-    for task in tasks().by_name.values():
-        if task.environment == name:
-            return environment(task.name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,20 +1,18 @@
 """``crafter.worldgen``, compiled: the same worlds from the same generator, about fifteen times as fast.
 
-The package's generator of random numbers is kept in step: uniform numbers are drawn ahead, the
-compiled code says how many it used, and the generator is moved on by as many. The tests hold every
-world against the package's own.
+The generator of random numbers ends in the same state as the package's: uniform numbers are drawn ahead, the compiled
+code returns how many it used, and the generator is moved on by as many. The tests compare worlds with the package's own.
 """
 
 from __future__ import annotations
 
 import math
-import types
 
 import numpy as np
 from crafter import constants, objects
-from numba import njit
-from opensimplex import internals
-from opensimplex.constants import GRADIENTS3
+from opensimplex.constants import GRADIENTS3, NORM_CONSTANT3, SQUISH_CONSTANT3, STRETCH_CONSTANT3
+
+from envs.crafter.jit import jit
 
 _ID = {name: i for i, name in enumerate([None, *constants.materials])}
 WATER, GRASS, STONE, PATH = _ID["water"], _ID["grass"], _ID["stone"], _ID["path"]
@@ -67,7 +65,7 @@ def generate_map(
     return creatures
 
 
-@njit(cache=True)
+@jit
 def _permutation(seed):
     """``opensimplex.internals._init``: a shuffle by a 64-bit congruential generator that overflows."""
     permutation, gradients = np.zeros(256, np.int64), np.zeros(256, np.int64)
@@ -84,27 +82,131 @@ def _permutation(seed):
     return permutation, gradients
 
 
-@njit
-def _extrapolate3(perm, gradients, x, y, z, dx, dy, dz):
-    """``opensimplex.internals._extrapolate3``, without slices and tests for negative indices."""
-    byte = np.uint64(0xFF)
-    k = np.uint64(perm[np.uint64(x) & byte] + y) & byte
-    k = np.uint64(perm[k] + z) & byte
-    k = np.uint64(gradients[k])
+# --- OpenSimplex noise in three dimensions -------------------------------------------------------------------------
+
+
+@jit(error_model="numpy")
+def _noise(perm, gradients, x, y, z):
+    """``opensimplex.internals._noise3``, shorter: in [-1, 1].
+
+    Space is a honeycomb of stretched cubes, each of two tetrahedra and an octahedron between them. The value is the sum
+    of what the corners of the point's region add, and two corners beyond it. Corners, the order of the sum and the order
+    of the subtractions are the package's, so that all bits are equal.
+    """
+    stretch = (x + y + z) * STRETCH_CONSTANT3
+    xs, ys, zs = x + stretch, y + stretch, z + stretch
+    xb, yb, zb = math.floor(xs), math.floor(ys), math.floor(zs)  # the cube
+    xi, yi, zi = xs - xb, ys - yb, zs - zb  # the place in it, each in [0, 1)
+    squish = (xb + yb + zb) * SQUISH_CONSTANT3
+    p = (perm, gradients, xb, yb, zb, x - (xb + squish), y - (yb + squish), z - (zb + squish))
+    inside = xi + yi + zi
+    if inside <= 1:  # the tetrahedron at (0, 0, 0)
+        value = _corner(p, 0, 0, 0) + _corner(p, 1, 0, 0) + _corner(p, 0, 1, 0) + _corner(p, 0, 0, 1)
+        first, second, late = _beyond_near(xi, yi, zi, 1 - inside)
+    elif inside >= 2:  # the tetrahedron at (1, 1, 1)
+        value = _corner(p, 1, 1, 0) + _corner(p, 1, 0, 1) + _corner(p, 0, 1, 1) + _corner(p, 1, 1, 1)
+        first, second, late = _beyond_far(xi, yi, zi, 3 - inside)
+    else:  # the octahedron
+        value = _corner(p, 1, 0, 0) + _corner(p, 0, 1, 0) + _corner(p, 0, 0, 1)
+        value = value + _corner(p, 1, 1, 0) + _corner(p, 1, 0, 1) + _corner(p, 0, 1, 1)
+        first, second, late = _beyond_middle(xi + yi, xi + zi, yi + zi)
+    value += _corner(p, first[0], first[1], first[2])
+    value += _corner(p, second[0], second[1], second[2], late)
+    return value / NORM_CONSTANT3
+
+
+@jit(error_model="numpy")
+def _corner(p, i, j, k, late=False):
+    """What a corner of the cube adds. late: subtract the corner after the squish, not before (rounding differs)."""
+    perm, gradients, xb, yb, zb, dx, dy, dz = p
+    squish = (i + j + k) * SQUISH_CONSTANT3
+    if late:
+        dx, dy, dz = dx - squish - i, dy - squish - j, dz - squish - k
+    else:
+        dx, dy, dz = dx - i - squish, dy - j - squish, dz - k - squish
+    near = 2 - dx * dx - dy * dy - dz * dz
+    if near <= 0:
+        return 0.0
+    byte = np.uint64(0xFF)  # unsigned: no test for negative indices
+    row = np.uint64(perm[np.uint64(xb + i) & byte] + (yb + j)) & byte
+    row = np.uint64(perm[row] + (zb + k)) & byte
+    row = np.uint64(gradients[row])
     one, two = np.uint64(1), np.uint64(2)
-    return _GRADIENTS[k] * dx + _GRADIENTS[k + one] * dy + _GRADIENTS[k + two] * dz
+    near *= near
+    return near * near * (_GRADIENTS[row] * dx + _GRADIENTS[row + one] * dy + _GRADIENTS[row + two] * dz)
 
 
-# The package's own formula around it. It is compiled into what calls it and has no cache of its own: the package's is
-# for the same code with other globals.
-_noise3 = njit(error_model="numpy")(
-    types.FunctionType(
-        internals._noise3.py_func.__code__, {**vars(internals), "_extrapolate3": _extrapolate3}
-    )
-)
+# The two corners beyond the point's region that reach it, and `late` for the second. A corner of the cube is written in
+# bits, 1 for x, 2 for y and 4 for z; a and b are those that are closest to the point.
 
 
-@njit(cache=True, error_model="numpy")
+@jit(error_model="numpy")
+def _bits(corner):
+    return corner & 1, corner >> 1 & 1, corner >> 2 & 1
+
+
+@jit(error_model="numpy")
+def _beyond_near(xi, yi, zi, rest):
+    a, b, a_score, b_score = 1, 2, xi, yi
+    if a_score >= b_score and zi > b_score:
+        b, b_score = 4, zi
+    elif a_score < b_score and zi > a_score:
+        a, a_score = 4, zi
+    if rest > a_score or rest > b_score:  # (0, 0, 0) is one of the two closest
+        closest = b if b_score > a_score else a
+        if closest == 1:
+            return (1, -1, 0), (1, 0, -1), False
+        if closest == 2:
+            return (-1, 1, 0), (0, 1, -1), False
+        return (-1, 0, 1), (0, -1, 1), False
+    x, y, z = _bits(a | b)
+    return (x, y, z), (2 * x - 1, 2 * y - 1, 2 * z - 1), False
+
+
+@jit(error_model="numpy")
+def _beyond_far(xi, yi, zi, rest):
+    a, b, a_score, b_score = 6, 5, xi, yi
+    if a_score <= b_score and zi < b_score:
+        b, b_score = 3, zi
+    elif a_score > b_score and zi < a_score:
+        a, a_score = 3, zi
+    if rest < a_score or rest < b_score:  # (1, 1, 1) is one of the two closest
+        closest = b if b_score < a_score else a
+        if closest == 3:
+            return (2, 1, 0), (1, 2, 0), False
+        if closest == 5:
+            return (2, 0, 1), (1, 0, 2), False
+        return (0, 2, 1), (0, 1, 2), False
+    x, y, z = _bits(a & b)
+    return (x, y, z), (2 * x, 2 * y, 2 * z), False
+
+
+@jit(error_model="numpy")
+def _beyond_middle(xy, xz, yz):
+    a, a_score = (3, xy - 1) if xy > 1 else (4, 1 - xy)
+    b, b_score = (5, xz - 1) if xz > 1 else (2, 1 - xz)
+    c, c_score = (6, yz - 1) if yz > 1 else (1, 1 - yz)
+    if a_score <= b_score and a_score < c_score:
+        a = c
+    elif a_score > b_score and b_score < c_score:
+        b = c
+    a_far, b_far = a == 3 or a == 5 or a == 6, b == 3 or b == 5 or b == 6
+    if a_far and b_far:
+        x, y, z = _bits(a & b)
+        return (1, 1, 1), (2 * x, 2 * y, 2 * z), False
+    if not a_far and not b_far:
+        x, y, z = _bits(a | b)
+        return (0, 0, 0), (2 * x - 1, 2 * y - 1, 2 * z - 1), False
+    far, near = (a, b) if a_far else (b, a)
+    x, y, z = _bits(far)
+    i, j, k = _bits(near)
+    return (2 * x - 1, 2 * y - 1, 2 * z - 1), (2 * i, 2 * j, 2 * k), True
+
+
+# --- the map ---------------------------------------------------------------------------------------------------------
+
+
+@jit(error_model="numpy")
 def _generate(perm, gradients, uniforms, px, py, materials, creatures):
     """Both passes over the map; returns how many of the uniform numbers were used."""
     used = 0
@@ -134,12 +236,12 @@ def _generate(perm, gradients, uniforms, px, py, materials, creatures):
     return used
 
 
-@njit(cache=True, error_model="numpy")
+@jit(error_model="numpy")
 def _simplex(perm, gradients, x, y, z, size):
-    return _noise3(x / size, y / size, float(z), perm, gradients)
+    return _noise(perm, gradients, x / size, y / size, float(z))
 
 
-@njit(cache=True, error_model="numpy")
+@jit(error_model="numpy")
 def _field(perm, gradients, shape, z, size):
     field = np.empty(shape)
     for x in range(shape[0]):
@@ -148,7 +250,7 @@ def _field(perm, gradients, shape, z, size):
     return field
 
 
-@njit(cache=True, error_model="numpy")
+@jit(error_model="numpy")
 def _set_material(x, y, start, water, mountain, perm, gradients, uniforms, used, materials, tunnels):
     if start > 0.5:
         material = GRASS
@@ -191,7 +293,7 @@ def _set_material(x, y, start, water, mountain, perm, gradients, uniforms, used,
     return used
 
 
-@njit(cache=True, error_model="numpy")
+@jit(error_model="numpy")
 def _set_object(x, y, px, py, uniforms, used, materials, tunnels, creatures):
     material = materials[x, y]
     if material != GRASS and material != PATH and material != SAND:

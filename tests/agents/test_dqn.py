@@ -11,6 +11,7 @@ from stable_baselines3.common.buffers import NStepReplayBuffer
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from ellm_agent.agents.dqn import DuelingQNetwork, TextDQN, TextDQNPolicy
+from ellm_agent.agents.random_policy import RandomAgent
 from ellm_agent.agents.targets import double_q_target, munchausen_target
 from ellm_agent.agents.text_encoder import TextEncoder
 from ellm_agent.text.whitening import PhraseFeatures
@@ -116,10 +117,10 @@ def test_encoder_sums_frozen_vectors_and_ignores_padding(features):
     assert list(encoder.parameters()) == []
 
 
-def test_encoder_reads_phrases_that_arrive_later(features):
+def test_encoder_reads_phrases_that_arrive_later(features, table):
     encoder = TextEncoder(gym.spaces.Box(0, 100, (1,), np.int16), features, hidden=4)
-    features.phrases.known["c"] = [0.0, 0.0, 0.5]
-    new = features.phrases.id("c")
+    table.known["c"] = [0.0, 0.0, 0.5]
+    new = table.id("c")
     encoder.mlp = encoder.project = torch.nn.Identity()
     assert encoder(torch.tensor([[float(new)]]))[0, :3].tolist() == [0, 0, 0.5]
 
@@ -134,29 +135,6 @@ def test_offsets_start_at_zero_and_belong_to_one_phrase(features):
         encoder.offsets += torch.tensor([[9.0, 9.0], [1.0, 2.0]])
     moved = torch.tensor([[1.0, 2.0], [0.0, 0.0], [2.0, 4.0], [0.0, 0.0]])
     assert torch.allclose(encoder(obs) - before, moved, atol=1e-6)
-
-
-def test_a_folded_encoder_reads_the_same(features, table):
-    space = gym.spaces.Box(0, 100, (3,), np.int16)
-    encoder = TextEncoder(space, features, hidden=4, offsets=4)
-    torch.nn.init.normal_(encoder.offsets)
-    read = torch.tensor([[1.0, 2.0, 0.0], [2.0, 2.0, 1.0], [0.0, 0.0, 0.0]])
-
-    def both():
-        encoder.fold = False
-        plain = encoder(read)
-        encoder.fold = True
-        return plain, encoder(read)
-
-    assert torch.allclose(*both(), atol=1e-6)
-    table.known.update({"c": [1.0, 1.0], "d": [2.0, 1.0], "e": [3.0, 1.0]})
-    table.ids(["c", "d", "e"])  # the last two have no offset of their own
-    read[2] = torch.tensor([3.0, 4.0, 5.0])
-    assert torch.allclose(*both(), atol=1e-6)
-    with torch.no_grad():
-        for parameter in encoder.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)  # the target network is renewed
-    assert torch.allclose(*both(), atol=1e-6)
 
 
 def test_second_derivatives_exist_where_asked_for(features):
@@ -198,7 +176,7 @@ def test_dueling_heads(features):
 
 
 class Corridor(gym.Env):
-    """Says where the agent is ("room i"); walking right to the last of six rooms pays 1."""
+    """Says where the agent is ("room i"); walking right to the last of six rooms is worth 1."""
 
     observation_space = gym.spaces.Box(0, 100, (1,), np.int16)
     action_space = gym.spaces.Discrete(3)  # left, stay, right
@@ -277,7 +255,7 @@ def test_ppo_solves_the_corridor_with_the_same_encoder(table):
     assert _steps_to_goal(agent) == 5
 
 
-def test_epsilon_is_tossed_for_each_environment(table):
+def test_epsilon_is_drawn_for_each_environment(table):
     agent = TextDQN(
         TextDQNPolicy, DummyVecEnv([Corridor] * 2), target="double", buffer_size=100,
         policy_kwargs=_policy_kwargs(table), seed=0,
@@ -304,3 +282,29 @@ def test_munchausen_policy_samples_from_softmax(table):
 def test_unknown_target_is_named(table):
     with pytest.raises(ValueError, match="triple"):
         TextDQN(TextDQNPolicy, DummyVecEnv([Corridor]), target="triple", policy_kwargs=_policy_kwargs(table))
+
+
+def test_pretrained_agents_need_no_random_start(table):
+    agent = TextDQN(
+        TextDQNPolicy, DummyVecEnv([Corridor] * 2), target="double", buffer_size=100, learning_starts=10**6,
+        exploration_initial_eps=0.0, exploration_final_eps=0.0, random_start=False,
+        policy_kwargs=_policy_kwargs(table), seed=0,
+    )  # fmt: skip
+    agent.learn(100)
+    greedy = agent.predict(np.ones((1, 1), np.int16), deterministic=True)[0][0]
+    first = agent.replay_buffer.observations[:50, :, 0] == 1
+    assert (agent.replay_buffer.actions[:50][first] == greedy).all()
+
+
+def test_random_agent_is_uniform_and_reproducible(table):
+    def play(seed):
+        agent = RandomAgent(DummyVecEnv([Corridor] * 4), seed)
+        chosen = []
+        agent.learn(4_000, callback=lambda local, _: chosen.append(local["actions"].copy()) or True)
+        assert agent.num_timesteps == 4_000
+        return np.concatenate(chosen)
+
+    actions = play(3)
+    assert np.bincount(actions, minlength=3) / len(actions) == pytest.approx([1 / 3] * 3, abs=0.03)
+    assert (play(3) == actions).all()
+    assert (play(4) != actions).any()

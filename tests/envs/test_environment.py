@@ -15,9 +15,9 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import envs  # noqa: F401  (registers)
 from envs.crafter.actions import ACTION_SPACES, attempted, carried_out, faced_noun
-from envs.crafter.worldgen import generate_world
 from envs.crafter.env import CrafterTextEnv, _Player, _World
 from envs.crafter.knowledge import knowledge
+from envs.crafter.worldgen import generate_world
 from tests.helpers.states import make_state
 
 IDS = ("ellm/Crafter-v0", "ellm/CrafterVerbNoun-v0")

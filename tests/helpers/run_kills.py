@@ -16,6 +16,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import torch
+
 from ellm_agent.runs import checkpoints
 from tests.helpers.processes import Script, wait_for
 
@@ -60,7 +62,7 @@ KINDS = {  # what is killed
         "--success",
         "attempt",
         "--goal-conditioned",
-        "--goals-at-once",
+        "--max-active-goals",
         "1",
         "--algo",
         "ppo",
@@ -89,19 +91,16 @@ def finish(process: Script) -> None:
 
 
 def outcome(folder: Path) -> dict[str, object]:
-    """All that a run leaves, but for what tells the time: rows of its logs as text, and its last checkpoint's files."""
+    """Everything that a run leaves, without times: rows of its logs as text, and its last checkpoint."""
     left: dict[str, object] = {}
     for log in ("episodes", "metrics", "evaluations"):
         lines = (folder / f"{log}.jsonl").read_text().splitlines()
         rows = [{k: v for k, v in json.loads(line).items() if k not in CLOCK} for line in lines]
         left[log] = [json.dumps(row) for row in rows]
-    last = checkpoints.latest(folder / "checkpoints")
-    state = json.loads((last / "state.json").read_text())
-    del state["seconds"]
-    state["worlds"]["suggester"].pop("model", None)  # seconds that it took
-    files = json.loads((last / checkpoints.MANIFEST).read_text())["files"]
-    del files["state.json"]
-    return left | {"state": state, "files": files}
+    _, state = checkpoints.latest(folder / "checkpoints")
+    del state["counters"]["seconds"]
+    state["worlds"]["suggester"].pop("model", None)  # its seconds
+    return left | {"state": state}
 
 
 def differences(one: object, other: object, where: str = "") -> Iterator[str]:
@@ -109,9 +108,12 @@ def differences(one: object, other: object, where: str = "") -> Iterator[str]:
     if isinstance(one, dict) and isinstance(other, dict):
         for key in [*one, *(key for key in other if key not in one)]:
             yield from differences(one.get(key), other.get(key), f"{where}/{key}")
-    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+    elif isinstance(one, list | tuple) and isinstance(other, list | tuple) and len(one) == len(other):
         for i, pair in enumerate(zip(one, other, strict=True)):
             yield from differences(*pair, f"{where}/{i}")
+    elif isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        if one.shape != other.shape or not torch.equal(one, other):
+            yield f"{where}: tensors of shapes {tuple(one.shape)} and {tuple(other.shape)}"
     elif one != other:
         yield f"{where}: {str(one)[:200]} and {str(other)[:200]}"
 
@@ -121,8 +123,8 @@ def kill_after(folder: Path, arguments: Sequence[object], frames: int, number: i
     process = start(*arguments, "--out", folder)
 
     def is_there() -> bool:
-        there = (folder / "checkpoints").glob("[0-9]*")
-        return any(int(path.name) >= frames for path in there) or process.poll() is not None
+        found = (folder / "checkpoints").glob("*.pt")
+        return any(checkpoints.frames_of(path) >= frames for path in found) or process.poll() is not None
 
     wait_for(is_there)
     process.send_signal(number)

@@ -1,5 +1,7 @@
 """Rewards for novelty: numbers by hand, references by brute force, and a place where novelty helps."""
 
+import io
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -8,12 +10,18 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnvWrapper
 from torch.nn import functional as F
 
-from ellm_agent.rewards import APT, BONUSES, ICM, RND, NovelD
-from ellm_agent.rewards.novelty.apt import nearest
+from ellm_agent.build import NOVELTY_MODELS
+from ellm_agent.records import Episode
+from ellm_agent.rewards.base import TransitionReward
+from ellm_agent.rewards.novelty import reward as novelty
+from ellm_agent.rewards.novelty.apt import APT, nearest
+from ellm_agent.rewards.novelty.icm import ICM
+from ellm_agent.rewards.novelty.noveld import NovelD
+from ellm_agent.rewards.novelty.reward import NoveltyReward
+from ellm_agent.rewards.novelty.rnd import RND
 from ellm_agent.text.phrases import PhraseTable
 from ellm_agent.text.whitening import PhraseFeatures
-from ellm_agent.wrappers import added_reward as novelty
-from ellm_agent.wrappers.added_reward import NoveltyBonus
+from ellm_agent.wrappers.added_reward import AddedReward
 
 ONCE = torch.ones(1, dtype=torch.bool)
 
@@ -59,7 +67,7 @@ def test_rnd_error_falls_on_what_repeats_and_stays_on_what_is_new():
 # --- NovelD ----------------------------------------------------------------------------------------------------
 
 
-def test_noveld_clips_and_pays_first_visits_only():
+def test_noveld_clips_and_rewards_first_visits_only():
     noveld = NovelD(1, 3, hidden=4, alpha=0.5)
     constant(noveld.target, 0.0)
     constant(noveld.predictor, 0.5)  # s -> s / 2 in each of 4 -> s in each of 4: a norm of 2 s
@@ -156,7 +164,7 @@ def test_apt_keeps_a_uniform_sample_in_features_of_today():
 
 
 class Room(gym.Env):
-    """Eight rooms in a row of seven cells each: nothing is ever paid, and random steps do not get far."""
+    """Eight rooms in a row of seven cells each: no reward at all, and random steps do not get far."""
 
     cells, length = 56, 100
     observation_space = gym.spaces.Box(0, 100, (1,), np.int16)
@@ -211,16 +219,41 @@ def features():
     return PhraseFeatures(phrases, closed, whiten=False)
 
 
-def wrapped(kind, **arguments):
+def wrapped(kind, weight=1.0, model=None, **arguments):
+    """Rooms with a novelty reward, the cells visited in them, and the novelty model."""
     torch.manual_seed(0)
     worlds, visited = rooms()
     shown = features()
-    return NoveltyBonus(worlds, shown, BONUSES[kind](shown.tensor.shape[1], 2, 64), **arguments), visited
+    model = model or NOVELTY_MODELS[kind](shown.tensor.shape[1], 2, 64)
+    reward = NoveltyReward(worlds.num_envs, shown, model, **arguments)
+    return AddedReward(worlds, reward, weight), visited, model
+
+
+class Spy(RND):
+    """RND that keeps the batches it scores, and the scores."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.batches, self.scores = [], []
+
+    def score(self, *batch):
+        self.batches.append(batch)
+        self.scores.append(super().score(*batch))
+        return self.scores[-1]
+
+
+class SpyAPT(APT):
+    """APT that keeps its scores."""
+
+    def score(self, *batch):
+        self.last = super().score(*batch)
+        return self.last
 
 
 def test_the_bonus_is_scaled_by_the_deviation_of_its_returns_and_weighted(monkeypatch):
     monkeypatch.setattr(novelty, "WARM_UP", 2)
-    env, _ = wrapped("rnd", weight=0.5, batch_size=10**9)  # never learns
+    torch.manual_seed(0)
+    env, _, model = wrapped("rnd", weight=0.5, model=Spy(384, 2, 64), batch_size=10**9)  # never learns
     env.reset()
     returns, all_returns = np.zeros(8), []
     for step in range(6):
@@ -228,7 +261,7 @@ def test_the_bonus_is_scaled_by_the_deviation_of_its_returns_and_weighted(monkey
         if step < 2:
             assert (rewards == 0).all()  # the normalisers have not seen enough
             continue
-        raw = env.bonus.novelty(env._normalised(env._read(env._last))).detach().numpy()
+        raw = model.scores[-1].numpy()
         returns = 0.99 * returns + raw
         all_returns += returns.tolist()
         # SB3's running moments start from a count of 1e-4 at mean 0 and variance 1.
@@ -240,73 +273,107 @@ def test_the_bonus_is_scaled_by_the_deviation_of_its_returns_and_weighted(monkey
 
 def test_apt_has_a_scale_of_its_own(monkeypatch):
     monkeypatch.setattr(novelty, "WARM_UP", 0)
-    env, _ = wrapped("apt", weight=0.5, batch_size=10**9)
+    env, _, model = wrapped("apt", weight=0.5, model=SpyAPT(384, 2, 64), batch_size=10**9)
     env.reset()
-    seen = []
-    score = env.bonus.score
-    env.bonus.score = lambda *transition: seen.append(score(*transition)) or seen[-1]
     for _ in range(3):
         rewards = env.step(np.ones(8, int))[1]
-        assert rewards == pytest.approx(0.5 * seen[-1].numpy())
+        assert rewards == pytest.approx(0.5 * model.last.numpy())
 
 
 def test_first_visits_are_of_the_episode(monkeypatch):
     monkeypatch.setattr(novelty, "WARM_UP", 0)
-    env, _ = wrapped("noveld", batch_size=10**9)
-    env.bonus.alpha = 0.0  # the bonus is then the novelty of what is visited first
+    env, _, model = wrapped("noveld", batch_size=10**9)
+    model.alpha = 0.0  # the bonus is then the novelty of first visits
     env.reset()
-    paid = []
+    rewarded = []
     for action in [1, 0, 1, 1]:
-        paid.append(env.step(np.full(8, action))[1][0] > 0)
-    assert paid == [True, False, False, True]  # cell 1; cell 0, where it began; cell 1 again; cell 2
+        rewarded.append(env.step(np.full(8, action))[1][0] > 0)
+    assert rewarded == [True, False, False, True]  # cell 1; cell 0, where it began; cell 1 again; cell 2
     for _ in range(Room.length - 4):
         _, _, dones, _ = env.step(np.zeros(8, int))
     assert dones.all()
     assert env.step(np.ones(8, int))[1][0] > 0  # a new episode: cell 1 is visited for the first time
 
 
-def test_the_last_state_of_an_episode_is_judged_not_the_first_of_the_next():
-    env, _ = wrapped("rnd", batch_size=10**9)
+def test_the_last_state_of_an_episode_is_scored_not_the_first_of_the_next():
+    env, _, model = wrapped("rnd", model=Spy(384, 2, 64), batch_size=10**9)
     env.reset()
-    for _ in range(Room.length - 1):
-        env.step(np.ones(8, int))
-    seen = []
-    score = env.bonus.score
-    env.bonus.score = lambda *transition: seen.append(transition) or score(*transition)
-    _, _, dones, infos = env.step(np.ones(8, int))
+    for _ in range(Room.length):
+        *_, dones, _ = env.step(np.ones(8, int))
     assert dones.all()
-    last = env._normalised(env._read(np.stack([info["terminal_observation"] for info in infos])))
-    assert torch.allclose(seen[0][2], last)
+    # At the wall for many steps: before and after are one cell. The first state of the next episode is another one.
+    before, _, after, _ = model.batches[-1]
+    assert torch.allclose(before[0], after[0], atol=0.2)
+    env.step(np.ones(8, int))
+    assert not torch.allclose(model.batches[-1][0][0], after[0], atol=0.2)
 
 
-@pytest.mark.parametrize("kind", BONUSES)
-def test_a_state_is_restored(kind):
-    env, _ = wrapped(kind)
+def test_added_rewards_are_in_the_logged_returns():
+    """Erratum of 0.7.0: the novelty bonus was missing in `intrinsic_return` and in SB3's episode return."""
+
+    class Logged(VecEnvWrapper):
+        """Adds the records that exploration makes, with an intrinsic return of 2."""
+
+        def reset(self):
+            return self.venv.reset()
+
+        def step_wait(self):
+            observations, rewards, dones, infos = self.venv.step_wait()
+            for i in np.flatnonzero(dones):
+                infos[i]["finished"] = Episode(0, Room.length, 2.0, 0.0, ())
+                infos[i]["episode"] = {"r": 2.0, "l": Room.length}
+            return observations, rewards, dones, infos
+
+    class OneEach(TransitionReward):
+        def reward(self, transitions):
+            return np.arange(len(transitions.actions), dtype=np.float32)
+
+    env = AddedReward(Logged(rooms()[0]), OneEach(), weight=0.5)
     env.reset()
-    for _ in range(30):
-        env.step(np.random.default_rng(0).integers(2, size=8))
-    again, _ = wrapped(kind)
-    again.reset()
-    again.restore(env.state(), env._last)
-    assert again._visited == env._visited
-    assert len(again._collected) == len(env._collected)
-    before, after = torch.randn(8, 384), torch.randn(8, 384)
-    actions, first = torch.zeros(8, dtype=torch.int64), torch.ones(8, dtype=torch.bool)
-    torch.manual_seed(1)
-    with torch.no_grad():
-        assert torch.equal(
-            env.bonus.score(before, actions, after, first), again.bonus.score(before, actions, after, first)
-        )
-    for name in ("scale", "states"):
-        one, other = getattr(env, name), getattr(again, name)
-        assert one.count == other.count  # to the last bit
-        assert (one.var == other.var).all()
-    assert (again.states.mean == env.states.mean).all()
+    total = np.zeros(8)
+    for _ in range(2 * Room.length):
+        _, rewards, dones, infos = env.step(np.ones(8, int))
+        total += rewards
+        if dones.any():
+            assert [info["finished"].intrinsic_return for info in infos] == [
+                2 + 0.5 * i * Room.length for i in range(8)
+            ]
+            assert [info["episode"]["r"] - 2 for info in infos] == total.tolist()
+            total[:] = 0
+
+
+@pytest.mark.parametrize("kind", NOVELTY_MODELS)
+def test_a_state_is_restored(kind):
+    """A copy that takes over the state gives the same rewards from there on, bit for bit, and learns the same."""
+    env, _, model = wrapped(kind)
+    env.reset()
+    rng = np.random.default_rng(0)
+    for _ in range(70):
+        env.step(rng.integers(2, size=8))
+    state = env.state_dict()
+    kept = io.BytesIO()
+    torch.save(state, kept)
+    kept.seek(0)
+    again, _, model_again = wrapped(kind)
+    observations = again.reset()
+    for inner, source in zip(again.venv.envs, env.venv.envs, strict=True):
+        inner.at, inner.frame = source.at, source.frame
+    observations = np.array([[1 + inner.at] for inner in again.venv.envs], np.int16)
+    again.load_state_dict(torch.load(kept, weights_only=True), observations)
+    assert env.metrics() == again.metrics()
+    for step in range(60):
+        actions = rng.integers(2, size=8)
+        torch.manual_seed(step)
+        one = env.step(actions)
+        torch.manual_seed(step)
+        other = again.step(actions)
+        assert one[1].tolist() == other[1].tolist()
+    assert all(map(torch.equal, model.parameters(), model_again.parameters()))
 
 
 def cells_seen(kind, weight, seed):
     """Cells visited in 6,000 frames by a plain PPO; without learning, its actions stay near chance."""
-    env, visited = wrapped(kind, weight=weight)
+    env, visited, _ = wrapped(kind, weight=weight)
     agent = PPO(
         "MlpPolicy", OneHot(env), n_steps=32, batch_size=128, n_epochs=4 if weight else 1, ent_coef=0.01, gamma=0.95,
         learning_rate=2e-3 if weight else 0.0, seed=seed, device="cpu",
@@ -320,8 +387,8 @@ def by_chance():
     return [cells_seen("rnd", 0.0, seed) for seed in range(2)]
 
 
-@pytest.mark.parametrize("kind", BONUSES)
+@pytest.mark.parametrize("kind", NOVELTY_MODELS)
 def test_novelty_leads_further_than_chance(kind, by_chance):
-    """Without any reward from outside, an agent that is paid for novelty sees many more cells than a random one."""
+    """Without any reward from outside, an agent that is rewarded for novelty sees many more cells than a random one."""
     guided = [cells_seen(kind, 1.0, seed) for seed in range(2)]
     assert min(guided) > 1.25 * max(by_chance), (guided, by_chance)

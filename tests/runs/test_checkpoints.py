@@ -1,12 +1,9 @@
 """Checkpoints: what goes in comes out, what is damaged is named, and a run that was killed ends as it would have."""
 
-import json
+import os
 import random
 import re
-import shutil
 import signal
-import tempfile
-from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
@@ -15,7 +12,6 @@ import torch
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from ellm_agent.agents.dqn import TextDQN, TextDQNPolicy
-from ellm_agent.agents.replay import CompactReplay
 from ellm_agent.agents.text_encoder import TextEncoder
 from ellm_agent.errors import UserError
 from ellm_agent.runs import checkpoints
@@ -25,7 +21,7 @@ from tests.helpers.run_kills import KINDS, SMALL, differences, finish, kill_afte
 
 
 class Counting(gym.Env):
-    """Says how many frames have passed; every seventh ends an episode; pays the frame's number."""
+    """Says how many frames have passed; every seventh ends an episode; the reward is the frame's number."""
 
     observation_space = gym.spaces.Box(0, 100, (1,), np.int16)
     action_space = gym.spaces.Discrete(2)
@@ -41,15 +37,16 @@ class Counting(gym.Env):
 
 
 class Worlds(DummyVecEnv):
-    """Two of them, whose episodes can go on."""
+    """Two of them, whose episodes can be resumed."""
 
-    def __init__(self):
+    def __init__(self, phrases):
         super().__init__([Counting] * 2)
+        self.phrases = phrases
 
-    def state(self):
+    def state_dict(self):
         return {"frames": [env.frame for env in self.envs]}
 
-    def restore(self, state):
+    def load_state_dict(self, state):
         for env, frame in zip(self.envs, state["frames"], strict=True):
             env.frame = frame
         return np.array([[frame + 1] for frame in state["frames"]], np.int16)
@@ -70,18 +67,21 @@ def make_agent(phrases, buffer_size=1000):
         "net_arch": [],
     }
     return TextDQN(
-        TextDQNPolicy, Worlds(), buffer_size=buffer_size, learning_starts=20, batch_size=8,
+        TextDQNPolicy, Worlds(phrases), buffer_size=buffer_size, learning_starts=20, batch_size=8,
         train_freq=1, target_update_interval=16, policy_kwargs=policy, seed=0,
-        replay_buffer_class=CompactReplay, replay_buffer_kwargs={"scene": 1},
     )  # fmt: skip
 
 
-def save(folder, agent, phrases, **counters):
-    checkpoints.save(folder, agent, agent.env, phrases, counters)
+def save(folder, agent, **counters):
+    checkpoints.save(folder, agent, agent.env, counters)
 
 
 def load(path, agent):
-    return checkpoints.load(path, agent, agent.env)
+    return checkpoints.load(checkpoints.read(path), path, agent, agent.env)
+
+
+def frames_of_latest(folder):
+    return checkpoints.frames_of(checkpoints.latest(folder)[0])
 
 
 COUNTERS = {"seconds": 1.5, "rows": {"episodes": 3}, "config": {"seed": 0}}
@@ -92,30 +92,21 @@ def saved(tmp_path):
     phrases = PhraseTable(encode)
     agent = make_agent(phrases)
     agent.learn(100)
-    save(tmp_path, agent, phrases, **COUNTERS)
+    save(tmp_path, agent, **COUNTERS)
     return tmp_path, agent, phrases
-
-
-@pytest.mark.parametrize("lost", COUNTERS)
-def test_counters_that_a_checkpoint_lacks_are_an_error(tmp_path, lost):
-    """Without the rows of its logs, a run that goes on would drop them all."""
-    kept = {name: value for name, value in COUNTERS.items() if name != lost}
-    (tmp_path / "state.json").write_text(json.dumps(kept))
-    with pytest.raises(UserError, match="does not fit this run, or is damaged"):
-        checkpoints.load_counters(tmp_path)
 
 
 def test_everything_comes_back(saved):
     folder, agent, phrases = saved
-    path = checkpoints.latest(folder)
-    assert path.name == "0000000100"
-    again_phrases = PhraseTable.load(path, encode)
+    path, state = checkpoints.latest(folder)
+    assert path.name == "0000000100.pt"
+    again_phrases = PhraseTable(encode)
+    again_phrases.load_state_dict(state["phrases"])
     again = make_agent(again_phrases)
     assert not torch.equal(again.q_net.value.weight, agent.q_net.value.weight)
     load(path, again)
-    assert checkpoints.load_counters(path) == COUNTERS
-    assert (again.num_timesteps, again._n_updates, again._n_calls) == (100, agent._n_updates, agent._n_calls)
-    assert again._last_obs.tolist() == agent._last_obs.tolist() == [[2], [2]]  # 50 frames of each world
+    assert state["counters"] == COUNTERS
+    assert again.num_timesteps == 100
     assert again.exploration_rate == agent.exploration_rate < 1
     for name, value in agent.policy.state_dict().items():
         assert torch.equal(value, again.policy.state_dict()[name]), name
@@ -124,13 +115,31 @@ def test_everything_comes_back(saved):
         for name, value in entry.items():
             assert torch.equal(value, theirs["state"][key][name])
     assert again.replay_buffer.pos == agent.replay_buffer.pos == 50
-    every = np.repeat(np.arange(50), 2), np.tile([0, 1], 50)
-    for name in ("observations", "next_observations", "actions", "rewards"):
-        assert (getattr(again.replay_buffer, name)[every] == getattr(agent.replay_buffer, name)[every]).all()
-    assert again_phrases._texts == phrases._texts
+    for name in ("observations", "next_observations", "actions", "rewards", "dones", "timeouts"):
+        assert (getattr(again.replay_buffer, name)[:50] == getattr(agent.replay_buffer, name)[:50]).all()
+    assert len(again_phrases) == len(phrases)
+    assert [again_phrases.text(i) for i in range(len(phrases))] == [
+        phrases.text(i) for i in range(len(phrases))
+    ]
 
 
-def test_random_generators_go_on_where_they_were(saved):
+def test_a_resumed_agent_learns_on_as_the_saved_one(saved):
+    """Counters, generators, last observations and pending figures included: the next updates are equal, bit for bit."""
+    folder, agent, phrases = saved
+    again = make_agent(phrases)
+    load(checkpoints.latest(folder)[0], again)
+    generators = torch.get_rng_state(), np.random.get_state()
+    outcomes = []
+    for one in (agent, again):
+        torch.set_rng_state(generators[0])
+        np.random.set_state(generators[1])
+        one.learn(60, reset_num_timesteps=False)
+        outcomes.append(torch.cat([value.flatten() for value in one.policy.state_dict().values()]))
+    assert agent.num_timesteps == again.num_timesteps
+    assert torch.equal(*outcomes)
+
+
+def test_random_generators_are_restored(saved):
     folder, agent, phrases = saved
 
     def drawn(agent):
@@ -143,16 +152,16 @@ def test_random_generators_go_on_where_they_were(saved):
 
     wanted = drawn(agent)
     again = make_agent(phrases)
-    load(checkpoints.latest(folder), again)
+    load(checkpoints.latest(folder)[0], again)
     assert drawn(again) == wanted
 
 
 def test_saving_changes_nothing(saved):
-    folder, agent, phrases = saved
-    path = checkpoints.latest(folder)
-    before = (path / "state.json").read_text()
-    save(folder, agent, phrases, **COUNTERS)
-    assert (path / "state.json").read_text() == before
+    folder, agent, _ = saved
+    path, _ = checkpoints.latest(folder)
+    before = path.read_bytes()
+    save(folder, agent, **COUNTERS)
+    assert path.read_bytes() == before
 
 
 @pytest.mark.parametrize("size", [40, 200])
@@ -161,9 +170,9 @@ def test_a_full_replay_goes_into_a_buffer_of_another_size(tmp_path, size):
     agent = make_agent(phrases, buffer_size=60)  # 30 steps of two worlds
     agent.learn(100)
     assert agent.replay_buffer.full
-    save(tmp_path, agent, phrases)
+    save(tmp_path, agent)
     again = make_agent(phrases, buffer_size=size)
-    load(checkpoints.latest(tmp_path), again)
+    load(checkpoints.latest(tmp_path)[0], again)
     kept = min(size // 2, 30)
     frames = [1 + (50 - kept + i) % 7 for i in range(kept)]  # the newest, in order
     assert again.replay_buffer.rewards[:kept, 0].tolist() == frames
@@ -171,83 +180,103 @@ def test_a_full_replay_goes_into_a_buffer_of_another_size(tmp_path, size):
 
 
 def test_the_last_two_are_kept(saved):
-    folder, agent, phrases = saved
+    folder, agent, _ = saved
     for frames in (200, 300):
         agent.num_timesteps = frames
-        save(folder, agent, phrases)
-    assert sorted(path.name for path in folder.iterdir()) == ["0000000200", "0000000300"]
+        save(folder, agent)
+    assert sorted(path.name for path in folder.iterdir()) == ["0000000200.pt", "0000000300.pt"]
 
 
 def test_a_save_that_fails_leaves_the_older_ones(saved, monkeypatch):
-    folder, agent, phrases = saved
+    folder, agent, _ = saved
     agent.num_timesteps = 200
 
-    def full(*_, **__):
+    def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
-    with pytest.raises(UserError, match=r"cannot write the checkpoint .*0000000200: No space left on device"):
-        save(folder, agent, phrases)
-    assert not (folder / "partial").exists()
-    assert checkpoints.latest(folder).name == "0000000100"
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(
+        UserError, match=r"cannot write the checkpoint .*0000000200.pt: No space left on device"
+    ):
+        save(folder, agent)
+    assert [path.name for path in folder.iterdir()] == ["0000000100.pt"]
+    assert frames_of_latest(folder) == 100
 
 
-PARTS = ["manifest.json", "parameters.pt", "phrases.json", "phrases.safetensors", "replay.npz", "state.json"]
-
-
-def test_a_checkpoint_is_these_files(saved):
-    assert sorted(path.name for path in checkpoints.latest(saved[0]).iterdir()) == PARTS
-
-
-@pytest.mark.parametrize("part", PARTS)
-@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "missing"])
-def test_a_damaged_one_is_named_and_the_one_before_is_used(saved, capsys, part, damage):
-    folder, agent, phrases = saved
+@pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "foreign"])
+def test_a_damaged_one_is_named_and_the_one_before_is_used(saved, capsys, damage):
+    folder, agent, _ = saved
     agent.num_timesteps = 200
-    save(folder, agent, phrases)
-    path = folder / "0000000200" / part
+    save(folder, agent)
+    path = folder / "0000000200.pt"
     content = path.read_bytes()
-    if damage == "missing":
-        path.unlink()
-    else:
-        middle = len(content) // 2
-        flipped = content[:middle] + bytes([content[middle] ^ 128]) + content[middle + 1 :]
-        path.write_bytes({"empty": b"", "cut": content[:middle], "flipped": flipped}[damage])
-    assert checkpoints.latest(folder).name == "0000000100"
-    told = capsys.readouterr().err
-    assert re.fullmatch(rf"warning: the checkpoint \S*0000000200 cannot be used \({part} .*\n", told)
-    shutil.rmtree(folder / "0000000100")
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 128]) + content[middle + 1 :]
+    path.write_bytes(
+        {"empty": b"", "cut": content[:middle], "flipped": flipped, "foreign": b"not ours"}[damage]
+    )
+    assert frames_of_latest(folder) == 100
+    warning = capsys.readouterr().err
+    assert re.fullmatch(
+        r"warning: the checkpoint \S*0000000200.pt does not fit .* damaged; looking for .*\n", warning
+    )
+    (folder / "0000000100.pt").unlink()
     with pytest.raises(UserError, match="no checkpoint that is whole"):
         checkpoints.latest(folder)
 
 
-def test_another_format_is_told_apart_from_damage(saved, capsys):
+@pytest.mark.parametrize("place", range(0, 100, 5))
+def test_a_flipped_bit_anywhere_is_found(saved, place):
+    path, _ = checkpoints.latest(saved[0])
+    content = bytearray(path.read_bytes())
+    content[len(content) * place // 100] ^= 128
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="damaged"):
+        checkpoints.read(path)
+
+
+def test_another_format_differs_from_damage(saved, capsys):
     folder, _, _ = saved
-    path = checkpoints.latest(folder) / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 3}))
+    path, state = checkpoints.latest(folder)
+    torch.save({**state, "format": 3}, path)
     with pytest.raises(UserError, match="no checkpoint that is whole and of this version"):
         checkpoints.latest(folder)
     assert f"has format 3; this version reads {checkpoints.FORMAT}" in capsys.readouterr().err
 
 
+def test_checkpoints_of_0_7_are_refused_in_one_line(tmp_path):
+    """They were folders."""
+    (tmp_path / "0000000100").mkdir()
+    with pytest.raises(UserError, match="no checkpoint that is whole and of this version"):
+        checkpoints.latest(tmp_path)
+
+
+@pytest.mark.parametrize("lost", ["agent", "worlds", "phrases"])
+def test_a_checkpoint_that_lacks_a_part_is_an_error(saved, lost):
+    folder, _, phrases = saved
+    path, state = checkpoints.latest(folder)
+    del state[lost]
+    with pytest.raises(UserError, match="does not fit this run, or is damaged"):
+        checkpoints.load_phrases(state, path)
+        checkpoints.load(state, path, agent := make_agent(phrases), agent.env)
+
+
 def test_loading_runs_no_code(saved, tmp_path):
-    """A pickled object in the place of parameters is refused, not built."""
+    """A pickled object is refused, not built."""
     import pickle
 
     class Trap:
         def __reduce__(self):
             return (open, (str(tmp_path / "sprung"), "w"))
 
-    folder, _, phrases = saved
-    path = checkpoints.latest(folder)
+    path, state = checkpoints.latest(saved[0])
     for write in (
-        lambda: (path / "parameters.pt").write_bytes(pickle.dumps({"policy": Trap()})),
-        lambda: torch.save({"policy": Trap()}, path / "parameters.pt"),
-        lambda: np.savez(path / "replay.npz", rewards=np.array([Trap()], object)),
+        lambda: path.write_bytes(pickle.dumps({"agent": Trap()})),
+        lambda: torch.save({**state, "agent": Trap()}, path),
     ):
         write()
         with pytest.raises(UserError, match="damaged"):
-            load(path, make_agent(phrases))
+            checkpoints.read(path)
     assert not (tmp_path / "sprung").exists()
 
 
@@ -289,11 +318,12 @@ def test_a_vector_depends_on_the_table_alone():
         table.vectors_of(table.ids(["a", "b"]))
         table.ids(["c", "d"])
         if load_between:
-            with tempfile.TemporaryDirectory() as folder:
-                table.save(Path(folder))
-                table = PhraseTable.load(Path(folder), table._encode)
+            state, table = (
+                table.state_dict(),
+                PhraseTable(lambda texts: encoded.append(list(texts)) or encode(texts)),
+            )
+            table.load_state_dict(state)
         table.vectors_of(table.ids(["b", "a"]))
-        table.cosine("a", "b")
         table.vectors_of(table.ids(["e"]))
         return encoded
 

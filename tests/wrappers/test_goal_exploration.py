@@ -10,22 +10,20 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from ellm_agent.agents.dqn import TextDQN, TextDQNPolicy
 from ellm_agent.agents.text_encoder import TextEncoder
-from ellm_agent.goals import GoalSuggester, NoGoals, NoveltySuggester, OracleSuggester, quality
-from ellm_agent.rewards import GoalSimilarity
+from ellm_agent.errors import UserError
+from ellm_agent.goals.base import AllGoals, GoalSuggester, NoGoals, OracleSuggester
+from ellm_agent.rewards.goal_similarity import GoalSimilarity
 from ellm_agent.text.whitening import PhraseFeatures
-from ellm_agent.wrappers.goal_exploration import GoalExploration, closed_vocabulary
-from envs.interface import Language, Situation
+from ellm_agent.wrappers.goal_exploration import GoalExploration
+from ellm_agent.wrappers.observation import closed_vocabulary
+from envs.interface import Language, Privileged, Situation
 
 LANGUAGE = Language(
     vocabulary=("", *(f"count {i}" for i in range(40))),
     to_sentence=". ".join,
-    brief=str,
-    facts=lambda caption: frozenset(caption.split()),
     goals=("chop tree", "drink water"),
-    canonical=str.lower,
     verbs=("chop", "drink"),
     nouns=("tree", "water"),
-    alone=(),
     achievements=("wood", "water"),
 )
 
@@ -60,7 +58,7 @@ class Counting(gym.Env):
     def episode(self):
         return {"frame": self.frame}
 
-    def take_up(self, episode):
+    def resume_episode(self, episode):
         self.frame = episode["frame"]
         return self._told(), self._info()
 
@@ -70,7 +68,11 @@ class Counting(gym.Env):
     def _info(self):
         possible = ("chop tree",) if self.frame < 5 else ()
         possible += ("drink water",) if self.frame >= 3 else ()
-        return {"situation": Situation(f"Frame {self.frame}.", possible), "world_seed": 7}
+        return {
+            "situation": Situation(f"Frame {self.frame}."),
+            "privileged": Privileged(possible),
+            "world_seed": 7,
+        }
 
 
 @pytest.fixture
@@ -79,7 +81,7 @@ def explore(table):
 
     def make(suggester=None, n_envs=1, truncates=False, **options):
         worlds = DummyVecEnv([lambda: Counting(truncates)] * n_envs)
-        reward = GoalSimilarity(table, 0.5)
+        reward = GoalSimilarity(0.5, encode=table.encode)
         return GoalExploration(worlds, suggester or OracleSuggester(), reward, table, **options)
 
     return make
@@ -99,7 +101,7 @@ def texts(worlds, row):
     return {f: [worlds.phrases.text(i) for i in row[part] if i] for f, part in worlds.fields.items()}
 
 
-def test_goals_are_paid_once_an_episode_and_again_in_the_next(explore):
+def test_goals_are_rewarded_once_an_episode_and_again_in_the_next(explore):
     worlds = explore()
     worlds.reset()
     rewards, dones, infos = play(worlds, 14)
@@ -109,15 +111,15 @@ def test_goals_are_paid_once_an_episode_and_again_in_the_next(explore):
     assert infos[6]["finished"].extrinsic_return == 3.5
     assert infos[6]["finished"].unlocked == ("water", "wood")
     assert infos[6]["episode"] == {"r": 2.0, "l": 7}
-    assert infos[1]["log"].payment.goals == ("chop tree",)
+    assert infos[1]["log"].reward.goals == ("chop tree",)
     assert infos[2]["log"].goals == ("chop tree",)
     assert worlds.open_before(infos[2]["log"]) == ()  # achieved, so it is no longer open
 
 
-def test_only_goals_of_the_state_before_the_action_are_paid(explore):
+def test_only_goals_of_the_state_before_the_action_are_rewarded(explore):
     """Goals that are suggested only after the event has happened do not count."""
 
-    class AfterTheFact(OracleSuggester):
+    class AfterTheFact(GoalSuggester):
         def suggest(self, situations):
             return [("drink water",) if s.caption == "Frame 5." else () for s in situations]
 
@@ -125,7 +127,7 @@ def test_only_goals_of_the_state_before_the_action_are_paid(explore):
     worlds.reset()
     assert sum(play(worlds, 7)[0]) == 0
 
-    class Before(OracleSuggester):
+    class Before(GoalSuggester):
         def suggest(self, situations):
             return [("drink water",) if s.caption == "Frame 4." else () for s in situations]
 
@@ -137,10 +139,10 @@ def test_only_goals_of_the_state_before_the_action_are_paid(explore):
 def test_agent_reads_what_it_has_achieved(explore):
     worlds = explore()
     first = worlds.reset()
-    assert texts(worlds, first[0]) == {"scene": ["count 0"], "done": []}
+    assert texts(worlds, first[0]) == {"caption": ["count 0"], "achieved": []}
     worlds.step(np.zeros(1, int))
     obs, *_ = worlds.step(np.zeros(1, int))
-    assert texts(worlds, obs[0]) == {"scene": ["count 2"], "done": ["achieved: chop tree"]}
+    assert texts(worlds, obs[0]) == {"caption": ["count 2"], "achieved": ["achieved: chop tree"]}
 
 
 def test_end_of_an_episode_is_seen_as_it_was(explore):
@@ -150,13 +152,13 @@ def test_end_of_an_episode_is_seen_as_it_was(explore):
     for _ in range(7):
         obs, _, _, infos = worlds.step(np.zeros(1, int))
     last = texts(worlds, infos[0]["terminal_observation"])
-    assert last == {"scene": ["count 7"], "done": ["achieved: chop tree", "achieved: drink water"]}
-    assert texts(worlds, obs[0]) == {"scene": ["count 0"], "done": []}
+    assert last == {"caption": ["count 7"], "achieved": ["achieved: chop tree", "achieved: drink water"]}
+    assert texts(worlds, obs[0]) == {"caption": ["count 0"], "achieved": []}
     assert worlds.open[0] == ("chop tree",)
 
 
 def test_conditioned_agent_reads_its_open_goals(explore):
-    worlds = explore(conditioned=True)
+    worlds = explore(goal_conditioned=True)
     obs = worlds.reset()
     assert texts(worlds, obs[0])["goals"] == ["goal: chop tree"]
     for _ in range(4):
@@ -182,7 +184,7 @@ class Reluctant(GoalSuggester):
 @pytest.mark.parametrize("one_episode", [False, True])
 def test_where_goals_are_not_known_the_last_ones_of_the_episode_stand(explore, one_episode):
     suggester = Reluctant()
-    worlds = explore(suggester, conditioned=True, one_episode=one_episode)
+    worlds = explore(suggester, goal_conditioned=True, one_episode=one_episode)
     assert texts(worlds, worlds.reset()[0])["goals"] == []
     told = [worlds.step(np.zeros(1, int)) for _ in range(7)]
     assert texts(worlds, told[3][0][0])["goals"] == ["goal: make noise"]  # frame 4
@@ -198,18 +200,18 @@ def test_where_goals_are_not_known_the_last_ones_of_the_episode_stand(explore, o
 
 
 def test_sentences_are_one_phrase_a_field(explore):
-    worlds = explore(sentence=True, conditioned=True)
+    worlds = explore(sentence=True, goal_conditioned=True)
     assert worlds.reset().shape == (1, 3)
     for _ in range(5):
         obs, *_ = worlds.step(np.zeros(1, int))
     told = texts(worlds, obs[0])
-    assert told["scene"] == ["count 5"]
-    assert told["done"] == ["achieved: chop tree, drink water"]
+    assert told["caption"] == ["count 5"]
+    assert told["achieved"] == ["achieved: chop tree, drink water"]
     assert told["goals"] == []
 
 
 def test_attempts_count_only_where_asked(explore):
-    suggester = NoveltySuggester(("drink tree",))
+    suggester = AllGoals(("drink tree",))
     worlds = explore(suggester)
     worlds.reset()
     assert sum(play(worlds, 7, action=1)[0]) == 0
@@ -224,10 +226,8 @@ def test_environment_reward_is_added_by_weight(explore):
     assert play(worlds, 3)[0] == [1.0, 1.0, 1.0]
 
 
-@pytest.mark.parametrize("uncounted", [quality.UNCOUNTED, 1, 3])
-def test_quality_is_counted_for_suggested_and_rewarded_goals(explore, monkeypatch, uncounted):
-    monkeypatch.setattr(quality, "UNCOUNTED", uncounted)
-    worlds = explore(NoveltySuggester(("chop tree", "drink water", "chop water", "fly away")))
+def test_quality_is_counted_for_suggested_and_rewarded_goals(explore):
+    worlds = explore(AllGoals(("chop tree", "drink water", "chop water", "fly away")))
     worlds.reset()
     play(worlds, 3)
     # Frames 0 to 3, of which only in the last both real goals are possible.
@@ -239,7 +239,6 @@ def test_quality_is_counted_for_suggested_and_rewarded_goals(explore, monkeypatc
     play(worlds, 1)
     assert worlds.metrics()["goals/suggested_good"] == pytest.approx(2 / 4)  # since the last call
     play(worlds, 5)
-    assert len(worlds.counts._uncounted) < uncounted  # memory is bounded, also where nobody asks
     assert worlds.counts.wordings["fly away"] == 10
 
 
@@ -271,11 +270,11 @@ def test_replay_loses_no_frame(explore, truncates):
             now = texts(worlds, replay.observations[step, world])
             after = texts(worlds, replay.next_observations[step, world])
             frame = step % 7
-            assert now["scene"] == [f"count {frame}"]
-            assert after["scene"] == [f"count {frame + 1}"]
+            assert now["caption"] == [f"count {frame}"]
+            assert after["caption"] == [f"count {frame + 1}"]
             assert replay.rewards[step, world] == (frame + 1 in (2, 5))
-            assert len(now["done"]) == (frame >= 2) + (frame >= 5)
-            assert len(after["done"]) == (frame >= 1) + (frame >= 4)
+            assert len(now["achieved"]) == (frame >= 2) + (frame >= 5)
+            assert len(after["achieved"]) == (frame >= 1) + (frame >= 4)
             assert replay.dones[step, world] == (frame == 6)
             assert replay.timeouts[step, world] == (truncates and frame == 6)
 
@@ -288,7 +287,7 @@ def test_real_environment_works_in_worker_processes(table):
 
     venv = SubprocVecEnv([CrafterTextEnv] * 2, start_method="spawn")
     try:
-        worlds = GoalExploration(venv, OracleSuggester(), GoalSimilarity(table, 0.5), table)
+        worlds = GoalExploration(venv, OracleSuggester(), GoalSimilarity(0.5, encode=table.encode), table)
         worlds.seed(0)
         assert worlds.reset().shape == (2, worlds.observation_space.shape[0])
         _, rewards, *_ = worlds.step(np.zeros(2, int))
@@ -305,8 +304,10 @@ def test_any_sb3_algorithm_trains_on_it(explore):
     assert agent.num_timesteps == 64
 
 
-def test_goals_one_at_a_time_are_drawn_kept_and_drawn_again(explore):
-    worlds = explore(NoveltySuggester(LANGUAGE.goals), conditioned=True, at_once=1, goal_frames=3)
+def test_one_active_goal_is_sampled_kept_and_sampled_again(explore):
+    worlds = explore(
+        AllGoals(LANGUAGE.goals), goal_conditioned=True, max_active_goals=1, active_goal_frames=3
+    )
     worlds.seed(0)
     worlds.reset()
     drawn = []
@@ -318,7 +319,7 @@ def test_goals_one_at_a_time_are_drawn_kept_and_drawn_again(explore):
         assert log.goals == drawn[-1]
         assert (rewards[0] > 0) == bool(set(infos[0]["events"]) & set(log.goals) - set(log.achieved))
     assert drawn[0] == drawn[1]  # what is not achieved is kept for three frames
-    assert worlds.counts.suggested.total() == 2 * 7  # all that was suggested is counted, not what was drawn
+    assert worlds.counts.suggested.total() == 2 * 7  # suggested goals are counted, not sampled ones
 
 
 def test_scenes_read_the_same_in_a_table_that_knew_other_phrases(explore, table):
@@ -326,31 +327,32 @@ def test_scenes_read_the_same_in_a_table_that_knew_other_phrases(explore, table)
     worlds = explore()
     observations = [worlds.reset()[0]]
     observations += [worlds.step(np.zeros(1, int))[0][0] for _ in range(3)]
-    assert [texts(worlds, row)["scene"] for row in observations] == [[f"count {i}"] for i in range(4)]
+    assert [texts(worlds, row)["caption"] for row in observations] == [[f"count {i}"] for i in range(4)]
 
 
-def test_lots_go_on_where_they_were(explore):
-    options = {"conditioned": True, "at_once": 1, "goal_frames": 3, "n_envs": 3}
-    worlds, other = (explore(NoveltySuggester(LANGUAGE.goals), **options) for _ in range(2))
+def test_sampled_goals_are_restored(explore):
+    options = {"goal_conditioned": True, "max_active_goals": 1, "active_goal_frames": 3, "n_envs": 3}
+    worlds, other = (explore(AllGoals(LANGUAGE.goals), **options) for _ in range(2))
     for seed, one in enumerate((worlds, other)):
         one.seed(seed)
         one.reset()
         play(one, 4)
-    state = worlds.state()
+    state = worlds.state_dict()
     kept = json.dumps(state)
-    assert worlds.restore(state).tolist() == other.restore(json.loads(kept)).tolist()  # also into itself
-    assert json.dumps(worlds.state()) == kept
+    assert (
+        worlds.load_state_dict(state).tolist() == other.load_state_dict(json.loads(kept)).tolist()
+    )  # also into itself
+    assert json.dumps(worlds.state_dict()) == kept
     for _ in range(20):
         one, two = (w.step(np.zeros(3, int)) for w in (worlds, other))
         assert worlds.goals == other.goals
         assert [part.tolist() for part in one[:3]] == [part.tolist() for part in two[:3]]
     worlds.reset()
     assert all(len(goals) == 1 for goals in worlds.goals)
-    assert worlds._lots._frames.tolist() == [0, 0, 0]  # drawn anew
 
 
-def test_the_last_observation_of_an_episode_shows_the_goal_drawn(explore):
-    worlds = explore(NoveltySuggester(LANGUAGE.goals), conditioned=True, at_once=1, truncates=True)
+def test_the_last_observation_of_an_episode_shows_the_sampled_goal(explore):
+    worlds = explore(AllGoals(LANGUAGE.goals), goal_conditioned=True, max_active_goals=1, truncates=True)
     worlds.seed(1)
     goals = worlds.fields["goals"]
     shown = [worlds.reset()[0, goals]]
@@ -361,10 +363,78 @@ def test_the_last_observation_of_an_episode_shows_the_goal_drawn(explore):
     assert max(np.count_nonzero(row) for row in shown) == 1
 
 
-def test_what_nobody_pays_for_is_shown_whole(explore):
-    class Shown(NoveltySuggester):
-        pays = False
+def test_goals_without_intrinsic_reward_are_neither_sampled_nor_filtered(explore):
+    class Shown(AllGoals):
+        rewards_goals = False
 
-    worlds = explore(Shown(LANGUAGE.goals), conditioned=True, at_once=1)
+    worlds = explore(Shown(LANGUAGE.goals), goal_conditioned=True, max_active_goals=1)
     worlds.reset()
     assert worlds.goals == [LANGUAGE.goals]
+
+
+def test_more_phrases_than_a_field_holds_are_an_error(explore):
+    """An observation that left some out would no longer determine the reward."""
+    goals = tuple(f"goal number {i}" for i in range(65))
+    worlds = explore(AllGoals(goals), goal_conditioned=True)
+    with pytest.raises(UserError, match="65 phrases do not fit into the 64 slots"):
+        worlds.reset()
+
+
+def test_likely_wordings_of_goals_have_ids_before_others(explore, table):
+    """So an encoder can give them learned offsets; goals that nobody observes take no ids."""
+
+    class Wordy(AllGoals):
+        likely_goals = ("cut down a tree", "take a sip")
+
+    worlds = explore(Wordy(LANGUAGE.goals), goal_conditioned=True)
+    known = {worlds.phrases.text(i) for i in worlds.known_phrases}
+    assert {"goal: cut down a tree", "goal: take a sip", "goal: chop tree"} <= known
+    assert max(worlds.known_phrases) + 1 == len(table)
+    size = len(table)
+    worlds.reset()
+    play(worlds, 7)
+    assert len(table) == size  # rewarding goals gives no ids to phrases that the agent never observes
+
+
+def test_suggesters_see_only_what_a_player_sees(explore):
+    seen = []
+
+    class Curious(GoalSuggester):
+        def suggest(self, situations):
+            seen.extend(situations)
+            return [()] * len(situations)
+
+    worlds = explore(Curious())
+    worlds.reset()
+    play(worlds, 2)
+    assert seen
+    assert all(type(situation) is Situation for situation in seen)
+    assert not any(hasattr(situation, "possible") for situation in seen)
+
+
+def test_time_limits_are_bootstrapped_under_ppo_through_the_wrappers(explore):
+    """SB3 adds the discounted value of the last observation where an episode was truncated, and only there."""
+    for truncates in (True, False):
+        worlds = explore(n_envs=1, truncates=truncates)
+        agent = PPO(
+            "MlpPolicy", worlds, n_steps=7, batch_size=7, gamma=0.5, policy_kwargs=_options(worlds), device="cpu"
+        )  # fmt: skip
+        last = []
+
+        def keep(local, _, last=last):
+            last.extend(
+                info["terminal_observation"] for info in local["infos"] if "terminal_observation" in info
+            )
+            return True
+
+        agent.learn(7, callback=keep)
+        stored = agent.rollout_buffer.rewards[:, 0].tolist()
+        assert stored[:6] == [0, 1, 0, 0, 1, 0]
+        value = 0.0
+        if truncates:
+            agent.policy.load_state_dict(agent.policy.state_dict())
+            assert len(last) == 1
+            assert texts(worlds, last[0])["achieved"] == ["achieved: chop tree", "achieved: drink water"]
+            assert stored[6] != 0
+        else:
+            assert stored[6] == value

@@ -1,4 +1,4 @@
-"""Rewards for novelty: what they have in common. Each kind is a file beside this one and a line in ``BONUSES``."""
+"""The interface of novelty models."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import torch
 from torch import nn
 
 
-class Bonus(nn.Module):
-    """Scores transitions by how new they are, and learns from them.
-
-    States are vectors: the sum of the frozen phrase vectors that the agent reads. All methods take batches.
+class NoveltyModel(nn.Module):
+    """Scores transitions by how new they are, and learns from them. All methods take batches.
 
     Attributes:
-        scaled: whether its size means nothing by itself, so that it is divided by the running deviation of its returns.
+        scaled: whether its scores have no size of their own, so that they are divided by the running deviation of
+            their returns.
     """
 
     scaled = True
@@ -25,8 +24,8 @@ class Bonus(nn.Module):
         Args:
             before: states, ``(batch, d)``.
             actions: ``(batch,)`` int64.
-            after: states that followed, ``(batch, d)``.
-            first_visit: ``(batch,)`` bool, whether the episode had not been in the state that followed.
+            after: next states, ``(batch, d)``.
+            first_visit: ``(batch,)`` bool, whether the next state is visited for the first time in the episode.
 
         Returns:
             ``(batch,)`` float32.
@@ -34,7 +33,7 @@ class Bonus(nn.Module):
         raise NotImplementedError
 
     def loss(self, before: torch.Tensor, actions: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-        """What to minimise on transitions; a scalar."""
+        """The loss on a batch of transitions; a scalar."""
         raise NotImplementedError
 
 

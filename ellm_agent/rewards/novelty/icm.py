@@ -1,17 +1,17 @@
-"""Features of what actions change: curiosity (ICM), and particle entropy (APT) in the same features."""
+"""Intrinsic curiosity (ICM): the error of a forward model in features that an inverse model learns."""
 
 from __future__ import annotations
 
 import torch
 from torch.nn import functional as F
 
-from ellm_agent.rewards.novelty.base import Bonus, mlp
+from ellm_agent.rewards.novelty.base import NoveltyModel, mlp
 
 BETA = 0.2  # weight of the forward loss in ICM, its complement that of the inverse loss (Pathak et al. 2017)
 
 
-class ICM(Bonus):
-    """Intrinsic curiosity (Pathak et al. 2017): how wrong a forward model is, in features of an inverse model.
+class ICM(NoveltyModel):
+    """Intrinsic curiosity module (Pathak et al. 2017, equations 2 to 7): the error of a forward model.
 
         a_hat = inverse(phi(s), phi(s'))      loss_I = cross-entropy of a
         phi_hat = forward(phi(s), a)          loss_F = |phi_hat - phi(s')|^2 / 2

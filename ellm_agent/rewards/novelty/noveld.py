@@ -1,4 +1,4 @@
-"""Novelty as the error of predicting a random network: RND, and what NovelD makes of it."""
+"""NovelD: the gain in novelty of a transition, measured by RND."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ellm_agent.rewards.novelty.rnd import RND
 
 
 class NovelD(RND):
-    """Pays for crossing from the known into the new, once in an episode (Zhang et al. 2021, equations 2 and 3).
+    """Rewards the step from a known into a novel state, once in an episode (Zhang et al. 2021, equations 2 and 3).
 
         novelty(s) = |predictor(s) - target(s)|
         bonus = max(novelty(s') - alpha novelty(s), 0) * [s' not yet visited in this episode]

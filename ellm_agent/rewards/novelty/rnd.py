@@ -1,18 +1,18 @@
-"""Novelty as the error of predicting a random network: RND, and what NovelD makes of it."""
+"""Random network distillation."""
 
 from __future__ import annotations
 
 import torch
 
-from ellm_agent.rewards.novelty.base import Bonus, mlp
+from ellm_agent.rewards.novelty.base import NoveltyModel, mlp
 
 
-class RND(Bonus):
+class RND(NoveltyModel):
     """Random network distillation (Burda et al. 2018): a predictor learns the output of a random network.
 
         bonus = mean over outputs of (predictor(s') - target(s'))^2
 
-    Where the predictor has learned often, the error is small.
+    The error falls with every visit that the predictor learns from.
 
     Args:
         inputs: length of a state.

@@ -1,5 +1,8 @@
-"""Crafter, compiled. One public class, :class:`CompiledCrafter`, in lockstep with ``envs.crafter.env.CrafterTextEnv``."""
+"""Crafter's rules, compiled. One public class, :class:`CompiledCrafter`: vectorised worlds, equal to
+:class:`envs.crafter.env.CrafterTextEnv` at every frame. ``editing`` changes a world from outside the game.
+"""
 
-from envs.crafter.compiled.vec_env import CompiledCrafter, is_compiled
+from envs.crafter.compiled.vec_env import CompiledCrafter
+from envs.crafter.jit import is_compiled
 
 __all__ = ["CompiledCrafter", "is_compiled"]

@@ -1,25 +1,23 @@
-"""What ``captions.py`` and ``actions.py`` say of a world, compiled: captions, events and goals as numbers.
+"""``envs/crafter/captions.py`` compiled: captions, events and possible goals of worlds as numbers.
 
-Clauses are ids into the environment's vocabulary; what a language model's caption depends on is a handful of bits,
-which are put into words only where somebody reads them (``paper_words``).
+Clauses are ids into the environment's vocabulary. All that a language model's caption depends on is packed into the bits
+of one integer; ``words.py`` turns such integers into text.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from crafter import constants
-from numba import njit
 
 from envs.crafter.actions import Action
-from envs.crafter.captions import BESIDE, CELLS, FACING, HELD, WHERE, spoken, to_sentence
+from envs.crafter.captions import BESIDE, CELLS, FACING, HELD, MAX_CLAUSES, WHERE, spoken
 from envs.crafter.compiled.rules import daylight, start_world, step_world
 from envs.crafter.compiled.world import AREA, ARROW, HEALTH, ITEMS, NOOP, PLANT, RIPE
-from envs.crafter.env import MAX_CLAUSES
-from envs.crafter.knowledge import knowledge
+from envs.crafter.jit import jit
+from envs.crafter.knowledge import Protocol, knowledge
 from envs.crafter.worldgen import COW, SKELETON, ZOMBIE
 
 _K = knowledge()
@@ -27,6 +25,7 @@ _THINGS = {name: i for i, name in enumerate(_K.things)}
 _WIDTH, _HEIGHT = _K.view
 _LEFT, _UP = _WIDTH // 2, _HEIGHT // 2
 _N_GOALS = len(_K.goals)
+_DARK_BELOW, _FEELS_BELOW = _K.dark_below, _K.feels_below
 _PLANT, _RIPE_PLANT = _THINGS["plant"], _THINGS["ripe plant"]
 _NEEDS = len(_K.needs)
 # Cells from near to far as offsets, and thing ids by kind of object.
@@ -41,15 +40,15 @@ for _kind, _name in (
     (PLANT, "plant"),
 ):
     _THING_OF[_kind] = _THINGS[_name]
-# Where things stand in the bits of a caption: things seen from 1 on, the thing faced, items held and needs felt.
+# Bits of a caption: things seen from bit 1 on, the id of the faced thing, items held and needs felt.
 FACED_BIT, ITEM_BIT = 20, 26
 
 
-# --- tables: what the captioners of captions.py say, as clause ids -----------------------------------------
+# --- tables for the compiled code -----------------------------------------
 
 
 class Tables(NamedTuple):
-    """A captioner as numbers. Ids are into the environment's vocabulary; 0 says nothing."""
+    """Clauses of a caption style as ids into the environment's vocabulary; 0 for none."""
 
     spatial: bool
     where: np.ndarray  # (things, cells near to far)
@@ -66,6 +65,7 @@ class Tables(NamedTuple):
 
 
 def make_tables(caption: str, vocabulary: Sequence[str]) -> Tables:
+    """Tables of a caption style."""
     ids = {clause: i for i, clause in enumerate(vocabulary)}
 
     def table(clauses: Any) -> np.ndarray:
@@ -74,8 +74,8 @@ def make_tables(caption: str, vocabulary: Sequence[str]) -> Tables:
         return np.array([table(part) for part in clauses], np.int16)
 
     mentioned = [t for t in _K.things[1:] if t not in _K.unmentioned and t != "ripe plant"]
-    told = ["plant" if t == "ripe plant" else t for t in _K.things]
-    told = [t if t in mentioned else "" for t in told]
+    names = ["plant" if t == "ripe plant" else t for t in _K.things]
+    names = [t if t in mentioned else "" for t in names]
     return Tables(
         spatial=caption == "spatial",
         where=table(WHERE),
@@ -85,8 +85,8 @@ def make_tables(caption: str, vocabulary: Sequence[str]) -> Tables:
         dark=ids.get("it is dark", 0),
         asleep=ids.get("you are asleep", 0),
         see_order=np.array([_THINGS[name] for name in sorted(mentioned)], np.int64),
-        see=table([f"You see {name}" for name in told]),
-        target=table([f"You are targeting {name}" for name in told]),
+        see=table([f"You see {name}" for name in names]),
+        target=table([f"You are targeting {name}" for name in names]),
         have=table([f"You have in your inventory {spoken(item)}" for item in ITEMS]),
         feel=table([f"You feel {_K.feelings[need]}" for need in _K.needs]),
     )
@@ -102,6 +102,7 @@ class Goals(NamedTuple):
 
 
 def make_goals(table_wood: int) -> Goals:
+    """Prerequisites of all goals, in a protocol in which a table costs so much wood."""
     rows = list(_K.goals.items())
     has, below = np.zeros((len(rows), len(ITEMS)), np.int32), np.full((len(rows), len(ITEMS)), 99, np.int32)
     for row, (goal, needed) in enumerate(rows):
@@ -125,14 +126,36 @@ class Actions(NamedTuple):
 
 
 def make_actions(space: Sequence[Action]) -> Actions:
+    """Rows of an action space."""
     return Actions(
         native=np.array([constants.actions.index(action.native) for action in space], np.int64),
         target=np.array([-1 if a.target is None else _THINGS[a.target] for a in space], np.int64),
     )
 
 
-class Moment(NamedTuple):
-    """What can be told of each world now. Read by Python; written by ``look``."""
+class Rules(NamedTuple):
+    """What differs between protocols and action spaces, as numbers."""
+
+    actions: Actions
+    goals: Goals
+    one_hit: bool
+    table_wood: int
+    health_reward: bool
+
+
+def make_rules(protocol: Protocol, space: Sequence[Action]) -> Rules:
+    """Rules of a protocol with an action space."""
+    return Rules(
+        actions=make_actions(space),
+        goals=make_goals(protocol.table_wood),
+        one_hit=protocol.one_hit,
+        table_wood=protocol.table_wood,
+        health_reward=protocol.health_reward,
+    )
+
+
+class StepOutputs(NamedTuple):
+    """What the compiled code writes of each world: its present state, and its last frame."""
 
     observation: np.ndarray  # (n, MAX_CLAUSES) int16
     caption: np.ndarray  # (n,) int64: all that the paper's caption depends on, in bits
@@ -143,17 +166,17 @@ class Moment(NamedTuple):
     dead: np.ndarray  # (n,) bool
 
 
-def make_moment(n: int) -> Moment:
-    integers = [np.zeros(n, np.int64) for _ in range(4)]
-    caption, possible, faced, events = integers
+def make_outputs(n: int) -> StepOutputs:
+    """Outputs of ``n`` worlds, empty."""
+    caption, possible, faced, events = (np.zeros(n, np.int64) for _ in range(4))
     observation = np.zeros((n, MAX_CLAUSES), np.int16)
-    return Moment(observation, caption, possible, faced, events, np.zeros(n), np.zeros(n, np.bool_))
+    return StepOutputs(observation, caption, possible, faced, events, np.zeros(n), np.zeros(n, np.bool_))
 
 
 # --- compiled -----------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@jit
 def _view(w, view):
     """Thing ids around the player, ``(9, 7)``; 0 outside the world."""
     for i in range(_WIDTH):
@@ -170,8 +193,8 @@ def _view(w, view):
             view[i, j] = thing
 
 
-@njit(cache=True)
-def _spatial(w, view, first, tables, dark_below, out):
+@jit
+def _spatial(w, view, first, tables, out):
     """``captions.spatial_clauses``"""
     n = 0
     for thing in range(1, len(first)):
@@ -188,7 +211,7 @@ def _spatial(w, view, first, tables, dark_below, out):
         if w.inventory[item] or item < _NEEDS:
             out[n] = tables.held[item, w.inventory[item]]
             n += 1
-    if daylight(w.step) < dark_below:
+    if daylight(w.step) < _DARK_BELOW:
         out[n] = tables.dark
         n += 1
     if w.sleeping:
@@ -197,9 +220,9 @@ def _spatial(w, view, first, tables, dark_below, out):
     out[n:] = 0
 
 
-@njit(cache=True)
-def _paper(seen, faced, w, tables, feels_below, out):
-    """``captions.paper_clauses``, and in bits all that they depend on."""
+@jit
+def _paper(seen, faced, w, tables, out):
+    """``captions.paper_clauses``; returns all that they depend on, in bits."""
     n = 0
     bits = np.int64(0)
     for thing in tables.see_order:
@@ -222,7 +245,7 @@ def _paper(seen, faced, w, tables, feels_below, out):
                 out[n] = tables.have[item]
                 n += 1
     for need in range(_NEEDS):
-        if w.inventory[need] < feels_below:
+        if w.inventory[need] < _FEELS_BELOW:
             bits |= np.int64(1) << (ITEM_BIT + need)
             if not tables.spatial:
                 out[n] = tables.feel[need]
@@ -232,7 +255,7 @@ def _paper(seen, faced, w, tables, feels_below, out):
     return bits
 
 
-@njit(cache=True)
+@jit
 def _possible(w, seen, goals):
     """``captions.possible_goals`` as bits."""
     bits = np.int64(0)
@@ -250,8 +273,8 @@ def _possible(w, seen, goals):
     return bits
 
 
-@njit(cache=True)
-def _look(w, i, tables, goals, dark_below, feels_below, moment):
+@jit
+def _observe(w, i, rules, tables, outputs):
     view = np.empty((_WIDTH, _HEIGHT), np.int64)
     _view(w, view)
     first = np.full(_RIPE_PLANT + 1, -1, np.int64)
@@ -262,59 +285,47 @@ def _look(w, i, tables, goals, dark_below, feels_below, moment):
             first[thing] = rank
             seen |= np.int64(1) << thing
     faced = view[_LEFT + w.facing[0], _UP + w.facing[1]]
-    out = moment.observation[i]
-    moment.caption[i] = _paper(seen, faced, w, tables, feels_below, out)
+    out = outputs.observation[i]
+    outputs.caption[i] = _paper(seen, faced, w, tables, out)
     if tables.spatial:
-        _spatial(w, view, first, tables, dark_below, out)
-    moment.possible[i] = _possible(w, seen, goals)
-    moment.faced[i] = faced
+        _spatial(w, view, first, tables, out)
+    outputs.possible[i] = _possible(w, seen, rules.goals)
+    outputs.faced[i] = faced
 
 
-@njit(cache=True)
-def look(worlds, first, last, tables, goals, dark_below, feels_below, moment):
-    """Describes the worlds from the first to before the last."""
+@jit
+def observe(worlds, first, last, rules, tables, outputs):
+    """Describes the present states of the worlds from the first to before the last."""
     for i in range(first, last):
-        _look(worlds[i], i, tables, goals, dark_below, feels_below, moment)
+        _observe(worlds[i], i, rules, tables, outputs)
 
 
-@njit(cache=True)
+@jit
 def view_of(worlds, i, view):
     """Writes the view of world ``i``, ``(9, 7)`` thing ids."""
     _view(worlds[i], view)
 
 
-@njit(cache=True)
+@jit
 def start(worlds, i, creatures):
     """Starts an episode in a world whose map has been generated."""
     start_world(worlds[i], creatures)
 
 
-@njit(cache=True)
-def play(
-    worlds,
-    chosen,
-    actions,
-    one_hit,
-    table_wood,
-    health_reward,
-    tables,
-    goals,
-    dark_below,
-    feels_below,
-    moment,
-):
-    """One frame in every world: acts, and describes what came of it."""
+@jit
+def play(worlds, chosen, rules, tables, outputs):
+    """Plays one frame in every world, and describes it."""
     before = np.empty(len(worlds[0].counts), np.int32)
     for i in range(len(worlds)):
         w = worlds[i]
-        action = actions.native[chosen[i]]
-        target = actions.target[chosen[i]]
-        faced = _PLANT if moment.faced[i] == _RIPE_PLANT else moment.faced[i]
+        action = rules.actions.native[chosen[i]]
+        target = rules.actions.target[chosen[i]]
+        faced = _PLANT if outputs.faced[i] == _RIPE_PLANT else outputs.faced[i]
         if target >= 0 and faced != target:
             action = NOOP
         before[:] = w.counts
         health, asleep = w.inventory[HEALTH], w.sleeping
-        step_world(w, action, one_hit, table_wood)
+        step_world(w, action, rules.one_hit, rules.table_wood)
         events, unlocked = np.int64(0), False
         for a in range(len(before)):
             if w.counts[a] > before[a]:
@@ -322,39 +333,8 @@ def play(
                 unlocked |= before[a] == 0
         if w.sleeping and not asleep:
             events |= np.int64(1) << len(before)
-        moment.events[i] = events
-        reward = (w.inventory[HEALTH] - health) / 10 if health_reward else 0.0
-        moment.reward[i] = reward + 1.0 if unlocked else reward
-        moment.dead[i] = w.inventory[HEALTH] <= 0
-        _look(w, i, tables, goals, dark_below, feels_below, moment)
-
-
-def paper_words(bits: int) -> tuple[str, ...]:
-    """``captions.paper_clauses`` from the bits that ``_paper`` wrote."""
-    seen = sorted(_K.things[thing] for thing in range(1, FACED_BIT) if bits >> thing & 1)
-    faced = _K.things[bits >> FACED_BIT & 0b111111]
-    items = list(enumerate(ITEMS))
-    clauses = [f"You see {name}" for name in seen]
-    if faced != "outside" and faced not in _K.unmentioned:
-        clauses.append(f"You are targeting {faced}")
-    told = [item for i, item in items if bits >> (ITEM_BIT + i) & 1]
-    clauses += [f"You have in your inventory {spoken(item)}" for item in told if item not in _K.needs]
-    clauses += [f"You feel {_K.feelings[need]}" for need in _K.feelings if need in told]
-    return tuple(clauses)
-
-
-_SEEN = (1 << FACED_BIT) - 1
-_FACED = 0b111111 << FACED_BIT
-_HELD = sum(1 << ITEM_BIT + i for i, item in enumerate(ITEMS) if item not in _K.needs)
-_FELT = sum(1 << ITEM_BIT + i for i, item in enumerate(ITEMS) if item in _K.needs)
-
-
-def paper_caption(bits: int) -> str:
-    """``to_sentence`` of ``paper_words``, put together from sentences that are each made once."""
-    sentences = (_paper_sentence(bits & part) for part in (_SEEN, _FACED, _HELD, _FELT))
-    return " ".join(sentence for sentence in sentences if sentence)
-
-
-@functools.lru_cache(maxsize=2**14)
-def _paper_sentence(bits: int) -> str:
-    return to_sentence(paper_words(bits))
+        outputs.events[i] = events
+        reward = (w.inventory[HEALTH] - health) / 10 if rules.health_reward else 0.0
+        outputs.reward[i] = reward + 1.0 if unlocked else reward
+        outputs.dead[i] = w.inventory[HEALTH] <= 0
+        _observe(w, i, rules, tables, outputs)

@@ -1,8 +1,6 @@
-"""What the player does and what happens to it, compiled: one function for each rule of ``crafter.objects.Player``, named alike."""
+"""Rules of the player, compiled: one function for each rule of ``crafter.objects.Player``, with its name."""
 
 from __future__ import annotations
-
-from numba import njit
 
 from envs.crafter.compiled.world import (
     AREA,
@@ -39,10 +37,11 @@ from envs.crafter.compiled.world import (
     object_at,
     uniform,
 )
+from envs.crafter.jit import jit
 from envs.crafter.worldgen import COW, SKELETON, ZOMBIE
 
 
-@njit(cache=True)
+@jit
 def update_player(w, action, one_hit, table_wood):
     """``Player.update``"""
     x, y = w.x[0] + w.facing[0], w.y[0] + w.facing[1]
@@ -73,7 +72,7 @@ def update_player(w, action, one_hit, table_wood):
     _wake_up_when_hurt(w)
 
 
-@njit(cache=True)
+@jit
 def _move(w, action):
     dx, dy = MOVES[action - FIRST_MOVE]
     w.facing[0], w.facing[1] = dx, dy
@@ -82,7 +81,7 @@ def _move(w, action):
         w.inventory[HEALTH] = 0
 
 
-@njit(cache=True)
+@jit
 def _do_object(w, k, one_hit):
     damage = 1
     for sword, strength in zip(SWORDS, (2, 3, 5)):
@@ -109,7 +108,7 @@ def _do_object(w, k, one_hit):
                 w.hunger = 0
 
 
-@njit(cache=True)
+@jit
 def _do_material(w, x, y, material):
     if material == WATER:
         w.thirst = 0
@@ -124,14 +123,14 @@ def _do_material(w, x, y, material):
         w.counts[COLLECT[material, 2]] += 1
 
 
-@njit(cache=True)
+@jit
 def _price(action, item, table_wood):
-    """What placing costs of an item: the package's price, but a table's is the protocol's."""
+    """Price of placing, in units of an item: the package's, but a table's is the protocol's."""
     price = PLACE[action, 2 + item]
     return table_wood if price and PLACE[action, 0] == TABLE else price
 
 
-@njit(cache=True)
+@jit
 def _place(w, action, x, y, material, obj, table_wood):
     if obj >= 0 or not PLACE[action, 2 + N_ITEMS + material]:
         return
@@ -148,7 +147,7 @@ def _place(w, action, x, y, material, obj, table_wood):
     w.counts[PLACE[action, 1]] += 1
 
 
-@njit(cache=True)
+@jit
 def _make(w, action):
     for material in range(N_MATERIALS):
         if MAKE[action, 3 + N_ITEMS + material] and not _nearby(w, material):
@@ -162,7 +161,7 @@ def _make(w, action):
     w.counts[MAKE[action, 2]] += 1
 
 
-@njit(cache=True)
+@jit
 def _nearby(w, material):
     """``World.nearby(player, 1)``; in the first row or column the package's slice is empty."""
     x, y = w.x[0], w.y[0]
@@ -175,7 +174,7 @@ def _nearby(w, material):
     return False
 
 
-@njit(cache=True)
+@jit
 def _update_life_stats(w):
     asleep = w.sleeping
     w.hunger += 0.5 if asleep else 1
@@ -198,7 +197,7 @@ def _update_life_stats(w):
         w.inventory[ENERGY] -= 1
 
 
-@njit(cache=True)
+@jit
 def _degen_or_regen_health(w):
     asleep = w.sleeping
     well = w.inventory[FOOD] > 0 and w.inventory[DRINK] > 0 and (w.inventory[ENERGY] > 0 or asleep)
@@ -214,7 +213,7 @@ def _degen_or_regen_health(w):
         w.inventory[HEALTH] = max(0, w.inventory[HEALTH] - 1)
 
 
-@njit(cache=True)
+@jit
 def _wake_up_when_hurt(w):
     if w.inventory[HEALTH] < w.last_health:
         w.sleeping = False

@@ -1,15 +1,13 @@
-"""The rules of Crafter, compiled: many worlds in arrays, the same frames as the package plays. The player's are in
-``compiled_player.py``; here are those of the creatures, of their balance, and of a frame.
+"""Rules of the creatures, of their balance, and of a frame, compiled. The player's rules are in ``player.py``.
 
-One function for each rule, named as the package names it, in the package's order: each draws the same random numbers from
-the same generator, so that a world here and one there are equal in every field at every frame (the tests hold them in
-lockstep).
+One function for each rule, named as the package names it, in the package's order. Each draws the same random numbers
+from the same generator, so that all fields of a world are equal to the package's at every frame (the tests compare them
+in lockstep).
 """
 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from envs.crafter.compiled.player import update_player
 from envs.crafter.compiled.world import (
@@ -42,18 +40,19 @@ from envs.crafter.compiled.world import (
     toward,
     uniform,
 )
+from envs.crafter.jit import jit
 from envs.crafter.worldgen import COW, GRASS, PATH, SKELETON, ZOMBIE
 
-# --- the others -----------------------------------------------------------------------------------------
+# --- creatures, arrows and plants -----------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@jit
 def _random_move(w, k):
     dx, dy = MOVES[randint(w, 4)]
     move(w, k, dx, dy, WALKABLE)
 
 
-@njit(cache=True)
+@jit
 def update_cow(w, k):
     """``Cow.update``"""
     if w.health[k] <= 0:
@@ -62,7 +61,7 @@ def update_cow(w, k):
         _random_move(w, k)
 
 
-@njit(cache=True)
+@jit
 def update_zombie(w, k):
     """``Zombie.update`` (one that has just died still strikes, as in the package)"""
     if w.health[k] <= 0:
@@ -80,7 +79,7 @@ def update_zombie(w, k):
             w.timer[k] = 5
 
 
-@njit(cache=True)
+@jit
 def update_skeleton(w, k):
     """``Skeleton.update``"""
     if w.health[k] <= 0:
@@ -100,7 +99,7 @@ def update_skeleton(w, k):
         _random_move(w, k)
 
 
-@njit(cache=True)
+@jit
 def _shoot(w, k):
     dx, dy = toward(w, k, True)
     if w.timer[k] > 0 or (dx == 0 and dy == 0):
@@ -112,7 +111,7 @@ def _shoot(w, k):
         w.timer[k] = 4
 
 
-@njit(cache=True)
+@jit
 def update_arrow(w, k):
     """``Arrow.update``"""
     x, y = w.x[k] + w.dx[k], w.y[k] + w.dy[k]
@@ -128,7 +127,7 @@ def update_arrow(w, k):
         move(w, k, w.dx[k], w.dy[k], WALKABLE_ARROW)
 
 
-@njit(cache=True)
+@jit
 def update_plant(w, k):
     """``Plant.update``"""
     w.timer[k] += 1
@@ -144,7 +143,7 @@ def update_plant(w, k):
 # --- the balance of creatures -----------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@jit
 def _balance_object(w, chunk, kind, material, span, despan, spawn, despawn, health, light):
     x0, y0 = (chunk // CHUNKS) * CHUNK, (chunk % CHUNKS) * CHUNK
     x1, y1 = min(x0 + CHUNK, AREA), min(y0 + CHUNK, AREA)
@@ -166,7 +165,7 @@ def _balance_object(w, chunk, kind, material, span, despan, spawn, despawn, heal
             remove(w, k)
 
 
-@njit(cache=True)
+@jit
 def _targets(kind, space, light):
     """Least and most creatures of a kind in a chunk."""
     if kind == ZOMBIE:
@@ -176,12 +175,12 @@ def _targets(kind, space, light):
     return (0 if space < 30 else 1), int(1.5 + light)
 
 
-@njit(cache=True)
+@jit
 def _lives_in(w, k, kind, x0, x1, y0, y1):
     return not w.removed[k] and w.kind[k] == kind and x0 <= w.x[k] < x1 and y0 <= w.y[k] < y1
 
 
-@njit(cache=True)
+@jit
 def _nth_cell(w, material, x0, x1, y0, y1, n):
     for x in range(x0, x1):
         for y in range(y0, y1):
@@ -192,7 +191,7 @@ def _nth_cell(w, material, x0, x1, y0, y1, n):
     return -1, -1
 
 
-@njit(cache=True)
+@jit
 def _nth_creature(w, kind, x0, x1, y0, y1, n):
     """The n-th of a chunk's creatures of a kind, by arrival in the chunk."""
     after = np.int64(-1)
@@ -210,7 +209,7 @@ def _nth_creature(w, kind, x0, x1, y0, y1, n):
     return found
 
 
-@njit(cache=True)
+@jit
 def balance(w, light):
     """``Env._balance_chunk`` for all chunks, in the order in which they were first entered."""
     for c in range(w.chunks):
@@ -220,7 +219,7 @@ def balance(w, light):
         _balance_object(w, chunk, COW, GRASS, 5, 5, 0.01, 0.1, 3, light)
 
 
-@njit(cache=True)
+@jit
 def daylight(step):
     """``Env._update_time``"""
     if step < len(DAYLIGHT):
@@ -231,7 +230,7 @@ def daylight(step):
 # --- a frame ----------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@jit
 def step_world(w, action, one_hit, table_wood):
     """``Env.step``, without drawing."""
     if w.objects > SLOTS // 2:
@@ -257,7 +256,7 @@ def step_world(w, action, one_hit, table_wood):
         balance(w, daylight(w.step))
 
 
-@njit(cache=True)
+@jit
 def start_world(w, creatures):
     """The player in the middle, and the creatures that world generation has put on the map."""
     w.occupant[:] = 0

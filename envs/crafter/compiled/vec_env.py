@@ -1,216 +1,217 @@
 """``CrafterTextEnv`` for many worlds at once, compiled: the same observations, rewards and infos, frame by frame.
 
-The rules are in ``compiled_rules.py``, what is told of a world in ``compiled_captions.py``; here is SB3's interface. Text is
-looked up only where somebody reads it, and each distinct situation is put into words once.
+Here is SB3's interface; the rules are in ``rules.py`` and ``player.py``, captions in ``captions.py``, texts in ``words.py``.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from gymnasium.utils import seeding
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices
 
-from envs.crafter.actions import attempted, faced_noun
+from envs.crafter.compiled import words
 from envs.crafter.compiled.captions import (
     ITEM_BIT,
-    look,
-    make_actions,
-    make_goals,
-    make_moment,
+    StepOutputs,
+    make_outputs,
+    make_rules,
     make_tables,
-    paper_caption,
+    observe,
     play,
     start,
     view_of,
 )
 from envs.crafter.compiled.rules import daylight
-from envs.crafter.compiled.world import AREA, ITEMS, WORLD
-from envs.crafter.env import CrafterTextEnv, episode_of, read_episode
+from envs.crafter.compiled.world import AREA, WORLD
+from envs.crafter.env import CrafterTextEnv
 from envs.crafter.knowledge import knowledge
 from envs.crafter.state import CrafterState
 from envs.crafter.tasks import Progress
 from envs.crafter.worldgen import generate_map
-from envs.interface import HELD_OUT_SEEDS, Privileged, Situation
-
-_K = knowledge()
-
-
-REMEMBERED = 2**14  # situations whose words are kept: most are met once or twice
-
-
-def is_compiled() -> bool:
-    """Whether Numba's cache holds the compiled code; the first compilation takes about half a minute."""
-    return any(Path(__file__).parent.glob("__pycache__/captions.play-*.nbi"))
+from envs.interface import HELD_OUT_SEEDS
+from envs.text_env import read_episode, save_episode
 
 
 class CompiledCrafter(VecEnv):
     """``DummyVecEnv`` of ``CrafterTextEnv``, compiled: equal in everything it returns, given the same seeds.
 
-    Drawing is not among it: pictures come from ``CrafterTextEnv``, which plays the same episode from the same
-    world seed and actions.
+    It draws no pictures: these come from ``CrafterTextEnv``, which plays the same episode from the same world seed and
+    actions.
 
     Args:
         n_envs: parallel worlds.
-        **arguments: of :class:`envs.crafter.env.CrafterTextEnv`.
+        **options: of :class:`envs.crafter.env.CrafterTextEnv`.
+
+    Attributes:
+        records: ``(n_envs,)`` of ``world.WORLD``, the worlds' states. Whoever changes one (``editing``) calls
+            ``describe`` afterwards.
     """
 
-    def __init__(self, n_envs: int, **arguments: Any):
-        model = CrafterTextEnv(**arguments)
-        self.language, self.rules, self.episode_length = model.language, model.rules, model.episode_length
+    def __init__(self, n_envs: int, **options: Any):
+        reference = CrafterTextEnv(**options)
+        self.language, self.episode_length = reference.language, reference.episode_length
         self.render_mode = None
-        self._arguments = arguments
-        self._space = model.actions
-        self._actions = make_actions(model.actions)
-        self._tables = make_tables(arguments.get("caption", "spatial"), self.language.vocabulary)
-        self._goals = make_goals(self.rules.table_wood)
-        super().__init__(n_envs, model.observation_space, model.action_space)
-        self._worlds = np.zeros(n_envs, WORLD)
-        self._moment = make_moment(n_envs)
+        super().__init__(n_envs, reference.observation_space, reference.action_space)
+        self._action_space_name = reference.action_space_name
+        self._rules = make_rules(reference.rules, reference.actions)
+        self._tables = make_tables(options.get("caption", "spatial"), self.language.vocabulary)
+        self.records = np.zeros(n_envs, WORLD)
+        self._outputs = make_outputs(n_envs)
         self._random = [seeding.np_random()[0] for _ in range(n_envs)]
         self._world_seeds = [0] * n_envs
-        self._frames = np.zeros(n_envs, int)
-        self._played = np.zeros((n_envs, 512), np.min_scalar_type(model.action_space.n - 1))  # grows
-        self._progress: list[Progress] | None = None
-        if model.task:
+        self._actions_taken: list[list[int]] = [[] for _ in range(n_envs)]
+        self._progress: list[Progress] = []  # one for each world, if there is a task
+        if reference.task:
+            task_reward = reference.progress.reward
             self._progress = [
-                Progress(model.task, model.progress.reward, self.episode_length) for _ in range(n_envs)
+                Progress(reference.task, task_reward, self.episode_length) for _ in range(n_envs)
             ]
-        self._situations: dict[tuple[int, str | None], Situation] = {}
-        self._privileged: dict[int, Privileged] = {}
-        self._events: dict[int, tuple[str, ...]] = {0: ()}
-        self._attempts: dict[tuple[int, ...], str | None] = {}
 
     def reset(self) -> np.ndarray:
+        """Starts an episode in every world; seeds and options as SB3's ``seed`` and ``set_options`` left them."""
         for i in range(self.num_envs):
             if self._seeds[i] is not None:
                 self._random[i] = seeding.np_random(self._seeds[i])[0]
-            self._start(i, (self._options[i] or {}).get("world_seed"))
+            world_seed = (self._options[i] or {}).get("world_seed")
+            self._start(i, world_seed)
+            self.reset_infos[i] = self._infos(i, i + 1)[0]
         self._reset_seeds()
         self._reset_options()
-        return self._moment.observation.copy()
+        return self._outputs.observation.copy()
 
     def step_async(self, actions: np.ndarray) -> None:
+        """Takes the actions of the next frame."""
         self._chosen = np.asarray(actions, np.int64)
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-        faced, held = self._moment.faced.tolist(), (self._moment.caption >> ITEM_BIT).tolist()
-        rules = self.rules
-        play(
-            self._worlds,
-            self._chosen,
-            self._actions,
-            rules.one_hit,
-            rules.table_wood,
-            rules.health_reward,
-            self._tables,
-            self._goals,
-            _K.dark_below,
-            _K.feels_below,
-            self._moment,
-        )
-        if self._frames.max() == self._played.shape[1]:
-            self._played = np.pad(self._played, ((0, 0), (0, self._played.shape[1])))
-        self._played[np.arange(self.num_envs), self._frames] = self._chosen
-        self._frames += 1
-        ended = self._moment.dead.copy()
-        rewards = self._moment.reward.astype(np.float32)
-        if self._progress:
-            self._advance_tasks(ended, rewards)
-        truncated = (self._frames >= self.episode_length) & ~ended
-        dones = ended | truncated
-        infos = self._infos(faced, held, truncated)
+        """Plays one frame in every world; where an episode has ended, the next begins."""
+        faced, held = self._outputs.faced.tolist(), (self._outputs.caption >> ITEM_BIT).tolist()
+        rewards, terminated, truncated = self._play(0, self.num_envs, self._chosen)
+        dones = terminated | truncated
+        events, cut = self._outputs.events.tolist(), truncated.tolist()
+        infos = self._infos(0, self.num_envs)
+        for i, (info, action) in enumerate(zip(infos, self._chosen.tolist(), strict=True)):
+            info["events"] = words.event_phrases(events[i])
+            info["attempt"] = words.attempt(self._action_space_name, action, faced[i], held[i], events[i])
+            info["TimeLimit.truncated"] = cut[i]
         for i in np.flatnonzero(dones):
             infos[i]["unlocked"] = self._unlocked(i)
             if self._progress:
                 infos[i]["success"] = self._progress[i].solved
-            infos[i]["terminal_observation"] = self._moment.observation[i].copy()
+            infos[i]["terminal_observation"] = self._outputs.observation[i].copy()
             self._start(i)
-        return self._moment.observation.copy(), rewards, dones, infos
+            self.reset_infos[i] = self._infos(i, i + 1)[0]
+        return self._outputs.observation.copy(), rewards, dones, infos
+
+    def describe(self, i: int) -> tuple[np.ndarray, dict[str, Any]]:
+        """Reads world ``i`` again after its record was changed. Returns what ``CrafterTextEnv.reset`` does."""
+        self._observe(i)
+        return self._outputs.observation[i].copy(), self._infos(i, i + 1)[0]
 
     def close(self) -> None:
         """There is nothing to close."""
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
+        """The attribute, once for each world: all worlds share it."""
         return [getattr(self, attr_name) for _ in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
+        """Refused: worlds do not change after they are made."""
         raise AttributeError(f"{attr_name} of compiled worlds cannot be set; make new ones")
 
     def env_method(
         self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any
     ) -> list[Any]:
-        if method_name not in ("episode", "resume_episode"):
+        """``episode`` and ``resume_episode``, as in ``CrafterTextEnv``."""
+        methods = {"episode": self._episode, "resume_episode": self._resume_episode}
+        if method_name not in methods:
             raise AttributeError(f"compiled worlds have no method {method_name}; use CrafterTextEnv")
-        method = getattr(self, f"_{method_name}")
-        return [method(i, *args, **kwargs) for i in self._get_indices(indices)]
+        return [methods[method_name](i, *args, **kwargs) for i in self._get_indices(indices)]
 
     def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
+        """No world is wrapped."""
         return [False for _ in self._get_indices(indices)]
 
     def _episode(self, i: int) -> dict[str, Any]:
-        """As ``CrafterTextEnv.episode``."""
-        return episode_of(self._random[i], self._world_seeds[i], self._played[i, : self._frames[i]])
+        return save_episode(self._random[i], self._world_seeds[i], self._actions_taken[i])
 
     def _resume_episode(self, i: int, episode: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
-        """As ``CrafterTextEnv.resume_episode``."""
-        world_seed, actions = read_episode(episode, self.action_space.n)
-        alone = self._understudy
-        alone._start(0, world_seed)
-        for action in actions:
-            alone.step(np.array([action]))
-        if alone._frames[0] != len(actions):
-            raise ValueError("the episode ended before its last action")
+        world_seed, actions = read_episode(episode, int(self.action_space.n))
         self._random[i].bit_generator.state = episode["random"]
-        self._worlds[i], self._world_seeds[i] = alone._worlds[0], world_seed
-        if self._progress:
-            self._progress[i], alone._progress[0] = alone._progress[0], self._progress[i]
-        width = max(alone._played.shape[1] - self._played.shape[1], 0)
-        self._played = np.pad(self._played, ((0, 0), (0, width)))
-        self._played[i, : len(actions)], self._frames[i] = actions, len(actions)
-        self._look(i)
-        return self._moment.observation[i].copy(), self._state_info(i)
-
-    @functools.cached_property
-    def _understudy(self) -> CompiledCrafter:
-        """One world, to play episodes again in."""
-        return CompiledCrafter(1, **self._arguments)
+        self._start(i, world_seed)
+        for action in actions:
+            _, (terminated,), (truncated,) = self._play(i, i + 1, np.array([action]))
+            if terminated or truncated:
+                raise ValueError("the episode ended before its last action")
+        return self.describe(i)
 
     def _start(self, i: int, world_seed: int | None = None) -> None:
-        """A new episode in world ``i``; its seed is drawn unless given."""
+        """Starts an episode in world ``i``; its seed is drawn if none is given."""
         if world_seed is None:
             world_seed = self._random[i].integers(HELD_OUT_SEEDS)
         self._world_seeds[i] = int(world_seed)
-        self._frames[i] = 0
+        self._actions_taken[i] = []
         if self._progress:
             self._progress[i].start()
         generator = np.random.RandomState(self._world_seeds[i])
-        creatures = generate_map(generator, AREA // 2, AREA // 2, self._worlds[i]["material"])
+        creatures = generate_map(generator, AREA // 2, AREA // 2, self.records[i]["material"])
         _, key, position, *_ = generator.get_state()
-        self._worlds[i]["mt"][:] = key
-        self._worlds["mt_position"][i] = position
-        start(self._worlds, i, creatures)
-        self._look(i)
-        self.reset_infos[i] = self._state_info(i)
+        self.records[i]["mt"][:] = key
+        self.records["mt_position"][i] = position
+        start(self.records, i, creatures)
+        self._observe(i)
 
-    def _advance_tasks(self, ended: np.ndarray, rewards: np.ndarray) -> None:
-        """The task's rewards instead of the game's; worlds in which it is solved have ended."""
-        last = self._frames >= self.episode_length
-        for i, events in enumerate(self._moment.events.tolist()):
-            progress = self._progress[i]
-            rewards[i] = progress.advance(
-                self._name_events(events), lambda i=i: self._state(i), not ended[i], bool(last[i])
+    def _play(self, first: int, last: int, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Plays one frame in the worlds from the first to before the last.
+
+        Returns:
+            rewards (float32), terminated and truncated, each ``(last - first,)``.
+        """
+        outputs = StepOutputs(*(column[first:last] for column in self._outputs))
+        play(self.records[first:last], actions, self._rules, self._tables, outputs)
+        for taken, action in zip(self._actions_taken[first:last], actions.tolist(), strict=True):
+            taken.append(action)
+        rewards, terminated = outputs.reward.astype(np.float32), outputs.dead.copy()
+        time_is_up = self.records["step"][first:last] >= self.episode_length
+        for k, progress in enumerate(self._progress[first:last]):
+            events = words.event_phrases(int(outputs.events[k]))
+            rewards[k] = progress.advance(
+                events, lambda i=first + k: self._state(i), not terminated[k], bool(time_is_up[k])
             )
-            ended[i] |= progress.over
+            terminated[k] |= progress.over
+        return rewards, terminated, time_is_up & ~terminated
+
+    def _observe(self, i: int) -> None:
+        observe(self.records, i, i + 1, self._rules, self._tables, self._outputs)
+
+    def _infos(self, first: int, last: int) -> list[dict[str, Any]]:
+        """Infos of the present states of the worlds from the first to before the last."""
+        captions, possible = (
+            column[first:last].tolist() for column in (self._outputs.caption, self._outputs.possible)
+        )
+        instructions = [progress.instruction for progress in self._progress[first:last]]
+        return [
+            {
+                "situation": words.situation(caption, instruction),
+                "privileged": words.privileged(goals),
+                "world_seed": world_seed,
+            }
+            for caption, goals, world_seed, instruction in zip(
+                captions,
+                possible,
+                self._world_seeds[first:last],
+                instructions or [None] * (last - first),
+                strict=True,
+            )
+        ]
 
     def _state(self, i: int) -> CrafterState:
-        """World ``i`` as ``CrafterTextEnv.state`` tells it."""
-        world, view = self._worlds[i], np.empty(_K.view, np.uint8)
-        view_of(self._worlds, i, view)
+        """``CrafterTextEnv.state`` of world ``i``."""
+        world, view = self.records[i], np.empty(knowledge().view, np.uint8)
+        view_of(self.records, i, view)
         return CrafterState(
             view=view,
             facing=(int(world["facing"][0]), int(world["facing"][1])),
@@ -220,73 +221,6 @@ class CompiledCrafter(VecEnv):
             counts=tuple(world["counts"].tolist()),
         )
 
-    def _look(self, i: int) -> None:
-        """Describes world ``i`` as it is now."""
-        look(self._worlds, i, i + 1, self._tables, self._goals, _K.dark_below, _K.feels_below, self._moment)
-
-    def _infos(self, faced: list[int], held: list[int], truncated: np.ndarray) -> list[dict[str, Any]]:
-        """Infos of a step; what was faced and held is of the states before it."""
-        moment = self._moment
-        columns = (moment.caption.tolist(), moment.possible.tolist(), moment.events.tolist())
-        chosen, cut = self._chosen.tolist(), truncated.tolist()
-        infos = []
-        instructions = [progress.instruction for progress in self._progress or ()] or [None] * self.num_envs
-        for i, (caption, possible, events) in enumerate(zip(*columns, strict=True)):
-            happened = self._events.get(events)
-            tried = (chosen[i], faced[i], held[i], events)
-            infos.append(
-                {
-                    "situation": self._situations.get((caption, instructions[i])) or self._situation(i),
-                    "privileged": self._privileged.get(possible) or self._name_possible(possible),
-                    "world_seed": self._world_seeds[i],
-                    "events": happened if happened is not None else self._name_events(events),
-                    "attempt": self._attempts[tried] if tried in self._attempts else self._attempt(*tried),
-                    "TimeLimit.truncated": cut[i],
-                }
-            )
-        return infos
-
-    def _state_info(self, i: int) -> dict[str, Any]:
-        """What the info of a state holds, at reset and later."""
-        return {
-            "situation": self._situation(i),
-            "privileged": self._name_possible(int(self._moment.possible[i])),
-            "world_seed": self._world_seeds[i],
-        }
-
-    def _situation(self, i: int) -> Situation:
-        """The situation of world ``i`` in words, which are made once for each distinct one."""
-        caption = int(self._moment.caption[i])
-        instruction = self._progress[i].instruction if self._progress else None
-        if (caption, instruction) not in self._situations:
-            if len(self._situations) == REMEMBERED:
-                self._situations.clear()
-            self._situations[caption, instruction] = Situation(paper_caption(caption), instruction)
-        return self._situations[caption, instruction]
-
-    def _name_possible(self, bits: int) -> Privileged:
-        if bits not in self._privileged:
-            if len(self._privileged) == REMEMBERED:
-                self._privileged.clear()
-            self._privileged[bits] = Privileged(
-                tuple(goal for bit, goal in enumerate(_K.goals) if bits >> bit & 1)
-            )
-        return self._privileged[bits]
-
-    def _name_events(self, bits: int) -> tuple[str, ...]:
-        if bits not in self._events:
-            names = [*(_K.phrase_of[name] for name in _K.achievements), "sleep"]
-            self._events[bits] = tuple(name for bit, name in enumerate(names) if bits >> bit & 1)
-        return self._events[bits]
-
-    def _attempt(self, chosen: int, faced: int, held: int, events: int) -> str | None:
-        items = {item for i, item in enumerate(ITEMS) if held >> i & 1}
-        if len(self._attempts) == REMEMBERED:
-            self._attempts.clear()
-        phrase = attempted(self._space[chosen], faced_noun(_K.things[faced]), items, self._events[events])
-        self._attempts[chosen, faced, held, events] = phrase
-        return phrase
-
     def _unlocked(self, i: int) -> tuple[str, ...]:
-        counts = zip(_K.achievements, self._worlds[i]["counts"], strict=True)
+        counts = zip(knowledge().achievements, self.records[i]["counts"], strict=True)
         return tuple(sorted(name for name, count in counts if count))

@@ -1,13 +1,14 @@
-"""A Crafter world in arrays, compiled: its state, its random numbers, its objects.
+"""State of a Crafter world in arrays, its random numbers, and its objects, compiled.
 
-Functions are named as the package names them. What things cost, need and leave comes from the package's own ``data.yaml``.
+Functions have the package's names. Prices, requirements and products come from the package's own ``data.yaml``.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from crafter import constants
-from numba import njit
+
+from envs.crafter.jit import jit
 
 MATERIALS = [None, *constants.materials]
 ITEMS = list(constants.items)
@@ -107,7 +108,7 @@ WORLD = np.dtype(
         ("timer", np.int32, SLOTS),  # a zombie's cooldown, a skeleton's reload, a plant's age
         ("dx", np.int8, SLOTS),  # an arrow's direction
         ("dy", np.int8, SLOTS),
-        ("arrival", np.int64, SLOTS),  # when the object came into its chunk
+        ("arrival", np.int64, SLOTS),  # rank of the object's arrival in its chunk
         ("removed", np.uint8, SLOTS),
         ("objects", np.int32),  # slots in use
         ("arrivals", np.int64),  # arrivals in chunks so far
@@ -134,7 +135,7 @@ WORLD = np.dtype(
 # --- random numbers: numpy.random.RandomState ------------------------------------------------------------
 
 
-@njit(cache=True)
+@jit
 def _refill(mt):
     for k in range(624):
         y = (mt[k] & np.uint32(0x80000000)) | (mt[(k + 1) % 624] & np.uint32(0x7FFFFFFF))
@@ -144,7 +145,7 @@ def _refill(mt):
         mt[k] = value
 
 
-@njit(cache=True)
+@jit
 def _next_uint32(w):
     if w.mt_position >= 624:
         _refill(w.mt)
@@ -158,7 +159,7 @@ def _next_uint32(w):
     return y
 
 
-@njit(cache=True)
+@jit
 def uniform(w):
     """``random.uniform()``"""
     high = np.int64(_next_uint32(w) >> np.uint32(5))
@@ -166,7 +167,7 @@ def uniform(w):
     return (high * 67108864.0 + low) / 9007199254740992.0
 
 
-@njit(cache=True)
+@jit
 def randint(w, n):
     """``random.randint(0, n)``: masked rejection."""
     most = n - 1
@@ -184,24 +185,24 @@ def randint(w, n):
 # --- the world ------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)
+@jit
 def _inside(x, y):
     return 0 <= x < AREA and 0 <= y < AREA
 
 
-@njit(cache=True)
+@jit
 def material_at(w, x, y):
     """Material of a cell; 0 outside the world."""
     return w.material[x, y] if _inside(x, y) else 0
 
 
-@njit(cache=True)
+@jit
 def object_at(w, x, y):
     """Object in a cell, or -1."""
     return w.occupant[x, y] - 1 if _inside(x, y) else -1
 
 
-@njit(cache=True)
+@jit
 def _enter_chunk(w, k):
     chunk = (w.x[k] // CHUNK) * CHUNKS + w.y[k] // CHUNK
     if not w.chunk_known[chunk]:
@@ -212,7 +213,7 @@ def _enter_chunk(w, k):
     w.arrivals += 1
 
 
-@njit(cache=True)
+@jit
 def add(w, kind, x, y, health):
     """``World.add``; returns the object."""
     k = w.objects
@@ -230,7 +231,7 @@ def add(w, kind, x, y, health):
     return k
 
 
-@njit(cache=True)
+@jit
 def remove(w, k):
     """``World.remove``"""
     if not w.removed[k]:
@@ -238,13 +239,13 @@ def remove(w, k):
         w.removed[k] = True
 
 
-@njit(cache=True)
+@jit
 def is_free(w, x, y, walkable):
     """``Object.is_free``"""
     return _inside(x, y) and w.occupant[x, y] == 0 and walkable[w.material[x, y]]
 
 
-@njit(cache=True)
+@jit
 def move(w, k, dx, dy, walkable):
     """``Object.move``; returns whether the target was free (a removed object stays where it was)."""
     x, y = w.x[k] + dx, w.y[k] + dy
@@ -260,18 +261,18 @@ def move(w, k, dx, dy, walkable):
     return True
 
 
-@njit(cache=True)
+@jit
 def distance(w, x, y):
     """Cells between the player and a cell, along the axes."""
     return abs(x - w.x[0]) + abs(y - w.y[0])
 
 
-@njit(cache=True)
+@jit
 def _sign(number):
     return (number > 0) - (number < 0)
 
 
-@njit(cache=True)
+@jit
 def toward(w, k, long_axis):
     """``Object.toward`` the player."""
     dx, dy = w.x[0] - w.x[k], w.y[0] - w.y[k]
@@ -279,7 +280,7 @@ def toward(w, k, long_axis):
     return (_sign(dx), 0) if along_x else (0, _sign(dy))
 
 
-@njit(cache=True)
+@jit
 def damage_object(w, k, amount):
     """``obj.health -= amount``; health does not fall below 0."""
     if k == 0:
@@ -288,7 +289,7 @@ def damage_object(w, k, amount):
         w.health[k] = max(0, w.health[k] - amount)
 
 
-@njit(cache=True)
+@jit
 def compact(w):
     """Gives the slots of removed objects back; the order of the others stays."""
     kept = 0

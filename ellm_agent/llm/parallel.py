@@ -1,0 +1,95 @@
+"""Several questions to one language model at once, on daemon threads.
+
+The only threads of the language-model stack: models themselves answer in the calling thread.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future, InvalidStateError
+
+from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
+
+
+class RequestPool:
+    """Asks a language model that waits for a server, with a bounded number of requests in flight.
+
+    Threads are started as they are needed. They are daemons, unlike those of ``ThreadPoolExecutor``, for whose
+    requests Python waits before it exits.
+
+    Args:
+        model: to ask.
+        in_flight: requests at once, at most.
+    """
+
+    def __init__(self, model: LanguageModel, in_flight: int):
+        if in_flight < 1:
+            raise ValueError(f"in_flight is {in_flight}; it must be at least 1")
+        self._model, self._in_flight = model, in_flight
+        self._lock = threading.Lock()  # for all below
+        self._waiting: deque[tuple[Prompt, Future]] = deque()
+        self._open: set[Future] = set()  # waiting or in flight
+        self._threads = 0
+        self._closed = False
+
+    def submit(self, prompt: Prompt) -> Future[Answer | LanguageModelError]:
+        """Starts a question. Its future is cancelled by ``close``."""
+        future: Future = Future()
+        with self._lock:
+            if self._closed:
+                future.cancel()
+                return future
+            self._waiting.append((prompt, future))
+            self._open.add(future)
+            if self._threads < self._in_flight:
+                threading.Thread(target=self._work, daemon=True).start()
+                self._threads += 1
+        return future
+
+    def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
+        """One answer, or the error in its place, for each prompt; waits for all."""
+        futures = [self.submit(prompt) for prompt in prompts]
+        try:
+            return [self.result(future) for future in futures]
+        finally:  # after Ctrl-C nobody waits for the others
+            for future in futures:
+                future.cancel()
+
+    def result(self, future: Future[Answer | LanguageModelError]) -> Answer | LanguageModelError:
+        """The answer to a question that was submitted; waits for it."""
+        try:
+            return future.result()
+        except CancelledError:
+            return LanguageModelError(f"{self._model.description} was not waited for", "unreachable")
+
+    def close(self) -> None:
+        """Gives up all questions, those in flight too, and closes the model."""
+        with self._lock:
+            self._closed = True
+            self._waiting.clear()
+            futures, self._open = self._open, set()
+        for future in futures:
+            future.cancel()
+        self._model.close()
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._threads -= 1
+                    return
+                prompt, future = self._waiting.popleft()
+            try:
+                if not future.cancelled():
+                    (answer,) = self._model.answer([prompt])
+                    future.set_result(answer)
+            except InvalidStateError:  # cancelled meanwhile
+                pass
+            except BaseException as error:
+                if not future.cancelled():
+                    future.set_exception(error)
+            finally:
+                with self._lock:
+                    self._open.discard(future)

@@ -1,0 +1,116 @@
+"""What the agent observes: phrase ids of the caption, of what it has achieved, and of its active goals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import gymnasium as gym
+import numpy as np
+
+from ellm_agent.errors import UserError
+from ellm_agent.text.embedding_bag import PADDING
+from ellm_agent.text.phrases import PhraseTable
+from envs.interface import Language
+
+PREFIXES = {"caption": "", "achieved": "achieved: ", "goals": "goal: "}  # so that the fields' phrases differ
+
+
+def closed_vocabulary(language: Language) -> list[str]:
+    """All phrases that an agent can observe, as long as goals are worded as events are."""
+    fields = ("achieved", "goals")
+    return [*language.vocabulary, *(PREFIXES[field] + goal for field in fields for goal in language.goals)]
+
+
+class ObservationWriter:
+    """Writes the fields of an observation as phrase ids.
+
+    Args:
+        language: of the worlds.
+        phrases: gives ids to phrases.
+        slots: field ("caption", "achieved", possibly "goals") -> the number of phrases that fit.
+        goals: wordings of goals that are likely to be observed, beside the language's own.
+        sentence: whether a field is one sentence instead of clauses.
+        open_vocabulary: whether phrases outside the closed vocabulary may be observed.
+
+    Attributes:
+        vocabulary: ids of the closed vocabulary.
+        known: those, and the ids of likely goals.
+        fields: field -> its slice of an observation.
+        space: ``Box((slots,), int16 or int32)``.
+    """
+
+    def __init__(
+        self,
+        language: Language,
+        phrases: PhraseTable,
+        slots: Mapping[str, int],
+        goals: Sequence[str] = (),
+        sentence: bool = False,
+        open_vocabulary: bool = False,
+    ):
+        self._language, self._phrases, self._sentence = language, phrases, sentence
+        vocabulary = phrases.ids(language.vocabulary)
+        # In batches that are the same in every run, so that their vectors are found on disk.
+        self.vocabulary = phrases.ids(closed_vocabulary(language))
+        phrases.vectors_of(self.vocabulary)
+        likely = phrases.ids(PREFIXES["goals"] + goal for goal in goals) if "goals" in slots else []
+        phrases.vectors_of(likely)
+        self.known = [*self.vocabulary, *likely]
+        widths = dict.fromkeys(slots, 1) if sentence else dict(slots)
+        ends = np.cumsum(list(widths.values())).tolist()
+        self.fields = {name: slice(end - widths[name], end) for name, end in zip(widths, ends, strict=True)}
+        dtype = np.int32 if open_vocabulary or sentence else np.int16
+        self.space = gym.spaces.Box(0, np.iinfo(dtype).max, (ends[-1],), dtype)
+        self._ids = np.array(vocabulary, dtype)
+
+    def width(self, field: str) -> int:
+        """The number of phrases that fit into a field."""
+        return self.fields[field].stop - self.fields[field].start
+
+    def write(
+        self,
+        captions: np.ndarray,
+        achieved: np.ndarray,
+        goals: Sequence[Sequence[str]] | None = None,
+    ) -> np.ndarray:
+        """Observations.
+
+        Args:
+            captions: ids into the language's vocabulary, ``(n, clauses)``.
+            achieved: phrase ids as ``encode`` gives them, ``(n, width)``.
+            goals: open goals for each row, where the agent observes them.
+
+        Returns:
+            ``(n, slots)`` phrase ids.
+        """
+        observation = np.empty((len(captions), self.space.shape[0]), self.space.dtype)
+        if self._sentence:
+            for row, clauses in zip(observation, captions, strict=True):
+                texts = [self._language.vocabulary[clause] for clause in clauses if clause]
+                row[self.fields["caption"]] = self.encode("caption", texts)
+        else:
+            observation[:, self.fields["caption"]] = self._ids[captions]
+        observation[:, self.fields["achieved"]] = achieved
+        if "goals" in self.fields:
+            for row, texts in zip(observation, goals, strict=True):
+                row[self.fields["goals"]] = self.encode("goals", texts)
+        return observation
+
+    def encode(self, field: str, texts: Sequence[str]) -> np.ndarray:
+        """A field's phrase ids, ``(width,)``, padded with 0; of one sentence if fields are sentences.
+
+        Raises:
+            UserError: if there are more phrases than fit.
+        """
+        if self._sentence and texts:
+            # Achieved events and goals are sets: one wording for each set, not one for each order.
+            joined = self._language.to_sentence(texts) if field == "caption" else ", ".join(sorted(texts))
+            texts = [joined]
+        ids = np.full(self.width(field), PADDING, self.space.dtype)
+        if len(texts) > len(ids):
+            raise UserError(
+                f"{len(texts)} phrases do not fit into the {len(ids)} slots of the observation's field {field!r}; "
+                "limit the goals with --max-active-goals"
+            )
+        ids[: len(texts)] = self._phrases.ids(PREFIXES[field] + text for text in texts)
+        return ids
