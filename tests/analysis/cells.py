@@ -37,7 +37,7 @@ def write_cell(folder: Path, cell: Cell, unlocks: int, version: str = "0.7.0", l
             "frames": int(end),
             "length": length,
             "unlocked": NAMES[: unlocks * (end > ends[0])],
-            "success": end > ends[1],
+            "success": bool(end > ends[1]),
         }
         for end, length in zip(ends.tolist(), LENGTHS, strict=True)
     ]
