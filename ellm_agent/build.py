@@ -91,7 +91,7 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
     }
     if suggester.kind in plain:
         return plain[suggester.kind]()
-    model = model or make_model(suggester)
+    model = model or make_model(suggester, registry.get(config.env.name))
     candidates = language.goals
     if suggester.closed_candidates == "all":
         pairs = (f"{verb} {noun}" for verb in language.verbs for noun in language.nouns)
