@@ -121,6 +121,6 @@ def _episodes(group: Group) -> Iterator[page.Picture]:
                 plain, gif = Path(folder) / "replay.json", Path(folder) / "replay.gif"
                 plain.write_bytes(gzip.decompress(file.read_bytes()))
                 recording = Recording.load(plain)
-                write_gif(recording, run.world, gif, max_frames=80)  # a page should stay small
+                write_gif(recording, gif, max_frames=80)  # a page should stay small
                 outcome = f"best episode of the last evaluation, {len(recording.unlocked)} unlocks"
                 yield page.Picture(gif.read_bytes(), "image/gif", f"{name}, seed {run.cell.seed}: {outcome}")

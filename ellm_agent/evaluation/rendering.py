@@ -42,17 +42,17 @@ class _Banner:
     left: int = 0
 
 
-def frames(recording: Recording, world: World, stride: int = 1) -> Iterator[np.ndarray]:
+def frames(recording: Recording, stride: int = 1) -> Iterator[np.ndarray]:
     """Plays a recording again and draws each of its states.
 
     Args:
         recording: the world's seed, the actions, and the goals and rewards of each step.
-        world: that it was recorded in.
         stride: draw every n-th frame only; those with a reward are always drawn.
 
     Yields:
         ``(450, 870, 3)`` uint8 pictures.
     """
+    world = registry.get(recording.world)
     env = world.make_env(**recording.environment, render_mode="rgb_array")
     _, info = env.reset(options={"world_seed": recording.world_seed})
     banner, total = _Banner(), 0.0
@@ -140,25 +140,22 @@ def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
 
 
-def write_gif(recording: Recording, world: World, path: Path, max_frames: int = 400) -> None:
+def write_gif(recording: Recording, path: Path, max_frames: int = 400) -> None:
     """Writes an animated GIF; longer episodes skip frames evenly, but none with a reward.
 
     Args:
         recording: what to draw.
-        world: that it was recorded in.
         path: of the GIF.
         max_frames: about how many frames to draw, at most.
     """
     stride = max(1, -(-len(recording.actions) // max_frames))
     # One palette for all frames: colours do not flicker, and equal regions stay equal for compression. It is made
     # from a few frames, so that never more than those are in memory in full.
-    sample = [
-        Image.fromarray(p) for p in frames(recording, world, max(1, len(recording.actions) // PALETTE_FRAMES))
-    ]
+    sample = [Image.fromarray(p) for p in frames(recording, max(1, len(recording.actions) // PALETTE_FRAMES))]
     palette = _tile(sample).quantize(64, method=Image.Quantize.MEDIANCUT)
     indexed = [
         Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE)
-        for picture in frames(recording, world, stride)
+        for picture in frames(recording, stride)
     ]
     durations = [1000 // FPS] * (len(indexed) - 1) + [2500]  # ms; the end stays a while
     indexed[0].save(
@@ -166,10 +163,10 @@ def write_gif(recording: Recording, world: World, path: Path, max_frames: int = 
     )
 
 
-def write_mp4(recording: Recording, world: World, path: Path) -> None:
+def write_mp4(recording: Recording, path: Path) -> None:
     """Writes an MP4 (H.264) with every frame."""
     with imageio.get_writer(path, fps=FPS, macro_block_size=2, codec="libx264") as writer:
-        for picture in frames(recording, world):
+        for picture in frames(recording):
             writer.append_data(picture)
 
 
@@ -204,12 +201,11 @@ def draw_run(run: Run, out: Path, episodes: int, max_frames: int, mp4: bool) -> 
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write to {out}: {error.strerror}") from error
-    world = registry.get(run.config.env.name)
     for path in recorded[:episodes]:
         recording = Recording.load(path)
         target = out / path.with_suffix(".gif").name
-        write_gif(recording, world, target, max_frames)
+        write_gif(recording, target, max_frames)
         yield target
         if mp4:
-            write_mp4(recording, world, target.with_suffix(".mp4"))
+            write_mp4(recording, target.with_suffix(".mp4"))
             yield target.with_suffix(".mp4")

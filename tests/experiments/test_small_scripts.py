@@ -13,10 +13,12 @@ from ellm_agent import cli
 from ellm_agent.llm.base import Answer
 from ellm_agent.llm.bundled import FOLDER
 from ellm_agent.llm.client import OpenAIModel
+from ellm_agent.sweeps.local import run_sweep
 from experiments import (
     compare,
     inspect_prompts,
     llm_cache,
+    migrate_config,
     replay,
     report,
     serve_suggester,
@@ -119,6 +121,9 @@ def test_measuring_says_when_there_is_no_model(complaint, tmp_path):
     [
         (threshold, ["--thresold", "1"], "unknown option --thresold; see --help"),
         (threshold, ["0.5"], "unexpected argument '0.5'"),
+        (threshold, ["--pairs", "/nowhere/x.yaml"], "cannot read /nowhere/x.yaml"),
+        (threshold, ["--world", "craftre"], "did you mean 'crafter'?"),
+        (migrate_config, ["/nowhere"], "/nowhere holds no config.yaml"),
         (report, ["results/first", "--outt", "x"], "unknown option --outt; see --help"),
         (compare, ["--jobs", "0"], "jobs is 0; it must be at least 1"),
         (replay, ["runs/x", "--episodes", "0"], "episodes is 0; it must be at least 1"),
@@ -128,7 +133,7 @@ def test_measuring_says_when_there_is_no_model(complaint, tmp_path):
     ],
 )
 def test_other_scripts_do_so_too(complaint, module, arguments, told):
-    assert told in complaint(module, *arguments, main=getattr(module, "replay", None))
+    assert told in complaint(module, *arguments, main=getattr(module, "main", run_sweep))
 
 
 def test_subcommands_know_their_options(complaint):
