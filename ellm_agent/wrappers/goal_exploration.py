@@ -82,6 +82,8 @@ class GoalExploration(VecEnvWrapper):
         self.language: Language = venv.get_attr("language")[0]
         self.phrases = phrases
         slots = {"caption": venv.observation_space.shape[0], "achieved": ACHIEVED_SLOTS[success]}
+        # Goals without intrinsic reward (tasks) are neither sampled nor filtered: the environment ends them.
+        max_active_goals = max_active_goals if suggester.rewards_goals else None
         if goal_conditioned:
             slots["goals"] = max_active_goals or GOAL_SLOTS
         self._writer = ObservationWriter(
@@ -99,10 +101,7 @@ class GoalExploration(VecEnvWrapper):
         self._suggester, self._reward = suggester, reward
         self._attempts, self._extrinsic_weight = success == "attempt", extrinsic_weight
         self._observe_all_events = observe_all_events
-        # Goals without intrinsic reward (tasks) are neither sampled nor filtered: the environment ends them.
-        self._sampler = GoalSampler(
-            venv.num_envs, max_active_goals if suggester.rewards_goals else None, active_goal_frames
-        )
+        self._sampler = GoalSampler(venv.num_envs, max_active_goals, active_goal_frames)
         self._one_episode, self._over = one_episode, set()  # worlds whose episode is over
         self.counts = GoalCounts(QualityBins(self.language.canonical, self.language.goals, self.language.verbs, self.language.nouns))
         self.failure: LanguageModelError | None = None
