@@ -36,10 +36,8 @@ from ellm_agent.runs.folder import Run
 from ellm_agent.text.sentence_bert import sentence_bert
 from ellm_agent.training import Trained, train
 from ellm_agent.wrappers.goal_exploration import GoalExploration
-from envs.crafter.compiled.captions import look
-from envs.crafter.compiled.vec_env import CompiledCrafter
+from envs.crafter.compiled import CompiledCrafter
 from envs.crafter.env import CrafterTextEnv
-from envs.crafter.knowledge import knowledge
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = 3  # of each whole run, at most
@@ -275,22 +273,9 @@ def timed(kind: type, config: Config) -> Iterator[list[float]]:
 
 def caption_seconds(n_envs: int) -> float:
     """Seconds to describe one world: view, clauses, what a language model is told, goals that are possible."""
-    k, worlds = knowledge(), CompiledCrafter(n_envs)
+    worlds = CompiledCrafter(n_envs)
     worlds.reset()
-
-    def describe():
-        look(
-            worlds._worlds,
-            0,
-            n_envs,
-            worlds._tables,
-            worlds._goals,
-            k.dark_below,
-            k.feels_below,
-            worlds._moment,
-        )
-
-    return median_seconds(describe, 200) / n_envs
+    return median_seconds(worlds.observe, 200) / n_envs
 
 
 def measure_today(results: Results, repeat: int) -> None:
