@@ -63,7 +63,7 @@ def test_clauses_come_from_the_closed_vocabularies(state):
 
 
 @pytest.mark.parametrize("achievement", K.achievements)
-def test_every_achievement_is_told_as_an_event(achievement):
+def test_every_achievement_is_an_event(achievement):
     before, after = make_state(), make_state(counts={achievement: 1})
     events = captions.describe_transition(before, after)
     assert len(events) == 1
@@ -71,7 +71,7 @@ def test_every_achievement_is_told_as_an_event(achievement):
     assert captions.describe_transition(after, after) == ()
 
 
-def test_wood_gained_is_chop_tree_and_sleep_is_told():
+def test_wood_gained_is_chop_tree_and_sleep_is_an_event():
     gained = make_state(counts={"collect_wood": 3}), make_state(counts={"collect_wood": 4})
     assert captions.describe_transition(*gained) == ("chop tree",)
     assert captions.describe_transition(make_state(), make_state(asleep=True)) == ("sleep",)
@@ -79,7 +79,7 @@ def test_wood_gained_is_chop_tree_and_sleep_is_told():
     assert captions.describe_transition(make_state(), make_state()) == ()
 
 
-def test_all_of_several_events_are_told():
+def test_all_of_several_events_are_reported():
     before = make_state(asleep=True)
     after = make_state(counts={"wake_up": 1, "collect_drink": 1, "defeat_zombie": 1})
     assert captions.describe_transition(before, after) == ("drink water", "attack zombie", "wake up")

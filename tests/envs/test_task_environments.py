@@ -68,7 +68,7 @@ def test_bad_arguments_are_named_in_one_line(backend, arguments, message):
         backend(**arguments)
 
 
-def test_a_task_lasts_400_frames_unless_told_otherwise():
+def test_a_task_lasts_400_frames_by_default():
     for protocol in ("crafter", "ellm"):
         assert CrafterTextEnv(protocol, task="mine coal").episode_length == 400
         assert CrafterTextEnv(protocol, task="mine coal", episode_length=77).episode_length == 77

@@ -88,7 +88,7 @@ def test_a_fixed_goal_is_rewarded_once_and_closed(phrases):
 
 
 def test_without_a_task_there_is_no_instruction(phrases):
-    worlds = one_world(TaskGoals(), phrases)
+    worlds = one_world(TaskGoals(), phrases, mode="none")
     observation, reward, _, info = chop(worlds)
     assert worlds.goals == [()]
     assert reads(worlds, observation, "goals") == []

@@ -47,7 +47,7 @@ class CompiledCrafter(VecEnv):
 
     Attributes:
         records: ``(n_envs,)`` of ``world.WORLD``, the worlds' states. Whoever changes one (``editing``) calls
-            ``describe`` afterwards.
+            ``observe`` or ``describe`` afterwards.
     """
 
     def __init__(self, n_envs: int, **options: Any):
@@ -106,9 +106,14 @@ class CompiledCrafter(VecEnv):
             self.reset_infos[i] = self._infos(i, i + 1)[0]
         return self._outputs.observation.copy(), rewards, dones, infos
 
+    def observe(self) -> np.ndarray:
+        """Reads all worlds again after records were changed; returns their observations."""
+        self._observe(0, self.num_envs)
+        return self._outputs.observation.copy()
+
     def describe(self, i: int) -> tuple[np.ndarray, dict[str, Any]]:
         """Reads world ``i`` again after its record was changed. Returns what ``CrafterTextEnv.reset`` does."""
-        self._observe(i)
+        self._observe(i, i + 1)
         return self._outputs.observation[i].copy(), self._infos(i, i + 1)[0]
 
     def close(self) -> None:
@@ -162,7 +167,7 @@ class CompiledCrafter(VecEnv):
         self.records[i]["mt"][:] = key
         self.records["mt_position"][i] = position
         start(self.records, i, creatures)
-        self._observe(i)
+        self._observe(i, i + 1)
 
     def _play(self, first: int, last: int, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Plays one frame in the worlds from the first to before the last.
@@ -184,8 +189,8 @@ class CompiledCrafter(VecEnv):
             terminated[k] |= progress.over
         return rewards, terminated, time_is_up & ~terminated
 
-    def _observe(self, i: int) -> None:
-        observe(self.records, i, i + 1, self._rules, self._tables, self._outputs)
+    def _observe(self, first: int, last: int) -> None:
+        observe(self.records, first, last, self._rules, self._tables, self._outputs)
 
     def _infos(self, first: int, last: int) -> list[dict[str, Any]]:
         """Infos of the present states of the worlds from the first to before the last."""
