@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import tyro
@@ -28,7 +28,7 @@ class Options:
     """World whose briefing, examples and verbs are in the prompt."""
     goal: str | None = None
     """Closed form: the goal to ask about."""
-    suggester: Annotated[SuggesterConfig, tyro.conf.arg(name="")] = SuggesterConfig()
+    suggester: Annotated[SuggesterConfig, tyro.conf.arg(name="")] = field(default_factory=SuggesterConfig)
 
 
 def main(options: Options) -> None:

@@ -47,7 +47,7 @@ class Corpus:
     """Prints examples of the corpus."""
 
     world: str = "crafter"
-    """World whose situations and advice make the corpus."""
+    """Its world."""
     examples: int = 10
     """Situations."""
     seed: int = 0

@@ -6,28 +6,22 @@ import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 from ellm_agent.goals.answered_captions import AnsweredCaptions
 from ellm_agent.goals.asking import BATCH, Backoff, CaptionQueue
 from ellm_agent.goals.base import Goal, GoalSuggester
-from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
+from ellm_agent.goals.questions import ClosedQuestions, OpenQuestions, Question
+from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
 from ellm_agent.llm.parallel import RequestPool
 from ellm_agent.terminal import one_line, print_stderr
 from envs.interface import Language, Situation
-from prompts import closed_form, open_ended
 
 IN_FLIGHT = 2  # captions in flight at an endpoint, for each request in flight
 SAME_AGAIN = ("empty", "refused")  # failures that would be the same if the question were asked again
 FATAL_AT_FIRST = ("rejected", "unreachable")  # failures that end the run, if nothing was answered before
 FORMAT_CHECK = 64  # first answers; if none of them has a goal, the model does not follow the prompt
 CAPTIONS_CACHED = 2**14
-
-
-class _Question(NamedTuple):
-    caption: str
-    goal: Goal  # that is asked about; "" in open form
-    prompt: Prompt
 
 
 class LanguageModelSuggester(GoalSuggester):
@@ -80,23 +74,20 @@ class LanguageModelSuggester(GoalSuggester):
             raise ValueError(f"form is {form!r}; choose 'open' or 'closed'")
         self.description = one_line(f"{form}-form goals from {model.description}")
         self.likely_goals = tuple(model.likely_goals) if form == "open" else ()
-        self._model, self._form, self._language = model, form, language
-        self._candidates = tuple(language.goals if candidates is None else candidates)
+        self._model, self._stop = model, stop_on_failure
         self._caption = functools.lru_cache(CAPTIONS_CACHED)(caption)
-        if temperature is None:
-            temperature = model.default_temperature
-        self._temperature = open_ended.TEMPERATURE if temperature is None else temperature
-        self._structured, self._stop = structured, stop_on_failure
+        if form == "closed":
+            self._questions = ClosedQuestions(language, language.goals if candidates is None else candidates)
+        else:
+            temperature = model.default_temperature if temperature is None else temperature
+            self._questions = OpenQuestions(language, temperature, structured)
         self._answers = AnsweredCaptions(language.clauses_of)
-        self._unanswerable: dict[
-            str, None
-        ] = {}  # captions with empty answers or refusals only; an ordered set
-        # Closed form: answers to captions that are not complete; None for an empty answer or a refusal.
-        self._partial: dict[str, dict[Goal, bool | None]] = {}
+        # Captions with nothing but empty answers or refusals: an ordered set.
+        self._unanswerable: dict[str, None] = {}
         self._queue = CaptionQueue(every) if every and model.can_be_asked_ahead else None
         self._backoff = Backoff()
         self._pool = None if model.in_process else RequestPool(model, in_flight)
-        self._in_flight: dict[str, list[tuple[_Question, Future]]] = {}
+        self._in_flight: dict[str, list[tuple[Question, Future]]] = {}
         self._most_in_flight = IN_FLIGHT * in_flight
         self._counts = Counter(scenes=0, questions=0, failures=0, without_goals=0, met=0, unanswered=0)
         self._answers_without_goals: int | None = 0  # as long as no answer has had a goal
@@ -143,7 +134,7 @@ class LanguageModelSuggester(GoalSuggester):
         return {
             "answers": self._answers.state_dict(),
             "unanswerable": list(self._unanswerable),
-            "partial": {caption: dict(answers) for caption, answers in self._partial.items()},
+            "questions": self._questions.state_dict(),
             "queue": queue,
             "backoff": self._backoff.state_dict(),
             "counts": dict(self._counts),
@@ -155,7 +146,7 @@ class LanguageModelSuggester(GoalSuggester):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._answers.load_state_dict(state["answers"])
         self._unanswerable = dict.fromkeys(state["unanswerable"])
-        self._partial = {caption: dict(answers) for caption, answers in state["partial"].items()}
+        self._questions.load_state_dict(state["questions"])
         if self._queue:
             self._queue.load_state_dict(state["queue"])
         self._backoff.load_state_dict(state["backoff"])
@@ -187,7 +178,7 @@ class LanguageModelSuggester(GoalSuggester):
         if self._pool:
             for caption in queue.choose(self._most_in_flight - len(self._in_flight), self._in_flight):
                 self._in_flight[caption] = [
-                    (q, self._pool.submit(q.prompt)) for q in self._questions(caption)
+                    (q, self._pool.submit(q.prompt)) for q in self._questions.about(caption)
                 ]
         elif queue.credit >= BATCH and (chosen := queue.choose(BATCH)):
             self._ask(chosen)
@@ -198,7 +189,7 @@ class LanguageModelSuggester(GoalSuggester):
 
     def _ask(self, captions: Sequence[str]) -> None:
         """Asks about captions, and waits for the answers."""
-        questions = [question for caption in captions for question in self._questions(caption)]
+        questions = [question for caption in captions for question in self._questions.about(caption)]
         self._take(questions, (self._pool or self._model).answer([question.prompt for question in questions]))
 
     def _collect(self) -> None:
@@ -210,21 +201,9 @@ class LanguageModelSuggester(GoalSuggester):
         if pairs:
             self._take([q for q, _ in pairs], [self._pool.result(future) for _, future in pairs])
 
-    def _questions(self, caption: str) -> list[_Question]:
-        """All questions about a caption that are not answered yet."""
-        if self._form == "open":
-            prompt = open_ended.prompt(caption, self._language, self._structured, self._temperature)
-            return [_Question(caption, "", prompt)]
-        answered = self._partial.get(caption, ())
-        return [
-            _Question(caption, goal, closed_form.prompt(caption, goal, self._language))
-            for goal in self._candidates
-            if goal not in answered
-        ]
-
     # --- answers ------------------------------------------------------------------------------------------
 
-    def _take(self, questions: Sequence[_Question], answers: Sequence[Answer | LanguageModelError]) -> None:
+    def _take(self, questions: Sequence[Question], answers: Sequence[Answer | LanguageModelError]) -> None:
         failures = [answer for answer in answers if isinstance(answer, LanguageModelError)]
         self._counts["questions"] += len(answers)
         self._counts["failures"] += len(failures)
@@ -243,21 +222,12 @@ class LanguageModelSuggester(GoalSuggester):
         else:
             self._backoff.succeed()
 
-    def _learn(self, question: _Question, answer: Answer | None) -> None:
+    def _learn(self, question: Question, answer: Answer | None) -> None:
         """Reads an answer; None: it was empty or a refusal."""
-        caption = question.caption
-        if self._form == "open":
-            goals = open_ended.parse(answer.text) if answer else None
-            self._check_format(bool(goals))
-            self._keep(caption, goals)
-            return
-        yes = answer and closed_form.probability_of_yes(answer.text, answer.logprobs) > closed_form.THRESHOLD
-        self._check_format(bool(yes))
-        answered = self._partial.setdefault(caption, {})
-        answered[question.goal] = yes
-        if len(answered) == len(self._candidates):
-            self._keep(caption, self._partial_goals(caption))
-            del self._partial[caption]
+        complete, goals = self._questions.learn(question, answer)
+        self._check_format(bool(goals))
+        if complete:
+            self._keep(question.caption, goals)
 
     def _keep(self, caption: str, goals: tuple[Goal, ...] | None) -> None:
         """Keeps the answer to a caption; None: it has none, and is not asked about again."""
@@ -314,15 +284,9 @@ class LanguageModelSuggester(GoalSuggester):
         return goals
 
     def _own_goals(self, caption: str) -> tuple[Goal, ...] | None:
-        """Goals from a caption's own answers, as far as there are any; None: there are not."""
-        goals = self._answers.goals.get(caption)
-        if goals is None and caption in self._unanswerable and self._queue is None:
+        """Goals from a caption's own answers, as far as there are any; None: there are none."""
+        if caption in self._answers.goals:
+            return self._answers.goals[caption]
+        if self._queue is None and caption in self._unanswerable:
             return ()
-        return self._partial_goals(caption) if goals is None and self._partial else goals
-
-    def _partial_goals(self, caption: str) -> tuple[Goal, ...] | None:
-        """Goals with a yes so far, in closed form; None: there are no answers, or only empty ones and refusals."""
-        answered = self._partial.get(caption, {})
-        if all(yes is None for yes in answered.values()):
-            return None
-        return tuple(goal for goal in self._candidates if answered.get(goal))
+        return self._questions.partial_goals(caption)

@@ -136,19 +136,22 @@ class BundledModel(LanguageModel):
 
     def _tokenize(self, prompts: Sequence[Prompt]) -> list[_Question]:
         parts = [prompt.user.strip().split("\n\n")[-1].rpartition("\n") for prompt in prompts]
-        texts = [text for caption, _, question in parts for text in (caption, f"\n{question}")]
+        texts = list(
+            dict.fromkeys(text for caption, _, question in parts for text in (caption, f"\n{question}"))
+        )
         # Lone surrogates, which UTF-8 cannot encode, are read as question marks.
         clean = [text.encode(errors="replace").decode() for text in texts]
         encodings = self._tokenizer.encode_batch_fast(clean, add_special_tokens=False)
+        ids = {text: encoding.ids for text, encoding in zip(texts, encodings, strict=True)}
         room = self._network.config.max_position_embeddings
         return [
             _Question(
                 prompt=prompt,
-                caption=tuple(encodings[2 * i].ids[-(room // 2) :]),
-                question=encodings[2 * i + 1].ids[-(room // 4) :],
+                caption=tuple(ids[caption][-(room // 2) :]),
+                question=ids[f"\n{question}"][-(room // 4) :],
                 seed=_seed(prompt.temperature, caption, question) if prompt.temperature else b"",
             )
-            for i, (prompt, (caption, _, question)) in enumerate(zip(prompts, parts, strict=True))
+            for prompt, (caption, _, question) in zip(prompts, parts, strict=True)
         ]
 
     def _generate(self, questions: Sequence[_Question]) -> None:

@@ -89,6 +89,8 @@ def make_model(suggester: SuggesterConfig, world: World) -> LanguageModel:
     model: LanguageModel
     if llm.kind == "bundled":
         model = BundledModel(llm.folder or FOLDER)
+        if llm.folder:
+            model.load()  # errors in a user's own folder are reported before the run starts
     else:
         model = OpenAIModel(llm.model, llm.base_url, llm.timeout, llm.api)
         price = price_of(llm.model, llm.price_read, llm.price_written)

@@ -5,6 +5,7 @@ The only threads of the language-model stack: models themselves answer in the ca
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Sequence
@@ -81,15 +82,16 @@ class RequestPool:
                     self._threads -= 1
                     return
                 prompt, future = self._waiting.popleft()
-            try:
+            with contextlib.suppress(InvalidStateError):  # cancelled meanwhile
                 if not future.cancelled():
-                    (answer,) = self._model.answer([prompt])
-                    future.set_result(answer)
-            except InvalidStateError:  # cancelled meanwhile
-                pass
-            except BaseException as error:
-                if not future.cancelled():
-                    future.set_exception(error)
-            finally:
-                with self._lock:
-                    self._open.discard(future)
+                    self._answer(prompt, future)
+            with self._lock:
+                self._open.discard(future)
+
+    def _answer(self, prompt: Prompt, future: Future) -> None:
+        try:
+            (answer,) = self._model.answer([prompt])
+        except BaseException as error:  # whoever waits for the future raises it
+            future.set_exception(error)
+        else:
+            future.set_result(answer)

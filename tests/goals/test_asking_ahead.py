@@ -13,7 +13,7 @@ from ellm_agent.llm.base import LanguageModelError
 from tests.helpers.scene_model import NO_GOALS, Model, saved, situations, suggester_of
 
 
-def test_a_model_in_the_process_is_asked_about_the_scenes_met_most():
+def test_a_model_in_the_process_is_asked_about_the_most_frequent_captions():
     model = Model()
     suggester = suggester_of(model, every=10)
     rare = [f"rare {i}." for i in range(BATCH)]
@@ -21,13 +21,13 @@ def test_a_model_in_the_process_is_asked_about_the_scenes_met_most():
     assert len(model.asked) == BATCH
     more = [f"more {i}." for i in range(BATCH)]
     often = situations("often.", "often.", *more)
-    suggester.suggest(often)  # no credit: 0.1 scenes a frame
+    suggester.suggest(often)  # no credit: 0.1 captions a frame
     while "do often" not in suggester.suggest(situations("often."))[0]:
         assert "often." not in model.asked
-    assert model.asked[BATCH] == "often."  # before those met once
+    assert model.asked[BATCH] == "often."  # before rarer ones
     assert len(model.asked) == 2 * BATCH
     frames = suggester.metrics()["llm/met"]
-    assert frames == pytest.approx(10 * BATCH, abs=len(often))  # a scene for ten frames
+    assert frames == pytest.approx(10 * BATCH, abs=len(often))  # a caption for ten frames
     assert suggester.metrics()["llm/unanswered"] == frames - BATCH - 1
 
 
@@ -35,8 +35,8 @@ def test_the_same_frames_ask_the_same_questions():
     def play():
         model = Model()
         suggester = suggester_of(model, every=3)
-        told = [suggester.suggest(situations(f"s{i % 7}.", f"t{i % 500}.")) for i in range(600)]
-        return model.asked, told
+        goals = [suggester.suggest(situations(f"s{i % 7}.", f"t{i % 500}.")) for i in range(600)]
+        return model.asked, goals
 
     assert play() == play()
 
@@ -57,7 +57,7 @@ def test_a_slow_endpoint_does_not_hold_up_training():
         time.sleep(0.01)
     time.sleep(0.1)
     assert suggester.suggest(situations("a.", "b.")) == [("do a",), ("do b",)]
-    assert sorted(model.asked) == ["a.", "b."]  # each once, although met again and again
+    assert sorted(model.asked) == ["a.", "b."]  # each once, although they occur again and again
     suggester.close()
 
 
@@ -70,7 +70,7 @@ def test_evaluation_asks_nobody():
     assert json.dumps(saved(suggester)) == before
 
 
-def test_what_was_under_way_is_asked_again_after_a_resume():
+def test_what_was_in_flight_is_asked_again_after_a_resume():
     model = Model(in_process=False, held=threading.Event())
     suggester = suggester_of(model, every=1, in_flight=1)
     suggester.suggest(situations("a.", "a.", "b."))
@@ -107,7 +107,7 @@ def test_a_run_that_waits_borrows_nothing_in_training():
 
 
 def wander(every, seed, resumes):
-    """What is suggested on a walk over scenes, some of which fail, and the state in the end."""
+    """What is suggested on a walk over captions, some of which fail, and the state in the end."""
     kinds = {3: "empty", 5: "timeout", 9: "refused", 11: "timeout"}
     errors = {f"s{i} f{i % 7} g{i % 3}.": LanguageModelError("x", kind) for i, kind in kinds.items()}
 
@@ -116,8 +116,8 @@ def wander(every, seed, resumes):
 
     rng, suggester, goals = random.Random(seed), make(), []
     for step in range(160):
-        met = [rng.randrange(1 + step // 2 if step % 3 else 60) for _ in range(3)]
-        captions = [f"s{i} f{i % 7} g{i % 3}.|{rng.randrange(2)}" for i in met]
+        seen = [rng.randrange(1 + step // 2 if step % 3 else 60) for _ in range(3)]
+        captions = [f"s{i} f{i % 7} g{i % 3}.|{rng.randrange(2)}" for i in seen]
         ask = suggester.recall if rng.random() < 0.2 else suggester.suggest
         goals.append(ask(situations(*captions)))
         if step in resumes:

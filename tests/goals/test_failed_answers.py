@@ -42,10 +42,11 @@ def test_a_model_that_never_suggests_anything_is_told_of_once(capsys, resume):
         suggester = resumed(suggester, model)
     for i in range(FORMAT_CHECK, FORMAT_CHECK + 9 if resume else 3 * FORMAT_CHECK):
         suggester.suggest(situations(f"{i}."))
-    told = capsys.readouterr().err
-    assert told.count("warning") == 1
+    printed = capsys.readouterr().err
+    assert printed.count("warning") == 1
     assert (
-        f"the first {FORMAT_CHECK} answers of a model suggest no goal; experiments/inspect_prompts.py" in told
+        f"the first {FORMAT_CHECK} answers of a model suggest no goal; experiments/inspect_prompts.py"
+        in printed
     )
 
 
@@ -78,17 +79,17 @@ def test_a_run_that_never_got_an_answer_says_so_at_its_end(every, capsys):
     capsys.readouterr()
     suggester.close()
     suggester.close()
-    told = capsys.readouterr().err
-    assert told.startswith("warning: a model gave no usable answer, so the run had no goals; ")
-    assert told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("warning: a model gave no usable answer, so the run had no goals; ")
+    assert printed.count("\n") == 1
 
 
 def test_what_ended_a_run_is_told_once(capsys):
     kinds = {"a.": "rate_limited", "b.": "rejected"}
-    model = Model(errors={scene: LanguageModelError("no", kind) for scene, kind in kinds.items()})
+    model = Model(errors={caption: LanguageModelError("no", kind) for caption, kind in kinds.items()})
     suggester = suggester_of(model, "open")
-    for scene in "a.", "a.":  # fails, pauses
-        suggester.suggest(situations(scene))
+    for caption in "a.", "a.":  # fails, pauses
+        suggester.suggest(situations(caption))
     with pytest.raises(LanguageModelError):
         suggester.suggest(situations("b."))
     capsys.readouterr()
@@ -107,8 +108,8 @@ def test_other_runs_end_in_silence(capsys):
 
 
 def test_a_server_cannot_paint_the_terminal(capsys):
-    told = LanguageModelError("\x1b]0;title\x07busy\nbox \u202e", "rate_limited")
-    model = Model(errors={"a.": told})
+    error = LanguageModelError("\x1b]0;title\x07busy\nbox \u202e", "rate_limited")
+    model = Model(errors={"a.": error})
     model.description = "m\x1b[31m"
     suggester = suggester_of(model, "open")
     suggester.suggest(situations("a."))
@@ -121,13 +122,13 @@ def test_a_server_cannot_paint_the_terminal(capsys):
 
 def test_by_default_it_goes_on_and_counts_each_kind(capsys):
     kinds = {"a.": "timeout", "b.": "timeout", "c.": "malformed", "d.": "empty", "e.": "refused"}
-    model = Model(errors={scene: LanguageModelError("no", kind) for scene, kind in kinds.items()})
+    model = Model(errors={caption: LanguageModelError("no", kind) for caption, kind in kinds.items()})
     suggester = suggester_of(model, "open", every=1)
-    told = suggester.suggest(situations("good.", *kinds))
-    # Those that failed have the goals of the closest scene.
-    assert told == [("do good",)] * 6
+    goals = suggester.suggest(situations("good.", *kinds))
+    # Those that failed borrow goals.
+    assert goals == [("do good",)] * 6
     suggester.suggest(situations(*kinds))
-    assert [model.asked.count(scene) for scene in kinds] == [
+    assert [model.asked.count(caption) for caption in kinds] == [
         2,
         2,
         2,

@@ -63,5 +63,5 @@ def test_anything_else_is_not_restored(part):
     del state[part]
     with pytest.raises(KeyError):
         sampler().load_state_dict(state)
-    with pytest.raises(ValueError, match="argument|broadcast|shape|shorter|longer"):
+    with pytest.raises(ValueError, match=r"shorter|longer"):
         sampler(n_envs=3).load_state_dict(sampler().state_dict())

@@ -197,7 +197,7 @@ BLAMES = {  # how servers word it
 }
 
 
-def by_caption(body: dict) -> tuple[int, dict]:
+def by_scene(body: dict) -> tuple[int, dict]:
     """Answers every open prompt with two of the game's goals, which depend on the caption."""
     caption = asked(body).split("\n\n")[-1]
     goals = ("chop tree", "drink water", "chop grass", "eat cow", "sleep", "attack zombie", "place plant")

@@ -76,9 +76,13 @@ def test_any_mix_of_questions_is_answered_as_each_alone(model):
     goals = [f"{verb} {noun}" for verb in ("eat", "place", "make") for noun in ("cow", "table", "plank " * 9)]
     asked = [
         *(
-            closed_form.prompt(scene, goal, LANGUAGE) for scene in CAPTIONS for goal in goals * 5
+            closed_form.prompt(caption, goal, LANGUAGE) for caption in CAPTIONS for goal in goals * 5
         ),  # more than fit in a row
-        *(open_ended.prompt(scene, LANGUAGE, temperature=t) for t in (0.0, 0.1, 1.0) for scene in CAPTIONS),
+        *(
+            open_ended.prompt(caption, LANGUAGE, temperature=t)
+            for t in (0.0, 0.1, 1.0)
+            for caption in CAPTIONS
+        ),
         *(
             Prompt("", text, 5, t, True, "")
             for text in ("", "x", "\n", "cow\n\n" * 99, "tree. " * 400)

@@ -133,7 +133,7 @@ def damage(cache_path, how):
 
 
 @pytest.mark.parametrize(
-    ("how", "told"),
+    ("how", "message"),
     [
         ("cut off", "is damaged; move it away"),
         ("cut off at once", "is damaged; move it away"),
@@ -144,10 +144,10 @@ def damage(cache_path, how):
     ],
 )
 @pytest.mark.parametrize("read_only", [True, False])
-def test_what_is_no_whole_cache_of_ours_is_named_and_left_alone(cache_path, how, told, read_only):
+def test_what_is_no_whole_cache_of_ours_is_named_and_left_alone(cache_path, how, message, read_only):
     damage(cache_path, how)
     before = cache_path.read_bytes()
-    with pytest.raises(UserError, match=told) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         AnswerCache(cache_path, read_only)
     assert str(cache_path) in str(caught.value)
     assert cache_path.read_bytes() == before
@@ -223,7 +223,7 @@ def test_the_default_file(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda row: row | {"user": "other"}, "is not that of the question"),
         (
@@ -242,14 +242,14 @@ def test_the_default_file(monkeypatch):
         (lambda row: "\udc80", "no answer of an export"),
     ],
 )
-def test_a_wrong_line_is_named_and_nothing_is_imported(cache_path, tmp_path, change, told):
+def test_a_wrong_line_is_named_and_nothing_is_imported(cache_path, tmp_path, change, message):
     with closing(AnswerCache(cache_path)) as cache:
         cache.put(URL, NAME, [question("a"), question("b")], [Answer("1"), Answer("2", {"Yes": -1.5})])
     exported, wrong, other = (tmp_path / name for name in ("a.jsonl", "wrong.jsonl", "other.sqlite"))
     Export(cache=cache_path, file=exported).run()
     first, second = exported.read_text().splitlines()
     wrong.write_text(f"{first}\n{json.dumps(change(json.loads(second)))}\n")
-    with pytest.raises(UserError, match=rf"line 2 of .*wrong.jsonl is wrong, nothing .*{told}"):
+    with pytest.raises(UserError, match=rf"line 2 of .*wrong.jsonl is wrong, nothing .*{message}"):
         Import(cache=other, file=wrong).run()
     assert not other.exists()
 
@@ -306,9 +306,9 @@ def test_the_command_line_from_export_to_verify(cache_path, tmp_path):
         assert (done.returncode, done.stdout) == (0, f"{new} new of 2 answers added to {other}\n")
     Export(cache=other, file=again).run()
     assert exported.read_bytes() == again.read_bytes()
-    told = script("stats", "--cache", other).stdout
-    assert f"{other}: 2 answers, 0.0 MB" in told
-    assert f"some-model at {URL}, open-1: 2 answers, 14 prompt tokens, 6 answer tokens" in told
+    printed = script("stats", "--cache", other).stdout
+    assert f"{other}: 2 answers, 0.0 MB" in printed
+    assert f"some-model at {URL}, open-1: 2 answers, 14 prompt tokens, 6 answer tokens" in printed
     assert script("verify", "--cache", other).stdout == f"{other} is sound: 2 answers\n"
     other.write_bytes(other.read_bytes()[:9_000])
     done = script("verify", "--cache", other)
@@ -328,9 +328,9 @@ def test_a_record_from_elsewhere_cannot_paint_the_terminal(cache_path, capsys):
     with closing(AnswerCache(cache_path)) as cache:
         cache.put("http://x\x1b]0;title\x07/v1", "m\x1b[31m", [question("a")], [Answer("b")])
     Stats(cache=cache_path).run()
-    told = capsys.readouterr().out
-    assert r"m\x1b[31m at http://x\x1b]0;title\x07/v1" in told
-    assert "\x1b" not in told
+    printed = capsys.readouterr().out
+    assert r"m\x1b[31m at http://x\x1b]0;title\x07/v1" in printed
+    assert "\x1b" not in printed
     with closing(sqlite3.connect(cache_path)) as connection:
         connection.execute("UPDATE answers SET key = ?", ("\x1b[2J",))
         connection.commit()

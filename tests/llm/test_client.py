@@ -66,9 +66,9 @@ def test_an_error_says_what_to_check(status, hint):
     assert str(error).endswith(f" answered with status {status}{hint}")
 
 
-def test_every_kind_of_failure_is_met():
-    met = {kind for _, kind in faults().values()} - {None}
-    assert met == {*FAILURES} - {"never_asked", "over_budget"}
+def test_every_kind_of_failure_is_tested():
+    seen = {kind for _, kind in faults().values()} - {None}
+    assert seen == {*FAILURES} - {"never_asked", "over_budget"}
 
 
 def test_dead_servers_are_unreachable():
@@ -120,8 +120,8 @@ def test_failures_stand_where_their_questions_stood():
     prompts = [dataclasses.replace(OPEN, user=f"number {i}") for i in range(12)]
     with serve(answer) as server:
         answers = RequestPool(OpenAIModel("m", server.url), 5).answer(prompts)
-    told = [a.text if isinstance(a, Answer) else a.kind for a in answers]
-    assert told == ["malformed" if i % 4 == 0 else f"- goal {i}" for i in range(12)]
+    texts = [a.text if isinstance(a, Answer) else a.kind for a in answers]
+    assert texts == ["malformed" if i % 4 == 0 else f"- goal {i}" for i in range(12)]
 
 
 def test_no_counter_starts_again_after_a_resume(tmp_path):
@@ -200,7 +200,7 @@ def test_threads_share_the_limit():
 
 
 def test_closing_gives_up_what_is_in_flight():
-    arrived, told = threading.Event(), []
+    arrived, errors = threading.Event(), []
 
     def answer(body):
         arrived.set()
@@ -208,12 +208,12 @@ def test_closing_gives_up_what_is_in_flight():
 
     with serve(answer) as server:
         model = RequestPool(OpenAIModel("m", server.url), 1)
-        thread = threading.Thread(target=lambda: told.extend(model.answer([OPEN] * 3)))
+        thread = threading.Thread(target=lambda: errors.extend(model.answer([OPEN] * 3)))
         thread.start()
         assert arrived.wait(10)
         model.close()
         thread.join(5)
-        assert [error.kind for error in told] == ["unreachable"] * 3
+        assert [error.kind for error in errors] == ["unreachable"] * 3
         model.close()
         assert model.answer([OPEN])[0].kind == "unreachable"
     assert len(server.requests) == 1
@@ -237,9 +237,9 @@ def test_requests_in_flight_do_not_keep_the_process_from_ending():
         child = subprocess.Popen([sys.executable, "-c", code, server.url], stderr=subprocess.PIPE, text=True)
         assert arrived.wait(30)
         child.send_signal(signal.SIGINT)  # Ctrl-C
-        _, told = child.communicate(timeout=5)
+        _, stderr = child.communicate(timeout=5)
     assert child.returncode == -signal.SIGINT
-    assert told.rstrip().endswith("KeyboardInterrupt")
+    assert stderr.rstrip().endswith("KeyboardInterrupt")
 
 
 # --- the key --------------------------------------------------------------------------------------------
@@ -249,9 +249,9 @@ def test_requests_in_flight_do_not_keep_the_process_from_ending():
 def test_the_key_is_told_nowhere(monkeypatch, caplog, status):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     caplog.set_level(logging.DEBUG)
-    told = {"error": {"message": f"Incorrect API key provided: {KEY}"}}
+    body = {"error": {"message": f"Incorrect API key provided: {KEY}"}}
     headers = {"X-Echo": f"Bearer {KEY}", "Retry-After": "0.01"}
-    with serve(sends(Reply(told, status, headers, cut=None if status else -1))) as server:
+    with serve(sends(Reply(body, status, headers, cut=None if status else -1))) as server:
         model = OpenAIModel("m", server.url, retries=1 if status else 0)
         (error,) = model.answer([OPEN])
     assert server.keys[0] == f"Bearer {KEY}"

@@ -1,11 +1,13 @@
 """The endpoint of a language model, and which model a run asks."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from ellm_agent.config.schema import LLMConfig, SuggesterConfig
 from ellm_agent.errors import UserError
+from ellm_agent.llm.bundled import FOLDER
 from ellm_agent.llm.endpoint import check_endpoint, endpoint, model_at
 from ellm_agent.llm.factory import make_model, resolve
 from envs import registry
@@ -154,3 +156,17 @@ def test_models_are_made_from_options(tmp_path):
     assert remote.default_temperature is None
     with pytest.raises(UserError, match="needs a cache"):
         made(kind="replay", cache="off")
+
+
+def test_a_folder_without_a_sound_model_is_named_at_once(tmp_path):
+    def made():
+        llm = LLMConfig(kind="bundled", folder=tmp_path)
+        return make_model(SuggesterConfig(llm=llm), registry.get("crafter"))
+
+    with pytest.raises(UserError, match=f"^{tmp_path} holds no model; train one with"):
+        made()
+    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
+    assert str(tmp_path) in made().description
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match=f"^{tmp_path} holds no model that can be read"):
+        made()

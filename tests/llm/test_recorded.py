@@ -2,7 +2,9 @@
 
 import json
 import random
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 
@@ -37,8 +39,8 @@ def test_only_what_is_missing_is_asked_and_once(cache):
     model = Recorder()
     cached = CachedModel(model, cache)
     assert (cached.source, cached.name, cached.in_process) == (URL, NAME, False)
-    told = cached.answer([question("ab"), question("cd"), question("ab")])
-    assert told == [Answer("ba", {}, 7, 3), Answer("dc", {}, 7, 3), Answer("ba")]
+    answers = cached.answer([question("ab"), question("cd"), question("ab")])
+    assert answers == [Answer("ba", {}, 7, 3), Answer("dc", {}, 7, 3), Answer("ba")]
     assert cached.answer([question("cd"), question("ef")]) == [Answer("dc"), Answer("fe", {}, 7, 3)]
     assert model.asked == [["ab", "cd"], ["ef"]]
     assert cached.metrics() == {
@@ -85,9 +87,9 @@ def test_a_full_disk_does_not_end_training(cache, capsys):
     for i in range(3):
         long = question(f"{i}" * 9_000)
         assert [answer.text for answer in cached.answer([question("ab"), long])] == ["ba", long.user]
-    told = capsys.readouterr().err
-    assert told.count("warning") == 1
-    assert "disk is full; make it writable, make room" in told
+    printed = capsys.readouterr().err
+    assert printed.count("warning") == 1
+    assert "disk is full; make it writable, make room" in printed
     assert cached.metrics()["llm/cache_failures"] == 3
     cache._connection.execute("PRAGMA max_page_count = 1000000")
     cached.answer([question("cd")])
@@ -96,7 +98,8 @@ def test_a_full_disk_does_not_end_training(cache, capsys):
 
 def test_an_unreadable_cache_does_not_end_training(cache, capsys):
     cache.put(URL, NAME, [question("ab")], [Answer("ba")])
-    cache._connection.execute("UPDATE answers SET logprobs = '{'")
+    with closing(sqlite3.connect(cache.path)) as connection, connection:
+        connection.execute("UPDATE answers SET logprobs = '{'")
     cached = CachedModel(Recorder(), cache)
     assert cached.answer([question("ab")]) == [Answer("ba", {}, 7, 3)]
     assert "is damaged" in capsys.readouterr().err
@@ -127,9 +130,9 @@ def test_replaying_needs_to_know_whom(cache):
         ReplayModel(cache)
     for source, name in ((URL, "m"), (URL, "n"), ("", "m")):
         cache.put(source, name, [question("a")], [Answer(f"{source} {name}")])
-    told = "several models; choose with --llm-model and --llm-base-url among 'm' at '', 'm' at 'http://loc"
+    message = "several models; choose with --llm-model and --llm-base-url among 'm' at '', 'm' at 'http://loc"
     for source, name in ((None, None), (None, "m"), (URL, None)):
-        with pytest.raises(UserError, match=told):
+        with pytest.raises(UserError, match=message):
             ReplayModel(cache, source, name)
     with pytest.raises(UserError, match="no such answers"):
         ReplayModel(cache, "", "n")

@@ -174,14 +174,14 @@ def test_the_older_endpoint_is_always_told_max_tokens():
 
 
 def test_what_does_not_help_is_not_remembered():
-    told = {"error": {"message": "max_tokens is too large for this prompt", "param": None}}
-    with serve(sends(Reply(told, 400))) as server:
+    body = {"error": {"message": "max_tokens is too large for this prompt", "param": None}}
+    with serve(sends(Reply(body, 400))) as server:
         model = OpenAIModel("m", server.url)
         failed = [model.answer([OPEN])[0] for _ in range(2)]
     assert [error.kind for error in failed] == ["rejected"] * 2
     assert ["max_tokens" in request for request in server.requests] == [True, False] * 2
-    told["error"]["param"] = "messages"  # which says whose fault it is
-    with serve(sends(Reply(told, 400))) as server:
+    body["error"]["param"] = "messages"  # which says whose fault it is
+    with serve(sends(Reply(body, 400))) as server:
         ask(server.url)
     assert len(server.requests) == 1
 
