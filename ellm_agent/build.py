@@ -102,9 +102,9 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
         language,
         candidates=candidates,
         caption=language.drop_target if llm.caption == "brief" else str,
-        every=suggester.frames_per_question if model.can_be_asked_ahead else 0,
+        every=suggester.frames_per_question,
         in_flight=llm.concurrency,
-        temperature=model.default_temperature if llm.temperature is None else llm.temperature,
+        temperature=llm.temperature,
         structured=llm.structured,
         stop_on_failure=llm.on_failure == "stop",
     )

@@ -15,7 +15,7 @@ from ellm_agent.build import build, make_suggester
 from ellm_agent.config.schema import Config, LLMConfig
 from ellm_agent.errors import UserError
 from ellm_agent.experiment import torch_settings
-from ellm_agent.goals.language_model import BATCH
+from ellm_agent.goals.asking import BATCH
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt, Wrapped
 from ellm_agent.llm.budget import PRICES, Price, price_of, tokens
 from ellm_agent.llm.bundled import BundledModel
