@@ -34,6 +34,11 @@ def test_precision_and_recall_by_hand():
 
 
 def test_the_measurement_gives_the_committed_figures(tmp_path):
+    """Within one pair: SentenceBERT's last digits differ between machines, and some cosines lie at a threshold."""
     pairs, out = ROOT / "experiments" / "threshold_pairs.yaml", tmp_path / "threshold.json"
     threshold.measure("crafter", pairs, out, tmp_path / "threshold.png")
-    assert json.loads(out.read_text()) == json.loads((ROOT / "results" / "threshold.json").read_text())
+    measured, committed = (json.loads(p.read_text()) for p in (out, ROOT / "results" / "threshold.json"))
+    assert (measured["chosen"], measured["rule"]) == (committed["chosen"], committed["rule"])
+    for kind in ("exact", "free"):
+        for row, expected in zip(measured[kind], committed[kind], strict=True):
+            assert row == pytest.approx(expected, abs=1 / 124 + 1e-9)  # 124 pairs are satisfied
