@@ -1,4 +1,4 @@
-"""The contract of a world: what an environment says in words, and what the rest of the project may ask of it.
+"""The contract of a world: its text environments, and all else that the rest of the project asks of it.
 
 A *world* is a package below ``envs/`` (rules, captions, goals, tasks, prompts' briefing, score, drawing) with one
 :class:`World` object, which ``envs.registry`` finds by name. A new world needs nothing else. ``envs.text_env.TextEnv``
@@ -37,7 +37,7 @@ HELD_OUT_SEEDS = 2**30  # world seeds from here on are for evaluation only
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What a player can know of a state, in words. This is all that goal suggesters read.
+    """Observed part of a state, in words. This is all that goal suggesters read.
 
     Attributes:
         caption: the state in the words that language models read.
@@ -54,7 +54,7 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Privileged:
-    """What only the oracle and diagnostics may read of a state.
+    """Hidden part of a state, for the oracle and diagnostics only.
 
     Attributes:
         possible: goals whose prerequisites hold.
@@ -89,7 +89,7 @@ class Language:
         nouns: of the action language.
         nounless_goals: goals that are a verb without a noun.
         achievements: names that the score counts.
-        briefing: what a language model is told about the world before every question.
+        briefing: text about the world that prompts put before every question.
         examples: for prompts of the open form.
     """
 
@@ -109,8 +109,9 @@ class Language:
 
 @dataclass(frozen=True)
 class Advice:
-    """What somebody who knows such games, and reads only captions, would suggest: the source of the scripted model and
-    of the bundled model's training corpus. General knowledge as data, mistakes included.
+    """General knowledge of a kind of game, mistakes included: suggestions of somebody who reads only captions.
+
+    The scripted model answers from it, and the bundled model's training corpus is written from it.
 
     Attributes:
         sensible_goals: caption -> goals that make sense, as far as the caption tells.
@@ -248,7 +249,7 @@ class World:
         return env.render()
 
     def compiles_first(self) -> bool:
-        """Whether making worlds will first compile their rules, which takes a while."""
+        """True if making worlds will first compile their rules, which takes a while."""
         return False
 
 

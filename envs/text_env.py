@@ -20,7 +20,7 @@ from envs.interface import HELD_OUT_SEEDS, Language, Privileged, Situation
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one action led to.
+    """Result of one action.
 
     Attributes:
         reward: the environment's.
@@ -94,7 +94,7 @@ class TextEnv(gym.Env):
         return Situation(self.language.to_sentence(self.clauses()))
 
     def privileged(self) -> Privileged:
-        """What only the oracle and diagnostics may read of the present state; by default nothing is possible."""
+        """Hidden part of the present state; by default nothing is possible."""
         return Privileged(())
 
     @property
@@ -103,7 +103,7 @@ class TextEnv(gym.Env):
         return tuple(sorted(self._achieved.intersection(self.language.achievements)))
 
     def last_info(self) -> dict[str, Any]:
-        """What else the last info of an episode holds: ``success`` and ``scores``, if the world has any."""
+        """Further entries of an episode's last info: ``success`` and ``scores``, if the world has any."""
         return {}
 
     # --- gymnasium's interface ----------------------------------------------------------------------
@@ -134,7 +134,7 @@ class TextEnv(gym.Env):
 
     @property
     def time_is_up(self) -> bool:
-        """Whether the present frame, or the one that is being played, is the last that ``episode_length`` allows."""
+        """True if the frame that is being played is the last that ``episode_length`` allows."""
         return len(self._actions_taken) >= self.episode_length
 
     # --- saving and resuming ------------------------------------------------------------------------

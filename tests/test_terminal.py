@@ -1,10 +1,10 @@
-"""What a terminal may show of texts from elsewhere."""
+"""Texts from elsewhere are safe to print."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ellm_agent.terminal import one_line, printable
+from ellm_agent.terminal import escape_control, one_line
 
 
 @pytest.mark.parametrize(
@@ -20,8 +20,8 @@ from ellm_agent.terminal import one_line, printable
         ("two\nlines", "two\nlines"),
     ],
 )
-def test_what_a_terminal_would_obey_is_shown(text, shown):
-    assert printable(text) == shown
+def test_control_characters_are_escaped(text, shown):
+    assert escape_control(text) == shown
 
 
 def test_one_line():
@@ -31,5 +31,5 @@ def test_one_line():
 @given(st.text(st.characters(exclude_categories=())))
 def test_nothing_else_gets_through(text):
     assert one_line(text).isprintable()
-    assert printable(text).replace("\n", "").isprintable()
-    printable(text).encode()
+    assert escape_control(text).replace("\n", "").isprintable()
+    escape_control(text).encode()

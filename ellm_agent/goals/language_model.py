@@ -88,7 +88,9 @@ class LanguageModelSuggester(GoalSuggester):
         self._temperature = open_ended.TEMPERATURE if temperature is None else temperature
         self._structured, self._stop = structured, stop_on_failure
         self._answers = AnsweredCaptions(language.clauses_of)
-        self._unanswerable: dict[str, None] = {}  # captions with empty answers or refusals only; an ordered set
+        self._unanswerable: dict[
+            str, None
+        ] = {}  # captions with empty answers or refusals only; an ordered set
         # Closed form: answers to captions that are not complete; None for an empty answer or a refusal.
         self._partial: dict[str, dict[Goal, bool | None]] = {}
         self._queue = CaptionQueue(every) if every and model.can_be_asked_ahead else None
@@ -184,7 +186,9 @@ class LanguageModelSuggester(GoalSuggester):
             return
         if self._pool:
             for caption in queue.choose(self._most_in_flight - len(self._in_flight), self._in_flight):
-                self._in_flight[caption] = [(q, self._pool.submit(q.prompt)) for q in self._questions(caption)]
+                self._in_flight[caption] = [
+                    (q, self._pool.submit(q.prompt)) for q in self._questions(caption)
+                ]
         elif queue.credit >= BATCH and (chosen := queue.choose(BATCH)):
             self._ask(chosen)
 
@@ -200,9 +204,7 @@ class LanguageModelSuggester(GoalSuggester):
     def _collect(self) -> None:
         """Takes the answers that have arrived."""
         arrived = [
-            caption
-            for caption, pairs in self._in_flight.items()
-            if all(future.done() for _, future in pairs)
+            caption for caption, pairs in self._in_flight.items() if all(future.done() for _, future in pairs)
         ]
         pairs = [pair for caption in arrived for pair in self._in_flight.pop(caption)]
         if pairs:
@@ -305,7 +307,9 @@ class LanguageModelSuggester(GoalSuggester):
             return goals
         missing = [i for i, own in enumerate(goals) if own is None]
         if missing:
-            for i, borrowed in zip(missing, self._answers.borrow([captions[i] for i in missing]), strict=True):
+            for i, borrowed in zip(
+                missing, self._answers.borrow([captions[i] for i in missing]), strict=True
+            ):
                 goals[i] = borrowed
         return goals
 

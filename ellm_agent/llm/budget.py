@@ -95,7 +95,9 @@ class Metered(Wrapped):
                 self._book(prompt, answer)
                 results.append(answer)
             else:
-                results.append(LanguageModelError(f"the budget for {self.description} is spent", "over_budget"))
+                results.append(
+                    LanguageModelError(f"the budget for {self.description} is spent", "over_budget")
+                )
         return results
 
     def metrics(self) -> dict[str, float]:

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).with_name("bundled_model")
 TEMPERATURE = 1.0  # at which it makes as many mistakes as its corpus
-MIN_PROBABILITY = 1e-4  # less likely tokens are not sampled: the rarest mistakes of the corpus are more likely
+MIN_PROBABILITY = (
+    1e-4  # less likely tokens are not sampled: the rarest mistakes of the corpus are more likely
+)
 TOP_LOGPROBS = 5
 BATCH = 256  # questions answered at once
 
@@ -159,7 +161,11 @@ class BundledModel(LanguageModel):
         # Padding is on the left, masked; attention goes by column, and positions are counted without it.
         ids, mask = _padded(list(captions))
         read = network(
-            input_ids=ids, attention_mask=mask, position_ids=_positions(mask), use_cache=True, logits_to_keep=1
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=_positions(mask),
+            use_cache=True,
+            logits_to_keep=1,
         )
         cache = read.past_key_values
         row_of = torch.tensor([rows[question.caption] for question in questions])
@@ -245,7 +251,9 @@ def _load_network(folder: Path, vocabulary: int) -> PreTrainedModel:
     logging.set_verbosity(logging.CRITICAL)  # errors are reported in one line
     logging.disable_progress_bar()
     try:
-        with torch.random.fork_rng(devices=[]):  # loading may draw random numbers, which must not affect a run
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # loading may draw random numbers, which must not affect a run
             network, report = transformers.AutoModelForCausalLM.from_pretrained(
                 folder, dtype=torch.float32, local_files_only=True, output_loading_info=True
             )
@@ -298,7 +306,9 @@ def _choose(logits: torch.Tensor, questions: Sequence[_Question], step: int) -> 
     sampled = [row for row, question in enumerate(questions) if question.seed]
     if sampled:
         temperatures = torch.tensor([[max(questions[row].prompt.temperature, 1e-6)] for row in sampled])
-        uniforms = torch.tensor([[_uniform(questions[row].seed, step)] for row in sampled], dtype=torch.float64)
+        uniforms = torch.tensor(
+            [[_uniform(questions[row].seed, step)] for row in sampled], dtype=torch.float64
+        )
         probabilities = torch.softmax(logits[sampled].double() / temperatures, dim=1)
         cumulative = F.threshold(probabilities, MIN_PROBABILITY, 0.0).cumsum(dim=1)
         chosen = torch.searchsorted(cumulative, uniforms * cumulative[:, -1:], right=True).squeeze(1)

@@ -140,7 +140,9 @@ class ReplayModel(LanguageModel):
         self._counts.load_state_dict(state)
 
     def _never_asked(self, prompt: Prompt) -> LanguageModelError:
-        question = " ".join(" ".join(prompt.user.splitlines()[-2:]).split())  # the lines before may be examples
+        question = " ".join(
+            " ".join(prompt.user.splitlines()[-2:]).split()
+        )  # the lines before may be examples
         if len(question) > LONGEST_QUESTION:
             question = f"{question[: LONGEST_QUESTION // 2]} ... {question[-LONGEST_QUESTION // 2 :]}"
         return LanguageModelError(

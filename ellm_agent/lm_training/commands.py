@@ -40,7 +40,9 @@ def measure(model: Path | None, world: str, scenes: int, threads: int, out: Path
 
 def corpus(world: str, examples: int, seed: int) -> None:
     """Prints examples of the corpus."""
-    for question, answer in training.make_examples(training.Recipe(scenes=examples, seed=seed), _world(world)):
+    for question, answer in training.make_examples(
+        training.Recipe(scenes=examples, seed=seed), _world(world)
+    ):
         print(question + answer, end="\n\n")
 
 

@@ -1,4 +1,4 @@
-"""Reads ``advice.yaml``: what somebody who knows survival games would suggest for a caption."""
+"""Reads ``advice.yaml``: general knowledge of survival games."""
 
 from __future__ import annotations
 

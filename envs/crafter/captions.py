@@ -57,8 +57,10 @@ def paper_clauses(state: CrafterState) -> tuple[str, ...]:
 
 
 def spatial_clauses(state: CrafterState) -> tuple[str, ...]:
-    """What the agent reads by default: where the nearest of each thing is, what blocks each side,
-    what is faced, how much is held, how each need stands, whether it is dark or the player sleeps.
+    """The default caption: where the nearest of each thing is, what is on each side, what is faced,
+    how much is held, how each need stands, whether it is dark or the player sleeps.
+
+    The whole view is described at night and during sleep, too (the package's pictures are then noisy or black).
     """
     flat = state.view.ravel()[CELLS]
     things, first = np.unique(flat, return_index=True)
@@ -169,7 +171,7 @@ def drop_target(caption: str) -> str:
 
 
 def clauses_of(caption: str) -> frozenset[str]:
-    """What the paper's caption tells, one clause each: the inverse of ``to_sentence``.
+    """Set of clauses of a caption in the paper's form: the inverse of ``to_sentence``.
 
     >>> sorted(clauses_of("You see grass, tree. You feel hungry."))
     ['You feel hungry', 'You see grass', 'You see tree']
@@ -188,7 +190,7 @@ def _clauses_of(sentence: str) -> frozenset[str]:
 
 
 def describe_transition(before: CrafterState, after: CrafterState) -> tuple[str, ...]:
-    """What really happened between two states: all of it, or nothing (an empty tuple).
+    """Events between two states: phrases for all that really happened; an empty tuple if nothing did.
 
     The game's counters are part of the state; each rises exactly when its effect came about (wood
     was gained, a creature died by the player's hand, something was placed, made or eaten, the player

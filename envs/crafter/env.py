@@ -95,6 +95,9 @@ class CrafterTextEnv(TextEnv):
         size: side of the picture in pixels.
         grain: whether night pictures have the package's noise.
 
+    Attributes:
+        game: the package's environment. Tests change its fields, and call ``describe`` afterwards.
+
     Raises:
         ValueError: for an unknown name or an episode length below 1.
     """
@@ -129,13 +132,13 @@ class CrafterTextEnv(TextEnv):
             render_mode,
         )
         self.progress = Progress(self.task, task_reward, episode_length) if self.task else None
-        self._game = _Game(self.rules, size, grain)
+        self.game = _Game(self.rules, size, grain)
         self._state: CrafterState | None = None
 
     def start_episode(self, world_seed: int) -> None:
         """Starts an episode in a world."""
-        self._game.start(world_seed)
-        self._state = self._game.state()
+        self.game.start(world_seed)
+        self._state = self.game.state()
         if self.progress:
             self.progress.start()
 
@@ -143,8 +146,8 @@ class CrafterTextEnv(TextEnv):
         """Plays one frame."""
         before, chosen = self._state, self.actions[action]
         faced = faced_noun(before.faced)
-        reward, terminated = self._game.step(carried_out(chosen, faced))
-        self._state = self._game.state()
+        reward, terminated = self.game.step(carried_out(chosen, faced))
+        self._state = self.game.state()
         events = captions.describe_transition(before, self._state)
         if self.progress:
             reward = self.progress.advance(events, lambda: self._state, not terminated, self.time_is_up)
@@ -178,7 +181,7 @@ class CrafterTextEnv(TextEnv):
 
     def render(self) -> np.ndarray | None:
         """The package's picture, ``(size, size, 3)`` uint8, or None without a render mode."""
-        return self._game.picture() if self.render_mode == "rgb_array" else None
+        return self.game.picture() if self.render_mode == "rgb_array" else None
 
     def caption_text(self, caption: str) -> str:
         """The present state's caption as text, in either style."""
@@ -189,6 +192,11 @@ class CrafterTextEnv(TextEnv):
     def state(self) -> CrafterState:
         """The present state (for diagnostics and tests)."""
         return self._state
+
+    def describe(self) -> tuple[np.ndarray, dict[str, Any]]:
+        """Reads the game again after its fields were changed. Returns what ``reset`` does."""
+        self._state = self.game.state()
+        return self._observation(), self._info()
 
 
 def language(vocabulary: Sequence[str]) -> Language:

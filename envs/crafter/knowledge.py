@@ -20,7 +20,7 @@ NOT_WORDS = re.compile(r"[^a-z0-9 ]+")
 
 @dataclass(frozen=True)
 class Prerequisites:
-    """What must hold before a goal is possible: the oracle's knowledge."""
+    """Prerequisites of a goal, all of which must hold: the oracle's knowledge."""
 
     sees: frozenset[str]  # names of things that must be in view
     has: Mapping[str, int]  # items held, at least this many

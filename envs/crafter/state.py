@@ -1,4 +1,4 @@
-"""What can be told about one moment of a Crafter game, without any reference to the simulator."""
+"""The state of a Crafter game as captions, events and goals need it, without any reference to the simulator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LEFT, _UP = _WIDTH // 2, _HEIGHT // 2
 
 @dataclass(frozen=True, eq=False)
 class CrafterState:
-    """One moment of the game, as far as captions, events and goals need it.
+    """The state of the game at one frame.
 
     Attributes:
         view: ``(9, 7)`` uint8 ids into ``knowledge().things``, first axis west to east, second

@@ -67,7 +67,7 @@ class Task:
         return "\n\n".join(part for part in parts if part)
 
     def fulfilled(self, events: Sequence[str], state: Callable[[], Any]) -> bool:
-        """Whether its goal was reached in a frame, whatever was to be done before it.
+        """True if its goal was reached in a frame, whatever was to be done before it.
 
         Args:
             events: of the frame (``captions.describe_transition``).
@@ -81,7 +81,7 @@ class Task:
 
 
 def _stands_beside(state: Any, thing: str) -> bool:
-    """Whether one of the four cells around the faced one, where things are placed, holds such a thing."""
+    """True if one of the four cells around the faced one, where things are placed, holds such a thing."""
     x, y = state.facing
     around = [state.thing_at(x + dx, y + dy) for dx, dy in ((1, 0), (-1, 0), (0, 1), (0, -1))]
     return thing in around or f"ripe {thing}" in around
@@ -106,7 +106,7 @@ class Progress:
 
     @property
     def over(self) -> bool:
-        """Whether the episode ends because the task is solved (survival ends with the time limit)."""
+        """True if the episode ends because the task is solved (survival ends with the time limit)."""
         return self.solved and self.task.goal is not None
 
     @property

@@ -117,7 +117,7 @@ def _noise(perm, gradients, x, y, z):
 
 @jit(error_model="numpy")
 def _corner(p, i, j, k, late=False):
-    """What a corner of the cube adds. late: subtract the corner after the squish, not before (rounding differs)."""
+    """Contribution of a corner of the cube. late: subtract the corner after the squish, not before (rounding differs)."""
     perm, gradients, xb, yb, zb, dx, dy, dz = p
     squish = (i + j + k) * SQUISH_CONSTANT3
     if late:

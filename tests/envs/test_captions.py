@@ -147,3 +147,14 @@ def test_canonical_spelling():
     assert canonical("make a crafting-table") == "place crafting table"
     assert canonical("collect a sapling") == "chop grass"
     assert canonical("drink water") == "drink water"
+
+
+def test_darkness_and_sleep_do_not_limit_captions():
+    """Pictures are noisy at night and black during sleep; captions, which are compared with them, are not."""
+    things = {(0, 1): "tree", (-4, 3): "zombie", (4, -3): "diamond"}
+    awake = make_state(things=things)
+    asleep = make_state(things=things, daylight=0.0, asleep=True)
+    assert captions.paper_clauses(asleep) == captions.paper_clauses(awake)
+    clauses = captions.spatial_clauses(asleep)
+    assert clauses == (*captions.spatial_clauses(awake), "it is dark", "you are asleep")
+    assert {"zombie: 4 west, 3 south", "diamond: 4 east, 3 north", "you face tree"} <= set(clauses)

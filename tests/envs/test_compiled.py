@@ -9,10 +9,9 @@ import pytest
 from crafter import constants, objects
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from envs.crafter.compiled import CompiledCrafter, words
 from envs.crafter.compiled import rules as compiled_rules
-from envs.crafter.compiled import vec_env as compiled
 from envs.crafter.compiled import world as rules
-from envs.crafter.compiled.vec_env import CompiledCrafter
 from envs.crafter.env import CrafterTextEnv
 from tests.helpers.lockstep import (
     JITTED,
@@ -70,13 +69,13 @@ LIVING = {
 
 def set_cell(theirs, ours, dx, dy, thing):
     """Puts the same thing beside both players."""
-    world, player = theirs._game._world, theirs._game._player
-    w = ours._worlds[0]
+    world, player = theirs.game._world, theirs.game._player
+    w = ours.records[0]
     x, y = int(player.pos[0]) + dx, int(player.pos[1]) + dy
     other = world[x, y][1]
     if other is not None:
         world.remove(other)
-        JITTED["remove"](ours._worlds, int(w["occupant"][x, y]) - 1)
+        JITTED["remove"](ours.records, int(w["occupant"][x, y]) - 1)
     ground = "grass" if thing in LIVING else thing
     world[x, y] = ground
     w["material"][x, y] = rules.MATERIALS.index(ground)
@@ -84,7 +83,7 @@ def set_cell(theirs, ours, dx, dy, thing):
         cls, health = LIVING[thing]
         new = cls(world, (x, y), player) if thing in ("zombie", "skeleton") else cls(world, (x, y))
         world.add(new)
-        slot = JITTED["add"](ours._worlds, next(n for c, n in KINDS.items() if c is cls), x, y, health)
+        slot = JITTED["add"](ours.records, next(n for c, n in KINDS.items() if c is cls), x, y, health)
         if thing == "ripe plant":
             new.grown = w["timer"][slot] = 301
 
@@ -94,7 +93,7 @@ def play_scene(theirs, ours, front, held, action, frames):
     obs, _ = theirs.reset(options={"world_seed": 4})
     ours.set_options({"world_seed": 4})
     ours.reset()
-    player = theirs._game._player
+    player = theirs.game._player
     for dx in range(-2, 3):
         for dy in range(-2, 3):
             if (dx, dy) != (0, 0):
@@ -102,17 +101,17 @@ def play_scene(theirs, ours, front, held, action, frames):
     set_cell(theirs, ours, *player.facing, front)
     index = constants.actions.index(action)
     for _ in range(frames):
-        endow(theirs._game, ours._worlds[0], {**held, "health": 9})
-        theirs._state = theirs._game.state()
-        ours._look(0)
+        endow(theirs.game, ours.records[0], {**held, "health": 9})
+        theirs.describe()
+        ours.describe(0)
         obs, _, terminated, _, info = theirs.step(index)
         our_obs, _, _, our_infos = ours.step(np.array([index]))
         assert not terminated
-        assert_same_world(theirs._game, ours._worlds[0])
+        assert_same_world(theirs.game, ours.records[0])
         assert (obs == our_obs[0]).all()
         assert our_infos[0]["events"] == info["events"]
         assert our_infos[0]["attempt"] == info["attempt"]
-        if front in LIVING and not info["events"] and theirs._state.faced == "grass":
+        if front in LIVING and not info["events"] and theirs.state.faced == "grass":
             set_cell(theirs, ours, *player.facing, front)  # it walked away
     return dict(player.achievements)
 
@@ -135,13 +134,13 @@ def _sleep_scene(theirs, ours):
     ours.reset()
     for dx, dy in ((-1, 0), (1, 0), (0, -1), (0, 1)):
         set_cell(theirs, ours, dx, dy, "stone")
-    endow(theirs._game, ours._worlds[0], {"energy": 8})
+    endow(theirs.game, ours.records[0], {"energy": 8})
     sleep = constants.actions.index("sleep")
     for _ in range(40):
         theirs.step(sleep)
         ours.step(np.array([sleep]))
-        assert_same_world(theirs._game, ours._worlds[0])
-    return dict(theirs._game._player.achievements)
+        assert_same_world(theirs.game, ours.records[0])
+    return dict(theirs.game._player.achievements)
 
 
 def test_scenes_cover_all_achievements():
@@ -155,18 +154,18 @@ def test_edges_of_the_world_in_lockstep(edge):
     theirs.reset(options={"world_seed": 4})
     ours.set_options({"world_seed": 4})
     ours.reset()
-    game, w = theirs._game, ours._worlds[0]
+    game, w = theirs.game, ours.records[0]
     for x in range(max(edge[0] - 2, 0), min(edge[0] + 3, 64)):
         for y in range(max(edge[1] - 2, 0), min(edge[1] + 3, 64)):
             other = game._world[x, y][1]
             if other is not None:
                 game._world.remove(other)
-                JITTED["remove"](ours._worlds, int(w["occupant"][x, y]) - 1)
+                JITTED["remove"](ours.records, int(w["occupant"][x, y]) - 1)
             material = "table" if (x + y) % 3 == 0 and (x, y) != edge else "grass"
             game._world[x, y] = material
             w["material"][x, y] = rules.MATERIALS.index(material)
     game._world.move(game._player, edge)
-    JITTED["move_to"](ours._worlds, *edge)
+    JITTED["move_to"](ours.records, *edge)
     for action in (
         "make_wood_pickaxe",
         "move_left",
@@ -178,8 +177,8 @@ def test_edges_of_the_world_in_lockstep(edge):
         "move_down",
     ):
         endow(game, w, {"wood": 5, "stone": 5, "health": 9})
-        theirs._state = game.state()
-        ours._look(0)
+        theirs.describe()
+        ours.describe(0)
         index = constants.actions.index(action)
         obs, *_ = theirs.step(index)
         assert (ours.step(np.array([index]))[0][0] == obs).all()
@@ -220,14 +219,14 @@ def test_vectorised_worlds_equal_the_packages(arguments):
 
 def test_generator_equals_numpys():
     ours = CompiledCrafter(1)
-    w = ours._worlds[0]
+    w = ours.records[0]
     reference = np.random.RandomState(123)
     _, key, position, *_ = reference.get_state()
     w["mt"][:] = key
-    ours._worlds["mt_position"][0] = position
+    ours.records["mt_position"][0] = position
     for n in [1, 2, 4, 7, 100, 144] * 200:
-        assert _uniform(ours._worlds) == reference.uniform()
-        assert _randint(ours._worlds, n) == reference.randint(0, n)
+        assert _uniform(ours.records) == reference.uniform()
+        assert _randint(ours.records, n) == reference.randint(0, n)
 
 
 def _uniform(worlds):
@@ -239,7 +238,7 @@ def _randint(worlds, n):
 
 
 def test_daylight_equals_the_packages():
-    game = CrafterTextEnv()._game
+    game = CrafterTextEnv().game
     game.start(0)
     for step in [0, 1, 29, 300, 301, 4567, 9999, 10_001, 25_000]:
         game._step = step
@@ -260,7 +259,7 @@ def test_rules_come_from_the_packages_data():
 
 
 @pytest.mark.parametrize("protocol", ["crafter", "ellm"])
-def test_episodes_are_taken_up_by_either_backend(protocol):
+def test_episodes_are_resumed_by_either_backend(protocol):
     """From the state of either, as JSON, either goes on with the same frames, also into the next episodes."""
 
     def make(backend):
@@ -282,7 +281,7 @@ def test_episodes_are_taken_up_by_either_backend(protocol):
         for other in others:
             other.reset()
             for i, episode in enumerate(state):
-                ((scene, info),) = other.env_method("take_up", episode, indices=i)
+                ((scene, info),) = other.env_method("resume_episode", episode, indices=i)
                 assert scene.tolist() == observation[i].tolist()
                 assert info["world_seed"] == episode["world_seed"]
             assert other.env_method("episode") == state
@@ -310,20 +309,11 @@ def test_what_is_no_episode_is_refused(backend):
         {"random": {}},
     ):
         with pytest.raises((KeyError, TypeError, ValueError)):
-            worlds.env_method("take_up", good | part, indices=0)
+            worlds.env_method("resume_episode", good | part, indices=0)
     with pytest.raises((KeyError, TypeError)):
-        worlds.env_method("take_up", {}, indices=0)
+        worlds.env_method("resume_episode", {}, indices=0)
 
 
-def test_words_that_are_kept_are_bounded(monkeypatch):
-    monkeypatch.setattr(compiled, "REMEMBERED", 10)
-    worlds = CompiledCrafter(2)
-    worlds.seed(0)
-    worlds.reset()
-    rng = np.random.default_rng(0)
-    captions = set()
-    for _ in range(200):
-        *_, infos = worlds.step(rng.integers(17, size=2))
-        captions |= {info["situation"].caption for info in infos}
-    assert len(worlds._told) <= 10 < len(captions)
-    assert len(worlds._attempts) <= 10
+def test_the_texts_that_are_kept_are_bounded():
+    for text in (words.situation, words.privileged, words.event_phrases, words.attempt):
+        assert text.cache_parameters()["maxsize"] <= 2**14

@@ -59,7 +59,7 @@ def test_world_generation_equals_the_packages():
 
 _PLAY = """
 import hashlib, sys, numpy as np
-from envs.crafter_text import CrafterTextEnv
+from envs.crafter.env import CrafterTextEnv
 draw = sys.argv[1] == "draw"
 digest = hashlib.sha256()
 for protocol in ("crafter", "ellm"):
@@ -124,7 +124,7 @@ def test_truncation_and_termination_are_distinct():
     env.reset(seed=0)
     env.step(0)
     env.step(0)
-    env._game._player.health = 0  # dies in the very frame in which time runs out
+    env.game._player.health = 0  # dies in the very frame in which time runs out
     *_, terminated, truncated, info = env.step(0)
     assert (terminated, truncated) == (True, False)
     assert "unlocked" in info
@@ -132,7 +132,7 @@ def test_truncation_and_termination_are_distinct():
 
 def _facing(env, thing):
     """Puts a thing in front of the player and returns it."""
-    game = env._game
+    game = env.game
     world, player = game._world, game._player
     target = (int(player.pos[0]) + player.facing[0], int(player.pos[1]) + player.facing[1])
     for dx in range(-2, 3):  # an empty meadow around, so that nothing interferes
@@ -146,7 +146,7 @@ def _facing(env, thing):
         world[target] = thing
     else:
         world.add(thing(world, target))
-    env._state = game.state()
+    env.describe()
     return world[target][1]
 
 
@@ -160,7 +160,7 @@ def _act(env, name):
 def test_events_of_real_play_in_the_ellm_protocol():
     env = CrafterTextEnv("ellm")
     env.reset(seed=1)
-    player = env._game._player
+    player = env.game._player
     _facing(env, "tree")
     assert _act(env, "chop tree") == (("chop tree",), "chop tree")
     assert player.inventory["wood"] == 1
@@ -183,7 +183,7 @@ def test_creatures_and_tables_cost_the_usual_in_the_crafter_protocol():
     cow = _facing(env, objects.Cow)
     assert _act(env, "do")[0] == ()
     assert cow.health == 2
-    player = env._game._player
+    player = env.game._player
     player.inventory["wood"] = 1
     _facing(env, "grass")
     assert _act(env, "place table")[0] == ()
@@ -197,16 +197,16 @@ def test_creatures_and_tables_cost_the_usual_in_the_crafter_protocol():
 def test_failed_cheap_table_costs_nothing():
     env = CrafterTextEnv("ellm")
     env.reset(seed=1)
-    env._game._player.inventory["wood"] = 1
+    env.game._player.inventory["wood"] = 1
     _facing(env, "water")
     assert _act(env, "place crafting table")[0] == ()
-    assert env._game._player.inventory["wood"] == 1
+    assert env.game._player.inventory["wood"] == 1
 
 
 def test_reward_without_health():
     env = CrafterTextEnv("ellm")
     env.reset(seed=1)
-    env._game._player.health -= 3
+    env.game._player.health -= 3
     assert env.step(0)[1] == 0.0
     _facing(env, "tree")
     index = [action.name for action in env.actions].index("chop tree")
@@ -216,7 +216,7 @@ def test_reward_without_health():
 
     env = CrafterTextEnv("crafter")
     env.reset(seed=1)
-    env._game._player.health -= 3
+    env.game._player.health -= 3
     assert env.step(0)[1] == pytest.approx(-0.3)
 
 
@@ -256,8 +256,8 @@ def test_verb_noun_actions_need_their_noun():
 def test_captions_fit_and_pictures_are_drawn_only_on_demand(monkeypatch):
     env = CrafterTextEnv(render_mode="rgb_array", size=90)
     drawn = []
-    original = type(env._game).render
-    monkeypatch.setattr(type(env._game), "render", lambda self: drawn.append(1) or original(self))
+    original = type(env.game).render
+    monkeypatch.setattr(type(env.game), "render", lambda self: drawn.append(1) or original(self))
     env.reset(seed=0)
     for _ in range(20):
         env.step(0)
@@ -279,6 +279,6 @@ def test_bad_arguments_are_named(arguments):
 def test_info_is_json_like():
     env = CrafterTextEnv()
     _, info = env.reset(seed=0)
-    json.dumps(dataclasses.asdict(info["situation"]))
-    assert set(info) == {"situation", "world_seed"}
-    assert set(env.step(0)[-1]) == {"situation", "world_seed", "events", "attempt"}
+    json.dumps([dataclasses.asdict(info[key]) for key in ("situation", "privileged")])
+    assert set(info) == {"situation", "privileged", "world_seed"}
+    assert set(env.step(0)[-1]) == {"situation", "privileged", "world_seed", "events", "attempt"}

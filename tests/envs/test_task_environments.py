@@ -1,4 +1,4 @@
-"""The environments that pose tasks: registered, played by either backend, equal in both."""
+"""Task environments: registered, played by either backend, equal in both."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from envs.crafter.compiled.vec_env import CompiledCrafter
+from envs.crafter.compiled import CompiledCrafter
 from envs.crafter.env import CrafterTextEnv
 from envs.crafter.tasks import tasks
 from tests.envs.test_compiled import set_cell
@@ -33,13 +33,13 @@ def test_every_task_is_a_registered_environment(name):
     assert task.spec in type(env).__doc__
     assert all(step in type(env).__doc__ for step in task.after)
     assert ("must happen first" in type(env).__doc__) == task.in_order
-    assert env.reset(seed=0)[1]["situation"].task == task.steps[0]
+    assert env.reset(seed=0)[1]["situation"].instruction == task.steps[0]
 
 
 @pytest.mark.parametrize("name", ["PlantRow", "WorkAndSleep", "Survival"])
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_checkers_pass(name):
-    env = gym.make(f"ellm/{name}-v0", render_mode="rgb_array", pays="each", protocol="ellm")
+    env = gym.make(f"ellm/{name}-v0", render_mode="rgb_array", task_reward="each", protocol="ellm")
     check_env(env.unwrapped)
     sb3_check_env(env.unwrapped)
 
@@ -57,8 +57,8 @@ def test_environments_cross_process_borders():
     [
         ({"task": "plant rows"}, "^task is 'plant rows'; choose one of chop tree, .*, survival$"),
         ({"task": "PlantRow"}, "^task is 'PlantRow'; choose one of "),
-        ({"task": "plant row", "pays": "all"}, "^pays is 'all'; choose one of last, each$"),
-        ({"pays": "first"}, "^pays is 'first'; choose one of last, each$"),
+        ({"task": "plant row", "task_reward": "all"}, "^task_reward is 'all'; choose one of last, each$"),
+        ({"task_reward": "first"}, "^task_reward is 'first'; choose one of last, each$"),
         ({"task": "plant row", "episode_length": 0}, "^episode_length is 0; it must be at least 1 frame$"),
     ],
 )
@@ -93,11 +93,11 @@ class Both:
 
     def see(self):
         """Looks again at what the test has changed."""
-        self.theirs._state = self.theirs._game.state()
-        self.ours._look(0)
+        self.theirs.describe()
+        self.ours.describe(0)
 
     def give(self, **items):
-        endow(self.theirs._game, self.ours._worlds[0], items)
+        endow(self.theirs.game, self.ours.records[0], items)
         self.see()
 
     def put(self, thing, dx=0, dy=1):
@@ -116,7 +116,7 @@ class Both:
             assert {key: ours.get(key) for key in info} == info
             assert set(ours) - set(info) <= {"TimeLimit.truncated", "terminal_observation"}
             if not dones[0]:
-                assert_same_world(self.theirs._game, self.ours._worlds[0])
+                assert_same_world(self.theirs.game, self.ours.records[0])
         return reward, terminated, truncated, info
 
 
@@ -144,24 +144,24 @@ def test_a_row_is_built_in_the_real_game(name, item, action):
 
 
 def test_an_episode_ends_when_it_is_solved_and_says_so_then_only():
-    both = Both(task="deforestation", pays="each", episode_length=50)
+    both = Both(task="deforestation", task_reward="each", episode_length=50)
     for chops in range(1, 5):
         both.put("tree")  # one that is chopped is gone
         reward, terminated, truncated, info = both.act("do")
         assert (reward, terminated, truncated) == (1, False, False)
-        assert set(info) == {"situation", "world_seed", "events", "attempt"}
-        assert info["situation"].task == ("chop tree" if chops < 4 else "deforestation")
+        assert set(info) == {"situation", "privileged", "world_seed", "events", "attempt"}
+        assert info["situation"].instruction == ("chop tree" if chops < 4 else "deforestation")
         assert both.act("noop")[0] == 0
     both.put("tree")
     reward, terminated, truncated, info = both.act("do")
     assert (reward, terminated, truncated) == (1, True, False)
     assert info["success"] is True
     assert info["unlocked"] == ("collect_wood",)
-    assert info["situation"].task == "deforestation"
-    assert both.ours.reset_infos[0]["situation"].task == "chop tree"  # the next episode
+    assert info["situation"].instruction == "deforestation"
+    assert both.ours.reset_infos[0]["situation"].instruction == "chop tree"  # the next episode
 
 
-def test_the_games_own_reward_is_not_paid():
+def test_the_games_own_reward_is_left_out():
     """A first achievement, and lost health, are worth nothing to another task."""
     both = Both(task="make iron sword")
     both.put("tree")
@@ -171,7 +171,7 @@ def test_the_games_own_reward_is_not_paid():
     plain = CrafterTextEnv()
     plain.reset(options={"world_seed": 4})
     for env in (plain, both.theirs):
-        env._game._player.health = 5
+        env.game._player.health = 5
     assert plain.step(0)[1] == pytest.approx(-0.4)
     assert both.theirs.step(0)[1] == 0
 
@@ -185,7 +185,7 @@ def test_time_runs_out_on_a_task():
 
 
 @pytest.mark.parametrize("dies", [False, True])
-def test_living_on_pays_in_every_frame(dies):
+def test_survival_is_rewarded_in_every_frame(dies):
     both = Both(task="survival", episode_length=4)
     rewards = [both.act("noop")[0] for _ in range(3)]
     if dies:
@@ -207,40 +207,40 @@ def busy(rng, n, last):
     return np.where(rng.random(n) < 0.4, drawn, last)
 
 
-@pytest.mark.parametrize("pays", ["last", "each"])
+@pytest.mark.parametrize("task_reward", ["last", "each"])
 @pytest.mark.parametrize("name", ["work and sleep", "place plant", "survival"])
-def test_backends_are_equal_over_episodes(name, pays):
-    theirs, ours = both_backends(4, task=name, pays=pays, episode_length=80)
+def test_backends_are_equal_over_episodes(name, task_reward):
+    theirs, ours = both_backends(4, task=name, task_reward=task_reward, episode_length=80)
     for worlds in (theirs, ours):
         worlds.seed(5)
     assert (theirs.reset() == ours.reset()).all()
     rng, actions = np.random.default_rng(1), np.zeros(4, int)
-    shown, successes, paid = set(), [], 0.0
+    instructions, successes, total = set(), [], 0.0
     for _ in range(170):
         actions = busy(rng, 4, actions)
         expected, got = theirs.step(actions), ours.step(actions)
         for a, b in zip(expected[:3], got[:3], strict=True):
             assert (a == b).all()
             assert a.dtype == b.dtype
-        paid += float(got[1].sum())
+        total += float(got[1].sum())
         for a, b, done in zip(expected[3], got[3], expected[2], strict=True):
             assert ("success" in a) == done
             if done:
                 assert (a.pop("terminal_observation") == b.pop("terminal_observation")).all()
                 successes.append(a["success"])
             assert a == b
-            shown.add(a["situation"].task)
+            instructions.add(a["situation"].instruction)
         assert theirs.reset_infos == ours.reset_infos
-    assert paid > 0
+    assert total > 0
     assert len(successes) >= 8
     assert set(successes) == ({True} if name == "survival" else {True, False})  # who dies: see above
     if name != "survival":
-        assert shown >= set(TASKS[name].after)
+        assert instructions >= set(TASKS[name].after)
 
 
-@pytest.mark.parametrize("pays", ["last", "each"])
-def test_either_backend_takes_up_a_task_under_way(pays):
-    arguments = {"task": "deforestation", "pays": pays, "episode_length": 60}
+@pytest.mark.parametrize("task_reward", ["last", "each"])
+def test_either_backend_resumes_a_task(task_reward):
+    arguments = {"task": "deforestation", "task_reward": task_reward, "episode_length": 60}
     first = CompiledCrafter(2, **arguments)
     first.seed(3)
     first.reset()
@@ -248,8 +248,11 @@ def test_either_backend_takes_up_a_task_under_way(pays):
     rng, actions, steps = np.random.default_rng(0), np.zeros(2, int), [0, 0]
     while max(steps) < 2:
         actions = busy(rng, 2, actions)
-        first.step(actions)
-        steps = [progress.step for progress in first._progress]
+        _, _, dones, infos = first.step(actions)
+        steps = [
+            0 if done else n + ("chop tree" in info["events"])
+            for n, done, info in zip(steps, dones, infos, strict=True)
+        ]
     state = json.loads(json.dumps(first.env_method("episode")))
     others = both_backends(2, **arguments)
     for other in others:
@@ -257,11 +260,10 @@ def test_either_backend_takes_up_a_task_under_way(pays):
         other.reset()
         other.step(actions)
         for i, episode in enumerate(state):
-            ((_, info),) = other.env_method("take_up", episode, indices=i)
-            assert info["situation"].task == ("chop tree" if steps[i] < 4 else "deforestation")
-            assert info["situation"].task == first._progress[i].shown
+            ((_, info),) = other.env_method("resume_episode", episode, indices=i)
+            assert info["situation"].instruction == ("chop tree" if steps[i] < 4 else "deforestation")
+            assert info["situation"] == infos[i]["situation"]
     assert [env.progress.step for env in others[0].envs] == steps
-    assert [progress.step for progress in others[1]._progress] == steps
     ended = 0
     for _ in range(80):
         actions = busy(rng, 2, actions)
@@ -286,7 +288,7 @@ def test_a_task_that_was_solved_on_the_way_is_no_episode_under_way(backend):
         swings += 1
     assert (rewards[0], infos[0]["success"]) == (1, True)
     assert swings > 1
-    worlds.env_method("take_up", start | {"actions": [swing] * (swings - 1)}, indices=0)
+    worlds.env_method("resume_episode", start | {"actions": [swing] * (swings - 1)}, indices=0)
     for more in (0, 1):
         with pytest.raises(ValueError, match="ended before"):
-            worlds.env_method("take_up", start | {"actions": [swing] * (swings + more)}, indices=0)
+            worlds.env_method("resume_episode", start | {"actions": [swing] * (swings + more)}, indices=0)

@@ -1,17 +1,11 @@
 """Goals from a language model."""
 
-import json
 import math
 
 import pytest
 
-from ellm_agent.goals import LanguageModelSuggester
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
-from envs.interface import Situation
-
-
-def situations(*captions):
-    return [Situation(caption, ()) for caption in captions]
+from tests.helpers.scene_model import saved, situations, suggester_of
 
 
 class Recorder(LanguageModel):
@@ -29,9 +23,9 @@ class Recorder(LanguageModel):
 
 def test_each_caption_is_asked_once_in_one_batch():
     model = Recorder(Answer("- chop tree"), Answer("- sleep"), Answer("nothing\n- eat cow"))
-    suggester = LanguageModelSuggester(model, "open")
-    told = suggester.suggest(situations("A.", "B.", "A."))
-    assert told == [("chop tree",), ("sleep",), ("chop tree",)]
+    suggester = suggester_of(model, "open")
+    goals = suggester.suggest(situations("A.", "B.", "A."))
+    assert goals == [("chop tree",), ("sleep",), ("chop tree",)]
     assert suggester.suggest(situations("B.", "C.")) == [("sleep",), ("eat cow",)]
     assert [len(batch) for batch in model.asked] == [2, 1]
     assert suggester.metrics()["llm/scenes"] == 3
@@ -42,14 +36,14 @@ def test_closed_form_suggests_what_is_more_likely_than_not():
         return Answer("?", {"Yes": math.log(p), "No": math.log(1 - p)})
 
     model = Recorder(yes(0.9), yes(0.5), yes(0.51))
-    suggester = LanguageModelSuggester(model, "closed", candidates=("a", "b", "c"))
+    suggester = suggester_of(model, "closed", candidates=("a", "b", "c"))
     assert suggester.suggest(situations("A.")) == [("a", "c")]
 
 
 def test_failures_later_on_leave_no_goals_and_are_asked_again(capsys):
     failure = LanguageModelError("gone")
     model = Recorder(Answer("- sleep"), failure, Answer("- eat cow"))
-    suggester = LanguageModelSuggester(model, "open")
+    suggester = suggester_of(model, "open")
     suggester.suggest(situations("A."))
     assert suggester.suggest(situations("A.", "B.")) == [("sleep",), None]
     assert suggester.suggest(situations("B.")) == [None]  # a dead server is left alone for a while
@@ -60,7 +54,7 @@ def test_failures_later_on_leave_no_goals_and_are_asked_again(capsys):
 
 def test_pauses_grow_while_a_server_stays_dead(capsys):
     model = Recorder(Answer("- sleep"), *[LanguageModelError("gone")] * 5)
-    suggester = LanguageModelSuggester(model, "open")
+    suggester = suggester_of(model, "open")
     suggester.suggest(situations("A."))
     for _ in range(20):
         assert suggester.suggest(situations("B.")) == [None]
@@ -71,14 +65,14 @@ def test_pauses_grow_while_a_server_stays_dead(capsys):
 
 def test_one_failure_in_the_first_batch_is_not_the_end():
     model = Recorder(LanguageModelError("gone"), Answer("- sleep"))
-    suggester = LanguageModelSuggester(model, "open")
+    suggester = suggester_of(model, "open")
     assert suggester.suggest(situations("A.", "B.")) == [None, ("sleep",)]
 
 
 def test_closed_answers_are_kept_one_by_one():
     yes, no = Answer("Yes"), Answer("No")
     model = Recorder(yes, LanguageModelError("gone"), no, yes)
-    suggester = LanguageModelSuggester(model, "closed", candidates=("a", "b", "c"))
+    suggester = suggester_of(model, "closed", candidates=("a", "b", "c"))
     assert suggester.suggest(situations("A.")) == [("a",)]
     assert suggester.suggest(situations("A.")) == [("a", "b")]
     assert [len(batch) for batch in model.asked] == [3, 1]
@@ -90,41 +84,40 @@ def test_closed_answers_are_kept_one_by_one():
 def test_closed_form_goes_on_with_what_was_answered(every):
     refusal, yes = LanguageModelError("would rather not", "refused"), Answer("Yes")
     model = Recorder(refusal, yes, refusal, *[refusal] * 3)
-    suggester = LanguageModelSuggester(model, "closed", candidates=("a", "b", "c"), every=every)
-    told = suggester.suggest(situations("A.", "B."))
-    assert told == [("b",), ("b",) if every else ()]  # asking ahead, from the closest that has an answer
-    assert suggester.suggest(situations("A.", "B.")) == told
+    suggester = suggester_of(model, "closed", candidates=("a", "b", "c"), every=every)
+    goals = suggester.suggest(situations("A.", "B."))
+    assert goals == [("b",), ("b",) if every else ()]  # asking ahead, from the closest that has an answer
+    assert suggester.suggest(situations("A.", "B.")) == goals
     assert len(model.asked) == 1
     assert suggester.metrics()["llm/scenes"] == 1
 
 
 def test_refusals_to_a_part_of_the_questions_survive_a_checkpoint():
     refusal, gone = LanguageModelError("would rather not", "refused"), LanguageModelError("gone")
-    suggester = LanguageModelSuggester(Recorder(refusal, gone), "closed", candidates=("a", "b"))
+    suggester = suggester_of(Recorder(refusal, gone), "closed", candidates=("a", "b"))
     assert suggester.suggest(situations("A.")) == [None]
     model = Recorder(Answer("Yes"))
-    other = LanguageModelSuggester(model, "closed", candidates=("a", "b"))
-    other.restore(json.loads(json.dumps(suggester.state())))
+    other = suggester_of(model, "closed", candidates=("a", "b"))
+    other.load_state_dict(saved(suggester))
     assert other.suggest(situations("A.")) == [("b",)]
     assert [len(batch) for batch in model.asked] == [1]
 
 
 def test_a_spent_budget_survives_a_checkpoint(capsys):
     spent = LanguageModelError("the budget is spent", "over_budget")
-    suggester = LanguageModelSuggester(Recorder(spent), "open")
+    suggester = suggester_of(Recorder(spent), "open")
     suggester.suggest(situations("A."))
-    other = LanguageModelSuggester(Recorder(), "open")
-    other.restore(json.loads(json.dumps(suggester.state())))
+    other = suggester_of(Recorder(), "open")
+    other.load_state_dict(saved(suggester))
     assert other.suggest(situations("B.")) == [None]
     assert capsys.readouterr().err.count("budget is spent") == 1
 
 
 def test_answers_survive_a_checkpoint():
-    suggester = LanguageModelSuggester(Recorder(Answer("- sleep")), "open")
+    suggester = suggester_of(Recorder(Answer("- sleep")), "open")
     suggester.suggest(situations("A."))
-    state = json.loads(json.dumps(suggester.state()))
-    other = LanguageModelSuggester(Recorder(), "open")
-    other.restore(state)
+    other = suggester_of(Recorder(), "open")
+    other.load_state_dict(saved(suggester))
     assert other.metrics() == suggester.metrics()
     assert other.suggest(situations("A.")) == [("sleep",)]
 
@@ -132,4 +125,4 @@ def test_answers_survive_a_checkpoint():
 def test_rejection_of_the_first_request_is_raised():
     error = LanguageModelError("no such model", "rejected")
     with pytest.raises(LanguageModelError, match="no such model"):
-        LanguageModelSuggester(Recorder(error), "open").suggest(situations("A."))
+        suggester_of(Recorder(error), "open").suggest(situations("A."))

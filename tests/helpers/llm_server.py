@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from ellm_agent.llm.base import LanguageModel, Prompt
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -74,6 +76,21 @@ def bullets(body: dict) -> tuple[int, dict]:
     yes = 0.9 if "tree" in question.rsplit("\n", 1)[1] else 0.2
     logprobs = {"Yes": math.log(yes), "No": math.log(1 - yes)} if body.get("logprobs") else None
     return 200, reply(body, "Yes" if yes > 0.5 else "No", logprobs)
+
+
+def answers_of(model: LanguageModel) -> Behaviour:
+    """Answers as a language model of ours does."""
+
+    def answer(body: dict) -> tuple[int, dict]:
+        system = "" if "prompt" in body else body["messages"][0]["content"]
+        logprobs = bool(body.get("logprobs"))
+        prompt = Prompt(system, asked(body), body["max_tokens"], body["temperature"], logprobs, "")
+        (answered,) = model.answer([prompt])
+        content = reply(body, answered.text, dict(answered.logprobs))
+        read, written = answered.prompt_tokens, answered.answer_tokens
+        return 200, content | {"usage": {"prompt_tokens": read, "completion_tokens": written}}
+
+    return answer
 
 
 def reply(body: dict, text: str, logprobs: dict[str, float] | None = None) -> dict:
@@ -139,8 +156,8 @@ def busy(times: float, status: int = 429, retry_after: str = "0.01") -> Behaviou
     def answer(body: dict) -> Reply | tuple[int, dict]:
         nonlocal left
         left -= 1
-        told = {"error": {"message": f"slow down, {status}"}}
-        return Reply(told, status, {"Retry-After": retry_after}) if left >= 0 else bullets(body)
+        content = {"error": {"message": f"slow down, {status}"}}
+        return Reply(content, status, {"Retry-After": retry_after}) if left >= 0 else bullets(body)
 
     return answer
 
@@ -180,11 +197,11 @@ BLAMES = {  # how servers word it
 }
 
 
-def by_scene(body: dict) -> tuple[int, dict]:
-    """Answers every open prompt with two of the game's goals, which depend on the scene."""
-    scene = asked(body).split("\n\n")[-1]
+def by_caption(body: dict) -> tuple[int, dict]:
+    """Answers every open prompt with two of the game's goals, which depend on the caption."""
+    caption = asked(body).split("\n\n")[-1]
     goals = ("chop tree", "drink water", "chop grass", "eat cow", "sleep", "attack zombie", "place plant")
-    first = hashlib.sha256(scene.encode()).digest()[0]
+    first = hashlib.sha256(caption.encode()).digest()[0]
     return 200, reply(body, f"- {goals[first % 7]}\n- {goals[first // 7 % 7]}")
 
 
@@ -192,9 +209,9 @@ def says(text: str | None, **message: Any) -> Behaviour:
     """Always the same text, in an otherwise good response."""
 
     def answer(body: dict) -> tuple[int, dict]:
-        told = reply(body, text)
-        told["choices"][0].get("message", {}).update(message)
-        return 200, told
+        content = reply(body, text)
+        content["choices"][0].get("message", {}).update(message)
+        return 200, content
 
     return answer
 
@@ -284,29 +301,29 @@ def serve(answer: Behaviour = bullets) -> Iterator[Served]:
                 busy_with += 1
                 served.at_once = max(served.at_once, busy_with)
             try:
-                told = answer(body)
+                response = answer(body)
                 with contextlib.suppress(ConnectionError):  # the client may have gone
-                    self.send(told if isinstance(told, Reply) else Reply(told[1], told[0]))
+                    self.send(response if isinstance(response, Reply) else Reply(response[1], response[0]))
             finally:
                 with lock:
                     busy_with -= 1
 
-        def send(self, told: Reply):
-            ending.wait(told.delay)
-            data = told.body if isinstance(told.body, bytes) else json.dumps(told.body).encode()
-            if told.cut == -1 or ending.is_set():
+        def send(self, response: Reply):
+            ending.wait(response.delay)
+            data = response.body if isinstance(response.body, bytes) else json.dumps(response.body).encode()
+            if response.cut == -1 or ending.is_set():
                 return
-            self.send_response(told.status)
+            self.send_response(response.status)
             usual = {"Content-Type": "application/json", "Content-Length": str(len(data))}
-            for name, value in (usual | dict(told.headers)).items():
+            for name, value in (usual | dict(response.headers)).items():
                 self.send_header(name, value)
             self.end_headers()
-            data = data[: told.cut]
-            for i in range(len(data) if told.drip else 0):
-                if ending.wait(told.drip):
+            data = data[: response.cut]
+            for i in range(len(data) if response.drip else 0):
+                if ending.wait(response.drip):
                     return
                 self.wfile.write(data[i : i + 1])
-            if not told.drip:
+            if not response.drip:
                 self.wfile.write(data)
 
         def log_message(self, *args):

@@ -1,7 +1,7 @@
 """Plays episodes in the compiled worlds and in the package's at once, and compares every field at every frame.
 
-The test suite plays a few; ``python -m tests.helpers.lockstep --episodes 100`` plays that many of each policy and protocol, also
-holds every new world against the package's own world generation, and prints what it has compared.
+The test suite plays a few; ``python -m tests.helpers.lockstep --episodes 100`` plays that many of each policy and protocol,
+compares every new world with that of the package's own world generation, and prints what it has compared.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import tyro
 from crafter import constants, engine, objects
 from crafter import worldgen as package_worldgen
 
+from envs.crafter import worldgen
+from envs.crafter.compiled import CompiledCrafter
 from envs.crafter.compiled import world as rules
-from envs.crafter.compiled import worldgen
-from envs.crafter.compiled.vec_env import CompiledCrafter
 from envs.crafter.env import CrafterTextEnv
 
 KINDS = {
@@ -32,7 +32,7 @@ TIMERS = {objects.Zombie: "cooldown", objects.Skeleton: "reload", objects.Plant:
 
 
 def assert_same_step(wanted, found):
-    """What a step of one vectorised environment gave equals what that of another gave."""
+    """A step of one vectorised environment equals that of another."""
     for a, b in zip(wanted[:3], found[:3], strict=True):
         assert a.tolist() == b.tolist()
     for a, b in zip(wanted[3], found[3], strict=True):
@@ -54,7 +54,7 @@ def assert_same_world(game, w):
 
     alive = [k for k in range(w["objects"]) if not w["removed"][k]]
     ours = [tuple(int(w[name][k]) for name in ("kind", "x", "y", "health", "timer")) for k in alive]
-    assert ours == [_told(obj) for obj in world.objects]
+    assert ours == [_fields(obj) for obj in world.objects]
     arrows = [k for k in alive if w["kind"][k] == rules.ARROW]
     theirs = [obj for obj in world.objects if isinstance(obj, objects.Arrow)]
     assert [(w["dx"][k], w["dy"][k]) for k in arrows] == [tuple(obj.facing) for obj in theirs]
@@ -73,7 +73,7 @@ def _key(chunk):
     return x // rules.CHUNK * rules.CHUNKS + y // rules.CHUNK
 
 
-def _told(obj):
+def _fields(obj):
     kind = next(number for cls, number in KINDS.items() if isinstance(obj, cls))
     timer = next((getattr(obj, name) for cls, name in TIMERS.items() if isinstance(obj, cls)), 0)
     health = 0 if isinstance(obj, objects.Player) else obj.health
@@ -158,16 +158,16 @@ def lockstep(protocol, policy, seed, frames):
     assert ours.reset_infos[0] == info
     rng, action = np.random.default_rng(seed), 0
     for frame in range(frames):
-        w = ours._worlds[0]
-        assert_same_world(theirs._game, w)
+        w = ours.records[0]
+        assert_same_world(theirs.game, w)
         if policy == "rich" and frame == 0:
-            endow(theirs._game, w, RICH)
+            endow(theirs.game, w, RICH)
         if policy == "camper" and frame % 40 == 0:
-            JITTED["compact"](ours._worlds)
+            JITTED["compact"](ours.records)
         if policy in ("immortal", "sleepy", "camper"):
-            endow(theirs._game, w, {"health": 9, **({"energy": 3} if frame % 150 == 0 else {})})
+            endow(theirs.game, w, {"health": 9, **({"energy": 3} if frame % 150 == 0 else {})})
         action = choose(policy, rng, action, theirs.actions)
-        if len(theirs._played) + 1 >= theirs.episode_length:
+        if frame + 1 >= theirs.episode_length:
             return frame
         obs, reward, terminated, _, info = theirs.step(action)
         our_obs, our_rewards, our_dones, our_infos = ours.step(np.array([action]))
@@ -184,7 +184,7 @@ def lockstep(protocol, policy, seed, frames):
 
 @dataclass
 class Options:
-    """What to play."""
+    """Which episodes to play."""
 
     episodes: int = 100
     """Episodes of each policy in each protocol."""
@@ -204,10 +204,12 @@ def assert_same_map(seed):
     ours = CompiledCrafter(1)
     ours.set_options({"world_seed": seed})
     ours.reset()
-    w = ours._worlds[0]
+    w = ours.records[0]
     assert (world._mat_map == w["material"]).all()
     alive = range(w["objects"])
-    assert [(w["kind"][k], w["x"][k], w["y"][k]) for k in alive] == [_told(obj)[:3] for obj in world.objects]
+    assert [(w["kind"][k], w["x"][k], w["y"][k]) for k in alive] == [
+        _fields(obj)[:3] for obj in world.objects
+    ]
     _, key, position, *_ = world.random.get_state()
     assert position == w["mt_position"]
     assert (key == w["mt"]).all()

@@ -1,32 +1,40 @@
-"""A language model for tests of what asks one: its goals are named after the scene."""
+"""A language model for tests of its suggester: its goals are named after the caption."""
 
+import dataclasses
 import json
 
 from ellm_agent.goals import LanguageModelSuggester
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
 from envs.interface import Situation
 from prompts import open_ended
+from tests.helpers.questions import LANGUAGE
 
 
 def situations(*captions):
-    return [Situation(caption, ()) for caption in captions]
+    return [Situation(caption) for caption in captions]
+
+
+def suggester_of(model, form="open", clauses_of=str.split, **options):
+    """A suggester that asks the model, in a language of few words."""
+    language = dataclasses.replace(LANGUAGE, clauses_of=clauses_of)
+    return LanguageModelSuggester(model, form, language, **options)
 
 
 class Model(LanguageModel):
-    """Answers with a goal named after the scene, unless told otherwise; keeps what it was asked."""
+    """Answers with a goal named after the caption, unless given another answer; records what it was asked."""
 
     description, source, name = "a model", "http://somewhere/v1", "m"
 
-    def __init__(self, immediate=True, held=None, errors=()):
-        self.immediate, self.held, self.asked = immediate, held, []
-        self.errors = dict(errors)  # scene -> what is told instead
+    def __init__(self, in_process=True, held=None, errors=()):
+        self.in_process, self.held, self.asked = in_process, held, []
+        self.errors = dict(errors)  # caption -> the answer instead
 
     def answer(self, prompts):
         if self.held:
             self.held.wait(5)
-        scenes = [open_ended.caption_of(prompt.user) for prompt in prompts]
-        self.asked += scenes
-        return [self.errors.get(scene) or Answer(f"- do {scene}") for scene in scenes]
+        captions = [open_ended.caption_of(prompt.user) for prompt in prompts]
+        self.asked += captions
+        return [self.errors.get(caption) or Answer(f"- do {caption}") for caption in captions]
 
 
 NO_GOALS = {
@@ -36,8 +44,13 @@ NO_GOALS = {
 }
 
 
+def saved(suggester):
+    """Its state, as a checkpoint keeps it."""
+    return json.loads(json.dumps(suggester.state_dict()))
+
+
 def resumed(suggester, model, **options):
-    other = LanguageModelSuggester(model, "open", facts=str.split, every=1, **options)
-    other.restore(json.loads(json.dumps(suggester.state())))
+    other = suggester_of(model, **{"every": 1, **options})
+    other.load_state_dict(saved(suggester))
     assert other.metrics() == suggester.metrics()
     return other

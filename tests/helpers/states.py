@@ -19,7 +19,7 @@ def make_state(
     daylight: float = 1.0,
     ground: str = "grass",
 ) -> CrafterState:
-    """A field of grass with things at (dx, dy) from the player; needs are full unless told."""
+    """A field of grass with things at (dx, dy) from the player; needs are full unless given."""
     view = np.full(K.view, K.things.index(ground), np.uint8)
     for (dx, dy), thing in (things or {}).items():
         view[K.view[0] // 2 + dx, K.view[1] // 2 + dy] = K.things.index(thing)

@@ -1,4 +1,4 @@
-"""What asking costs: estimates, prices, and where a budget ends it."""
+"""Costs of asking: estimates, prices and budgets."""
 
 import json
 
@@ -6,10 +6,9 @@ import pytest
 
 from ellm_agent.cost_estimate import growth
 from ellm_agent.errors import UserError
-from ellm_agent.goals import LanguageModelSuggester
 from ellm_agent.llm.base import Answer, LanguageModelError, Prompt
 from ellm_agent.llm.budget import Metered, Price, price_of, tokens
-from tests.helpers.scene_model import Model, situations
+from tests.helpers.scene_model import Model, situations, suggester_of
 
 
 def test_scenes_grow_by_a_power_law():
@@ -38,7 +37,7 @@ def test_a_budget_is_never_exceeded():
         def answer(self, prompts):
             return [Answer("x", {}, prompt_tokens=100, answer_tokens=10) for _ in prompts]
 
-    # 100 tokens read, set aside as 150, and 10 written: $ 0.0001 + 0.00002 each.
+    # 100 tokens read, reserved as 150, and 10 written: $ 0.0001 + 0.00002 each.
     model = Metered(Costly(), Price(1.0, 2.0), budget_usd=0.00100)
     answers = [answer for _ in range(20) for answer in model.answer([prompt(400, 10)])]
     paid = [answer for answer in answers if isinstance(answer, Answer)]
@@ -46,11 +45,11 @@ def test_a_budget_is_never_exceeded():
     assert {answer.kind for answer in answers[7:]} == {"over_budget"}
     assert model.metrics()["llm/usd"] == pytest.approx(7 * 0.00012)
     together = Metered(Costly(), Price(1.0, 2.0), budget_usd=0.00100)
-    told = together.answer([prompt(400, 10)] * 20)  # all under way at once: what each may cost is set aside
-    assert sum(isinstance(answer, Answer) for answer in told) == 5
+    answers = together.answer([prompt(400, 10)] * 20)  # all under way at once: what each may cost is reserved
+    assert sum(isinstance(answer, Answer) for answer in answers) == 5
 
 
-def test_failures_that_cost_are_paid_from_the_budget():
+def test_failures_that_cost_count_against_the_budget():
     class Thinking(Model):
         def answer(self, prompts):
             self.asked += prompts
@@ -75,8 +74,8 @@ def test_a_budget_in_tokens_needs_no_price():
             return [Answer("12345678") for _ in prompts]  # a server that does not count
 
     model = Metered(Silent(), None, budget_tokens=300)
-    told = [model.answer([prompt(400, 10)])[0] for _ in range(3)]
-    assert [isinstance(answer, Answer) for answer in told] == [
+    answers = [model.answer([prompt(400, 10)])[0] for _ in range(3)]
+    assert [isinstance(answer, Answer) for answer in answers] == [
         True,
         True,
         False,
@@ -85,7 +84,7 @@ def test_a_budget_in_tokens_needs_no_price():
     assert model.metrics()["llm/tokens_written"] == 4
     assert "llm/usd" not in model.metrics()
     other = Metered(Silent(), None, budget_tokens=300)
-    other.restore(json.loads(json.dumps(model.state())))
+    other.load_state_dict(json.loads(json.dumps(model.state_dict())))
     assert other.metrics() == model.metrics()
 
 
@@ -103,7 +102,7 @@ def test_a_spent_budget_ends_questions_not_the_run(capsys):
             return [Answer("- sleep")]
 
     model = Broke()
-    suggester = LanguageModelSuggester(model, "open", stop_on_failure=True)
+    suggester = suggester_of(model, stop_on_failure=True)
     assert suggester.suggest(situations("a.")) == [("sleep",)]
     for _ in range(50):
         assert suggester.suggest(situations("a.", "b.")) == [("sleep",), None]

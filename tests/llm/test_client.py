@@ -19,6 +19,7 @@ from ellm_agent.llm.budget import Metered, Price
 from ellm_agent.llm.cache import AnswerCache
 from ellm_agent.llm.client import OpenAIModel
 from ellm_agent.llm.endpoint import check_endpoint
+from ellm_agent.llm.parallel import RequestPool
 from ellm_agent.llm.recorded import CachedModel
 from prompts import closed_form, open_ended
 from tests.helpers.llm_server import Reply, asked, bullets, busy, completion, faults, reply, sends, serve
@@ -118,7 +119,7 @@ def test_failures_stand_where_their_questions_stood():
 
     prompts = [dataclasses.replace(OPEN, user=f"number {i}") for i in range(12)]
     with serve(answer) as server:
-        answers = OpenAIModel("m", server.url, concurrency=5).answer(prompts)
+        answers = RequestPool(OpenAIModel("m", server.url), 5).answer(prompts)
     told = [a.text if isinstance(a, Answer) else a.kind for a in answers]
     assert told == ["malformed" if i % 4 == 0 else f"- goal {i}" for i in range(12)]
 
@@ -135,7 +136,7 @@ def test_no_counter_starts_again_after_a_resume(tmp_path):
         one, other = chain(), chain()
         one.answer([OPEN, dataclasses.replace(OPEN, user="bad")])
         one.answer([OPEN])
-        other.restore(json.loads(json.dumps(one.state())))
+        other.load_state_dict(json.loads(json.dumps(one.state_dict())))
         before = one.metrics()
         assert other.metrics() == before
         other.answer([CLOSED[0]])
@@ -160,7 +161,7 @@ def test_counters_of_a_model_do_not_mix_with_those_around_it(tmp_path):
         model = Metered(inner)
         model.answer([OPEN])
         again = OpenAIModel("m", server.url)
-        Metered(again).restore(json.loads(json.dumps(model.state())))
+        Metered(again).load_state_dict(json.loads(json.dumps(model.state_dict())))
     assert inner.metrics()["llm/tokens_read"] == again.metrics()["llm/tokens_read"] == 0
     assert model.metrics()["llm/tokens_read"] > 0
 
@@ -176,7 +177,7 @@ def test_requests_are_in_flight_at_once():
         return bullets(body)
 
     with serve(answer) as server:
-        answers = OpenAIModel("m", server.url, concurrency=3).answer([OPEN] * 6)
+        answers = RequestPool(OpenAIModel("m", server.url), 3).answer([OPEN] * 6)
     assert all(isinstance(answer, Answer) for answer in answers)
     assert server.at_once == 3
 
@@ -187,7 +188,7 @@ def test_threads_share_the_limit():
         return bullets(body)
 
     with serve(answer) as server:
-        model = OpenAIModel("m", server.url, concurrency=2)
+        model = RequestPool(OpenAIModel("m", server.url), 2)
         threads = [threading.Thread(target=model.answer, args=([OPEN] * 2,)) for _ in range(3)]
         for thread in threads:
             thread.start()
@@ -206,7 +207,7 @@ def test_closing_gives_up_what_is_in_flight():
         return Reply(delay=60)
 
     with serve(answer) as server:
-        model = OpenAIModel("m", server.url, concurrency=1)
+        model = RequestPool(OpenAIModel("m", server.url), 1)
         thread = threading.Thread(target=lambda: told.extend(model.answer([OPEN] * 3)))
         thread.start()
         assert arrived.wait(10)
@@ -222,8 +223,9 @@ def test_requests_in_flight_do_not_keep_the_process_from_ending():
     code = (
         "import sys\n"
         "from ellm_agent.llm.client import OpenAIModel\n"
-        "from prompts import open_ended\n"
-        "OpenAIModel('m', sys.argv[1]).answer([open_ended.prompt('You see grass.', ())] * 20)\n"
+        "from ellm_agent.llm.parallel import RequestPool\n"
+        "from tests.helpers.questions import OPEN\n"
+        "RequestPool(OpenAIModel('m', sys.argv[1]), 8).answer([OPEN] * 20)\n"
     )
     arrived = threading.Event()
 

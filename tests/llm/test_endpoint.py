@@ -1,14 +1,20 @@
-"""Where a language model is found, and which one a run asks."""
+"""The endpoint of a language model, and which model a run asks."""
+
+from pathlib import Path
 
 import pytest
 
-from ellm_agent import cost_estimate as estimate
-from ellm_agent.config import files as config_files
-from ellm_agent.config.presets import PRESETS
-from ellm_agent.config.schema import Config, GoalConfig
+from ellm_agent.config.schema import LLMConfig, SuggesterConfig
 from ellm_agent.errors import UserError
-from ellm_agent.llm.choice import settled
 from ellm_agent.llm.endpoint import check_endpoint, endpoint, model_at
+from ellm_agent.llm.factory import make_model, resolve
+from envs import registry
+from envs.interface import World
+
+
+def resolved(**options):
+    """The resolved options of a language model."""
+    return resolve(SuggesterConfig(llm=LLMConfig(**options))).llm
 
 
 def test_endpoint_is_found_in_order(monkeypatch):
@@ -28,7 +34,7 @@ def test_local_servers_need_no_key(url):
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
         ("https://api.openai.com/v1", "OPENAI_API_KEY is not set"),
         ("ftp://localhost", "not a URL"),
@@ -39,40 +45,51 @@ def test_local_servers_need_no_key(url):
         ("http://localhost/v1?api_key=secret", "has a query"),
     ],
 )
-def test_bad_endpoints_are_named(url, told):
-    with pytest.raises(UserError, match=told) as caught:
+def test_bad_endpoints_are_named(url, message):
+    with pytest.raises(UserError, match=message) as caught:
         check_endpoint(url)
     assert "secret" not in str(caught.value)
 
 
-def test_what_answers_is_put_into_words(monkeypatch):
-    assert settled(GoalConfig()).llm == "embedded"
-    assert settled(GoalConfig(llm="script")).llm == "script"
-    assert settled(GoalConfig(goal_mode="oracle")) == GoalConfig(goal_mode="oracle")
+def test_the_resolved_options_name_what_answers(monkeypatch):
+    assert resolved().kind == "bundled"
+    assert resolved(kind="script").kind == "script"
+    oracle = SuggesterConfig(kind="oracle")
+    assert resolve(oracle) == oracle
     monkeypatch.setenv("OPENAI_API_KEY", "k")
-    at_openai = settled(GoalConfig())
-    assert (at_openai.llm, at_openai.llm_base_url) == ("endpoint", "https://api.openai.com/v1")
-    assert at_openai.llm_model == "gpt-4o-mini"
+    at_openai = resolved()
+    assert (at_openai.kind, at_openai.base_url) == ("endpoint", "https://api.openai.com/v1")
+    assert at_openai.model == "gpt-4o-mini"
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:1/v1")
-    found = settled(GoalConfig(llm_model="m"))
-    assert (found.llm, found.llm_base_url, found.llm_model) == ("endpoint", "http://localhost:1/v1", "m")
-    assert settled(GoalConfig(llm="embedded")).llm_base_url is None
+    found = resolved(model="m")
+    assert (found.kind, found.base_url, found.model) == ("endpoint", "http://localhost:1/v1", "m")
+    assert resolved(kind="bundled").base_url is None
     monkeypatch.delenv("OPENAI_BASE_URL")
     monkeypatch.delenv("OPENAI_API_KEY")
-    assert [settled(found), settled(at_openai)] == [found, at_openai]  # in another shell, too
+    for llm in (found, at_openai):
+        assert resolve(SuggesterConfig(llm=llm)).llm == llm  # in another shell, too
+
+
+def test_a_folder_selects_the_bundled_model(monkeypatch):
+    folder = Path("somewhere")
+    assert resolved(folder=folder).kind == "bundled"
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    assert resolved(folder=folder).kind == "bundled"  # an option wins over the environment
+    for options in ({"kind": "script"}, {"kind": "endpoint"}, {"base_url": LOCAL, "model": "m"}):
+        with pytest.raises(UserError, match="llm-folder is somewhere, but llm is"):
+            resolved(folder=folder, **options)
 
 
 LOCAL = "http://localhost:1/v1"
 
 
-@pytest.mark.parametrize("how", ["option", "environment", "estimate"])
+@pytest.mark.parametrize("how", ["option", "environment"])
 def test_only_openai_has_a_default_model(monkeypatch, how):
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     if how == "environment":
         monkeypatch.setenv("OPENAI_BASE_URL", LOCAL)
-    goals = GoalConfig(llm_base_url=None if how == "environment" else LOCAL)
     with pytest.raises(UserError, match=f"llm-model is not given: say with --llm-model .* at {LOCAL}"):
-        settled(goals) if how != "estimate" else estimate.tell(Config(goals=goals))
+        resolved(base_url=None if how == "environment" else LOCAL)
 
 
 @pytest.mark.parametrize(
@@ -93,40 +110,47 @@ def test_what_is_openai(url, known):
             model_at(url, None)
 
 
-def test_a_password_in_the_environments_url_is_not_told(monkeypatch):
+def test_a_password_in_the_environments_url_is_not_repeated(monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", "http://user:secret@localhost:1/v1")
     with pytest.raises(UserError, match="holds a password") as caught:
-        settled(GoalConfig())
+        resolved()
     assert "secret" not in str(caught.value)
 
 
-@pytest.mark.parametrize("llm", ["script", "replay"])
-def test_what_asks_nobody_costs_nothing(llm, capsys, monkeypatch):
-    monkeypatch.setenv("OPENAI_BASE_URL", LOCAL)
-    estimate.tell(Config(goals=GoalConfig(llm=llm)))
-    assert capsys.readouterr().out == f"llm is {llm}: such a run asks nothing that costs\n"
-
-
-def test_waiting_has_no_rate():
-    with pytest.raises(UserError, match=r"llm-every is 16, but llm-wait asks .* or give --no-llm-wait"):
-        config_files.check(Config(goals=GoalConfig(llm_every=16, llm_wait=True)))
-    for goals in (GoalConfig(llm_every=16), GoalConfig(llm_wait=True), PRESETS["paper"].goals):
-        config_files.check(Config(goals=goals))
-
-
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
-        ({"llm": "endpoint"}, "none is configured"),
+        ({"kind": "endpoint"}, "none is configured"),
         (
-            {"llm_model": "gpt-4o"},
-            "llm-model is for endpoints, but what answers is embedded: set OPENAI_API_KEY",
+            {"model": "gpt-4o"},
+            "llm-model is for endpoints, but what answers is bundled: set OPENAI_API_KEY",
         ),
-        ({"llm_budget_usd": 1.0}, "llm-budget-usd is for endpoints"),
-        ({"llm": "embedded", "llm_base_url": "http://localhost:1/v1"}, "llm is embedded"),
-        ({"llm": "script", "llm_structured": True}, "llm is script"),
+        ({"budget_usd": 1.0}, "llm-budget-usd is for endpoints"),
+        ({"kind": "bundled", "base_url": "http://localhost:1/v1"}, "llm is bundled"),
+        ({"kind": "script", "structured": True}, "llm is script"),
     ],
 )
-def test_options_that_would_do_nothing_are_named(options, told):
-    with pytest.raises(UserError, match=told):
-        settled(GoalConfig(**options))
+def test_options_without_effect_are_named(options, message):
+    with pytest.raises(UserError, match=message):
+        resolved(**options)
+
+
+def test_models_are_made_from_options(tmp_path):
+    crafter, plain = registry.get("crafter"), World()
+    plain.name = "plain"
+
+    def made(world=crafter, **options):
+        return make_model(SuggesterConfig(llm=LLMConfig(**options)), world)
+
+    assert made(kind="script").name == "script"
+    assert not made(kind="script").can_be_asked_ahead
+    with pytest.raises(UserError, match="world plain has no advice"):
+        made(plain, kind="script")
+    bundled = made(plain)
+    assert bundled.name.startswith("bundled-")
+    assert (bundled.default_temperature, bundled.can_be_asked_ahead, bundled.in_process) == (1.0, True, True)
+    remote = made(base_url=LOCAL, model="m", cache=str(tmp_path / "a.sqlite"))
+    assert (remote.name, remote.source, remote.in_process) == ("m", LOCAL, False)
+    assert remote.default_temperature is None
+    with pytest.raises(UserError, match="needs a cache"):
+        made(kind="replay", cache="off")

@@ -1,4 +1,4 @@
-"""Models with a cache before them, or nothing but one: what is on record is not asked again, and costs nothing."""
+"""Models over the answer cache: recorded answers are not asked for again, and cost nothing."""
 
 import json
 import random
@@ -15,7 +15,7 @@ from tests.helpers.cache_kills import NAME, URL, question
 class Recorder(LanguageModel):
     """A model that keeps what it was asked, and answers the question reversed at a cost of 7 + 3 tokens."""
 
-    description, source, name, immediate = "a recorder", URL, NAME, False
+    description, source, name, in_process = "a recorder", URL, NAME, False
 
     def __init__(self, failing=()):
         self.asked, self.failing = [], failing
@@ -36,7 +36,7 @@ class Recorder(LanguageModel):
 def test_only_what_is_missing_is_asked_and_once(cache):
     model = Recorder()
     cached = CachedModel(model, cache)
-    assert (cached.source, cached.name, cached.immediate) == (URL, NAME, False)
+    assert (cached.source, cached.name, cached.in_process) == (URL, NAME, False)
     told = cached.answer([question("ab"), question("cd"), question("ab")])
     assert told == [Answer("ba", {}, 7, 3), Answer("dc", {}, 7, 3), Answer("ba")]
     assert cached.answer([question("cd"), question("ef")]) == [Answer("dc"), Answer("fe", {}, 7, 3)]
@@ -105,7 +105,8 @@ def test_an_unreadable_cache_does_not_end_training(cache, capsys):
 def test_replaying_needs_no_model_and_costs_nothing(cache):
     CachedModel(Recorder(), cache).answer([question("ab")])
     replay = ReplayModel(cache)
-    assert (replay.source, replay.name, replay.immediate) == (URL, NAME, True)
+    assert not replay.can_be_asked_ahead
+    assert (replay.source, replay.name, replay.in_process) == (URL, NAME, True)
     examples = "An example.\nWhat now?\n" * 9
     known, unknown = replay.answer(
         [question("ab"), question(f"{examples}You see {'grass, ' * 99}cow.\nWhy?\n")]
@@ -117,7 +118,7 @@ def test_replaying_needs_no_model_and_costs_nothing(cache):
     assert len(str(unknown)) < 300
     assert replay.metrics() == {"llm/cache_hits": 1, "llm/cache_misses": 1}
     again = ReplayModel(cache)
-    again.restore(json.loads(json.dumps(replay.state())))
+    again.load_state_dict(json.loads(json.dumps(replay.state_dict())))
     assert again.metrics() == replay.metrics()
 
 

@@ -1,4 +1,4 @@
-"""What the client of OpenAI-compatible servers sends, what it reads, and what it leaves out for those that know less."""
+"""Requests of the OpenAI client, the responses it reads, and requests to servers that support less."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ from ellm_agent.llm.client import OpenAIModel
 from ellm_agent.llm.wire import LONGEST_ANSWER, request_body
 from prompts import closed_form, open_ended
 from tests.helpers.llm_server import BLAMES, Reply, completion, newer, rejects, says, sends, serve
-from tests.helpers.questions import CAPTION, CLOSED, KEY, OPEN, ask
+from tests.helpers.questions import CAPTION, CLOSED, KEY, LANGUAGE, OPEN, ask
 
 # --- what is sent, and how it is read -------------------------------------------------------------------
 
@@ -33,7 +33,7 @@ def test_open_requests_are_well_formed(monkeypatch):
         }
     ]
     assert server.requests == [request_body(OPEN, "some-model")]
-    assert (model.source, model.name, model.immediate) == (server.url, "some-model", False)
+    assert (model.source, model.name, model.in_process) == (server.url, "some-model", False)
     assert model.description == f"some-model at {server.url[7:-3]}"
 
 
@@ -65,7 +65,7 @@ def test_completions_go_on_with_the_prompt():
 
 def test_schemas_become_structured_output():
     with serve() as server:
-        prompt = open_ended.prompt(CAPTION, ("chop",), schema=True)
+        prompt = open_ended.prompt(CAPTION, LANGUAGE, schema=True)
         answer, _ = ask(server.url, prompt)
         ask(server.url, prompt, api="completion")
     assert json.loads(answer.text) == {"goals": ["chop the tree", "drink water"]}
@@ -111,7 +111,7 @@ def test_long_answers_are_cut():
     ("unknown", "api"), [("logprobs", "chat"), ("logprobs", "completion"), ("response_format", "chat")]
 )
 def test_servers_are_asked_without_what_they_reject(unknown, api, status):
-    prompt = open_ended.prompt(CAPTION, ("chop",), schema=True) if unknown == "response_format" else CLOSED[0]
+    prompt = open_ended.prompt(CAPTION, LANGUAGE, schema=True) if unknown == "response_format" else CLOSED[0]
     with serve(rejects(unknown, status=status)) as server:
         model = OpenAIModel("m", server.url, api=api)
         answers = [model.answer([prompt])[0] for _ in range(2)]
@@ -123,7 +123,7 @@ def test_servers_are_asked_without_what_they_reject(unknown, api, status):
 
 
 def test_only_what_is_rejected_is_left_out():
-    both = dataclasses.replace(open_ended.prompt(CAPTION, ("chop",), schema=True), logprobs=True)
+    both = dataclasses.replace(open_ended.prompt(CAPTION, LANGUAGE, schema=True), logprobs=True)
     with serve(rejects("response_format")) as server:
         model = OpenAIModel("m", server.url)
         for _ in range(2):

@@ -1,7 +1,10 @@
-"""Prompts and their parsers, and the script that answers them."""
+"""Prompts and their parsers, and the script that shows them."""
 
+import dataclasses
 import json
 import math
+import subprocess
+import sys
 import time
 
 import pytest
@@ -9,9 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ellm_agent.errors import UserError
-from ellm_agent.llm.scripted import ScriptedModel, sensible_goals
+from envs import registry
 from prompts import closed_form, open_ended
 from tests.helpers.llm_server import says, serve
+from tests.helpers.questions import LANGUAGE
 
 CAPTION = "You see grass, tree. You are targeting tree. You have in your inventory wood. You feel sleepy."
 
@@ -76,7 +80,7 @@ def test_answers_in_json(answer, goals):
         ('{"goal": "sleep"}', (), [('{"goal": "sleep"}', "JSON without a list of goals")]),
     ],
 )  # fmt: skip
-def test_what_is_dropped_and_why(answer, goals, dropped):
+def test_dropped_lines_have_a_reason(answer, goals, dropped):
     assert open_ended.explain(answer) == (goals, dropped)
 
 
@@ -135,9 +139,9 @@ def test_open_parser_never_raises_and_gives_clean_goals(text):
     )
 )
 def test_any_json_is_read(value):
-    for told in (value, {"goals": value}, [value]):
-        open_ended.explain(json.dumps(told))
-        open_ended.explain(json.dumps(told, indent=1, ensure_ascii=False))
+    for answer in (value, {"goals": value}, [value]):
+        open_ended.explain(json.dumps(answer))
+        open_ended.explain(json.dumps(answer, indent=1, ensure_ascii=False))
 
 
 @pytest.mark.parametrize(
@@ -212,54 +216,86 @@ def test_closed_parser_never_raises(text, logprobs):
     assert 0 <= closed_form.probability_of_yes(text, logprobs) <= 1
 
 
-def test_prompts_carry_caption_goal_and_verbs():
-    asked = open_ended.prompt(CAPTION, ("chop", "sleep"))
-    assert "chop, sleep" in asked.system
+BRIEFING = """\
+You advise a player in a survival game on a two-dimensional map. The player gathers resources, makes \
+tools, places things, eats, drinks, sleeps and defends itself. Tools are made near a crafting table, \
+and iron tools near a crafting table and a furnace. Stone and coal need a wood pickaxe, iron needs a \
+stone pickaxe, diamond needs an iron pickaxe.
+"""
+OPEN_SYSTEM = f"""\
+{BRIEFING}You are told what the player sees. Answer with what the player could sensibly do now: one short goal \
+on each line, each starting with "- ", a verb and a noun, nothing else. Use only these verbs: \
+mine, eat, attack, chop, drink, place, make, sleep, wake up."""
+OPEN_USER = """\
+You see grass, tree. You are targeting tree. You feel hungry.
+What should the player do?
+- chop tree
+- chop grass
+
+You see crafting table, grass, stone, zombie. You are targeting stone. You have in your inventory \
+sapling, wood, wood pickaxe. You feel sleepy.
+What should the player do?
+- mine stone
+- attack zombie
+- make wood sword
+- place plant
+- sleep
+
+You see grass.
+What should the player do?
+"""
+CLOSED_SYSTEM = f"""\
+{BRIEFING}You are told what the player sees, and one goal. Answer Yes if the goal makes sense and the player can \
+achieve it now, and No otherwise. Answer with one word."""
+
+
+def test_crafters_prompts_have_the_text_of_their_version():
+    """A change of a single character needs a new version: recorded answers belong to this text."""
+    language = registry.get("crafter").language()
+    asked = open_ended.prompt("You see grass.", language)
+    assert (asked.version, asked.system, asked.user) == ("open-2", OPEN_SYSTEM, OPEN_USER)
+    asked = closed_form.prompt("You see grass.", "chop grass", language)
+    assert (asked.version, asked.system) == ("closed-2", CLOSED_SYSTEM)
+    assert asked.user == 'You see grass.\nShould the player "chop grass" now? Yes or No?'
+
+
+def test_prompts_of_another_world_have_its_briefing_examples_and_verbs():
+    asked = open_ended.prompt(CAPTION, LANGUAGE)
+    assert asked.system.startswith("You advise a player.\nYou are told what the player sees.")
+    assert asked.system.endswith("Use only these verbs: chop, drink.")
+    question = "What should the player do?\n"
+    assert asked.user == f"You see water.\n{question}- drink water\n\n{CAPTION}\n{question}"
     assert open_ended.caption_of(asked.user) == CAPTION
-    assert asked.user == f"{open_ended.EXAMPLES}\n{CAPTION}\n{open_ended.QUESTION}\n"
     assert asked.user.rstrip().split("\n\n")[-1] == f"{CAPTION}\n{open_ended.QUESTION}"
     assert (asked.schema, asked.temperature) == ("", open_ended.TEMPERATURE)
-    asked = closed_form.prompt(CAPTION, "chop tree")
+    asked = closed_form.prompt(CAPTION, "chop tree", LANGUAGE)
+    assert asked.system.startswith("You advise a player.\nYou are told what the player sees, and one goal.")
     assert closed_form.caption_and_goal_of(asked.user) == (CAPTION, "chop tree")
     assert asked.logprobs
 
 
+def test_prompts_of_a_world_without_briefing_and_examples():
+    bare = dataclasses.replace(LANGUAGE, briefing="", examples=())
+    assert open_ended.prompt(CAPTION, bare).user == f"{CAPTION}\nWhat should the player do?\n"
+    assert open_ended.prompt(CAPTION, bare).system.startswith("You are told what the player sees.")
+    assert closed_form.prompt(CAPTION, "sleep", bare).system.startswith("You are told what the player sees,")
+
+
+def test_prompts_import_nothing_of_the_rest():
+    code = "import sys, prompts.open_ended, prompts.closed_form; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not {"ellm_agent", "envs", "torch"} & {*done.stdout.split()}
+
+
 def test_json_is_asked_for_by_schema_and_in_words():
-    plain = open_ended.prompt(CAPTION, ("chop",), temperature=0.7)
-    asked = open_ended.prompt(CAPTION, ("chop",), schema=True)
+    plain = open_ended.prompt(CAPTION, LANGUAGE, temperature=0.7)
+    asked = open_ended.prompt(CAPTION, LANGUAGE, schema=True)
     assert plain.temperature == 0.7
     assert asked.user == plain.user
     assert asked.system == plain.system + open_ended.IN_JSON
     schema = json.loads(asked.schema)
     assert schema["required"] == ["goals"] == list(schema["properties"])
-    assert schema["additionalProperties"] is False  # OpenAI's strict mode wants it said
-
-
-def test_script_knows_what_the_caption_tells():
-    assert set(sensible_goals(CAPTION)) == {"chop tree", "chop grass", "place crafting table", "sleep"}
-    assert "make wood pickaxe" in sensible_goals(
-        "You see crafting table, grass. You have in your inventory wood."
-    )
-
-
-def test_script_answers_as_a_model_would():
-    model = ScriptedModel()
-    prompts = [open_ended.prompt(CAPTION, ("chop",))] * 2
-    first, second = model.answer(prompts)
-    assert first == second
-    assert "chop tree" in open_ended.parse(first.text)
-    captions = [CAPTION.replace("sleepy", f"sleepy{'.' * i}") for i in range(300)]
-    answers = model.answer([open_ended.prompt(caption, ("chop",)) for caption in captions])
-    told = [open_ended.parse(answer.text) for answer in answers]
-    mistaken = sum(any(goal in ("build a house", "go fishing") for goal in goals) for goals in told)
-    assert 0 < mistaken < 40  # mistakes are made, in the stated small proportion
-
-    questions = [
-        closed_form.prompt(caption, goal) for caption in captions[:50] for goal in ("chop tree", "eat cow")
-    ]
-    p = [closed_form.probability_of_yes(a.text, a.logprobs) for a in model.answer(questions)]
-    assert sum(p[0::2]) / 50 > 0.8
-    assert sum(p[1::2]) / 50 < 0.2
+    assert schema["additionalProperties"] is False  # required by OpenAI's strict mode
 
 
 # --- the script that shows prompts ----------------------------------------------------------------------
@@ -277,19 +313,19 @@ def test_prompts_can_be_inspected(capsys):
     answer = "Sure!\n- chop tree\n- attack \x1b[31mzombie\x07\n- chop tree\r"
     with serve(says(answer)) as server:
         where = ("--llm-base-url", server.url, "--llm-model", "m", "--llm-cache", "off")
-        inspect("--caption", CAPTION, *where, "--llm-scene", "whole")
-    told = capsys.readouterr().out
+        inspect("--caption", CAPTION, *where, "--llm-caption", "whole")
+    shown = capsys.readouterr().out
     (request,) = server.requests
     for message in request["messages"]:
-        assert f"--- {message['role']}\n{message['content'].rstrip()}\n" in told
-    assert CAPTION in told
-    assert "10 tokens read, 5 written" in told
-    assert "- attack \\x1b[31mzombie\\x07" in told
-    assert "--- goals\nchop tree\nattack [31mzombie\n" in told
-    assert "'Sure!': no bullet" in told
-    assert "'- chop tree': said before" in told
-    assert "\x1b" not in told
-    assert "\r" not in told
+        assert f"--- {message['role']}\n{message['content'].rstrip()}\n" in shown
+    assert CAPTION in shown
+    assert "10 tokens read, 5 written" in shown
+    assert "- attack \\x1b[31mzombie\\x07" in shown
+    assert "--- goals\nchop tree\nattack [31mzombie\n" in shown
+    assert "'Sure!': no bullet" in shown
+    assert "'- chop tree': said before" in shown
+    assert "\x1b" not in shown
+    assert "\r" not in shown
 
 
 def test_closed_prompts_can_be_inspected(capsys):
@@ -297,14 +333,14 @@ def test_closed_prompts_can_be_inspected(capsys):
         where = ("--llm-base-url", server.url, "--llm-model", "m", "--llm-cache", "off")
         where += ("--llm-api", "completion")
         inspect("--caption", CAPTION, "--goal-mode", "closed", "--goal", "chop tree", *where)
-    told = capsys.readouterr().out
-    assert f"--- prompt\n{server.requests[0]['prompt']}\n" in told
-    assert "'Yes': -0.105" in told
-    assert "0.900: suggested" in told
+    shown = capsys.readouterr().out
+    assert f"--- prompt\n{server.requests[0]['prompt']}\n" in shown
+    assert "'Yes': -0.105" in shown
+    assert "0.900: suggested" in shown
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--goal-mode", "oracle"], "choose open or closed"),
         (["--goal-mode", "closed"], "--goal goes with"),
@@ -313,6 +349,6 @@ def test_closed_prompts_can_be_inspected(capsys):
         (["--llm-modle", "x"], "unknown option --llm-modle; did you mean --llm-model"),
     ],
 )
-def test_wrong_options_are_named(arguments, told):
-    with pytest.raises(UserError, match=told):
+def test_wrong_options_are_named(arguments, message):
+    with pytest.raises(UserError, match=message):
         inspect(*arguments)

@@ -134,7 +134,7 @@ def make_actions(space: Sequence[Action]) -> Actions:
 
 
 class Rules(NamedTuple):
-    """What differs between protocols and action spaces, as numbers."""
+    """Rules of a protocol with an action space, as numbers."""
 
     actions: Actions
     goals: Goals
@@ -155,7 +155,7 @@ def make_rules(protocol: Protocol, space: Sequence[Action]) -> Rules:
 
 
 class StepOutputs(NamedTuple):
-    """What the compiled code writes of each world: its present state, and its last frame."""
+    """Outputs of the compiled code for each world: its present state, and its last frame."""
 
     observation: np.ndarray  # (n, MAX_CLAUSES) int16
     caption: np.ndarray  # (n,) int64: all that the paper's caption depends on, in bits

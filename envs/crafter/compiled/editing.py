@@ -38,7 +38,7 @@ def set_inventory(world: np.void, items: Mapping[str, int]) -> None:
 
 
 def is_empty(world: np.void, x: int, y: int) -> bool:
-    """Whether a cell is in the world and nobody stands on it."""
+    """True if a cell is in the world and nobody stands on it."""
     return 0 <= x < AREA and 0 <= y < AREA and not world["occupant"][x, y]
 
 

@@ -1,0 +1,48 @@
+"""Suggesters without a language model, and who is given which facts."""
+
+import pytest
+
+from ellm_agent.goals import (
+    AllGoals,
+    FixedGoals,
+    LanguageModelSuggester,
+    NoGoals,
+    OracleSuggester,
+    TaskGoals,
+)
+from envs.interface import Privileged, Situation
+from tests.helpers.scene_model import Model, suggester_of
+
+SITUATIONS = [Situation("You see grass."), Situation("You see a tree.", "chop tree")]
+
+
+@pytest.mark.parametrize(
+    ("suggester", "goals", "rewards"),
+    [
+        (AllGoals(("a", "b")), [("a", "b")] * 2, True),
+        (FixedGoals(["c"]), [("c",)] * 2, True),
+        (NoGoals(), [()] * 2, True),
+        (TaskGoals(), [(), ("chop tree",)], False),
+    ],
+)
+def test_suggesters_without_a_model(suggester, goals, rewards):
+    assert suggester.suggest(SITUATIONS) == suggester.recall(SITUATIONS) == goals
+    assert suggester.rewards_goals is rewards
+    assert not suggester.reads_privileged
+
+
+def test_only_the_oracle_reads_privileged_facts():
+    oracle = OracleSuggester()
+    assert oracle.reads_privileged
+    assert oracle.suggest([Privileged(("eat cow",)), Privileged(())]) == [("eat cow",), ()]
+    assert not LanguageModelSuggester.reads_privileged
+
+
+def test_what_others_are_given_has_no_privileged_facts():
+    """So no prompt can contain one: the same observation with other facts asks the same question."""
+    assert not {"possible", "privileged"} & {*Situation.__slots__}
+    with pytest.raises(AttributeError):
+        OracleSuggester().suggest(SITUATIONS)
+    model = Model()
+    suggester_of(model).suggest([Situation("A."), Situation("A.", "a task's next step")])
+    assert model.asked == ["A."]

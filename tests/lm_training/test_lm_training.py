@@ -1,0 +1,149 @@
+"""Making a suggester: corpus, training, measurements, and folders that are never overwritten."""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ellm_agent.errors import UserError
+from ellm_agent.goals.quality import BINS
+from ellm_agent.llm.bundled import FOLDER, BundledModel
+from ellm_agent.lm_training import commands, measure, sft
+from ellm_agent.lm_training.corpus import make_corpus
+from envs import registry
+from envs.interface import World
+from prompts import closed_form
+
+CRAFTER = registry.get("crafter")
+
+
+def test_it_is_as_good_as_its_card_says():
+    """A fifth of the situations of ``train_suggester.py measure``."""
+    figures = measure.measure(BundledModel(), CRAFTER, 400)
+    assert figures["readable"] >= 0.99
+    for kind in BINS:
+        assert figures[f"model_{kind}"] == pytest.approx(figures[f"corpus_{kind}"], abs=0.05)
+    assert figures["closed_auc"] >= 0.95
+
+
+def test_roc_auc_by_hand():
+    # Positives .9, .5, .3 against negatives .5, .1: 2 + 1.5 + 1 of 6 pairs.
+    scores, labels = np.array([0.9, 0.5, 0.5, 0.3, 0.1]), np.array([True, True, False, True, False])
+    assert measure.roc_auc(scores, labels) == pytest.approx(4.5 / 6)
+
+
+def test_situations_are_seeded_and_the_worlds_own():
+    pairs = list(CRAFTER.situations(123, 120, seed=4))
+    assert pairs == list(CRAFTER.situations(123, 120, seed=4))
+    assert pairs != list(CRAFTER.situations(123, 120, seed=5))
+    assert len({situation.caption for situation, _ in pairs}) > 100
+    for situation, privileged in pairs:
+        if "You see" in situation.caption and "tree" in situation.caption.split(".")[0]:
+            assert "chop tree" in privileged.possible
+    assert any("make iron pickaxe" in p.possible for _, p in CRAFTER.situations(9, 1500, seed=6))
+
+
+def test_the_corpus_makes_mistakes_in_the_stated_proportions():
+    corpus, advice = make_corpus(CRAFTER, seed=3), CRAFTER.advice()
+    captions = list(sft.captions(CRAFTER, 1_500, sft.TRAINING_WORLDS, seed=3))
+    answers = [corpus.goals(caption) for caption in captions]
+    sensible = [set(advice.sensible_goals(caption)) for caption in captions]
+    outside = np.mean([any(goal in advice.outside for goal in goals) for goals in answers])
+    assert outside == pytest.approx(0.15, abs=0.03)
+    verbatim = [
+        len(known & set(goals)) / len(known) for known, goals in zip(sensible, answers, strict=True) if known
+    ]
+    # Some six in ten goals have other wordings.
+    assert np.mean(verbatim) == pytest.approx(0.95 * (1 - 0.1 * 0.6), abs=0.03)
+    asked = [corpus.closed(caption) for caption in captions]
+    right = [
+        (closed_form.caption_and_goal_of(question)[1] in known) == (answer == " Yes")
+        for (question, answer), known in zip(asked, sensible, strict=True)
+        if closed_form.caption_and_goal_of(question)[1] != "sleep"
+    ]
+    assert np.mean(right) == pytest.approx(0.97, abs=0.02)
+
+
+def test_every_other_caption_has_no_target():
+    captions = list(sft.captions(CRAFTER, 40, sft.TRAINING_WORLDS, seed=0))
+    assert not any("You are targeting" in caption for caption in captions[1::2])
+    assert any("You are targeting" in caption for caption in captions[0::2])
+
+
+def test_a_world_without_advice_has_no_corpus():
+    world = World()
+    world.name = "plain"
+    with pytest.raises(UserError, match="world plain has no advice"):
+        make_corpus(world, seed=0)
+
+
+def test_training_is_seeded_and_learns(tmp_path):
+    recipe = sft.Recipe(scenes=200, vocabulary=700, width=32, layers=1, heads=2, passes=6)
+    lines = []
+    sft.train(recipe, CRAFTER, tmp_path / "one", lines.append)
+    sft.train(recipe, CRAFTER, tmp_path / "two", lambda _: None)
+    assert (tmp_path / "one" / "model.safetensors").read_bytes() == (
+        tmp_path / "two" / "model.safetensors"
+    ).read_bytes()
+    loss = float(lines[-1].split("loss ")[1].split()[0])
+    assert loss < 5.6  # log of the vocabulary: 6.5
+    (answer,) = BundledModel(tmp_path / "one").answer(
+        [closed_form.prompt("You see grass, tree.", "chop tree", CRAFTER.language())]
+    )
+    assert {" Yes", " No"} & set(answer.logprobs)
+
+
+def test_the_tokenizer_writes_anything():
+    tokenizer = sft.make_tokenizer(["You see grass, tree.\n- chop tree"] * 3, 300)
+    for text in ("You see grass, tree.", "ünïcödé 🌲\t\x00", "\n- chop tree\n- sleep"):
+        assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
+
+
+# --- commands -----------------------------------------------------------------------------------------------
+
+
+def test_training_never_overwrites_a_model(tmp_path):
+    before = hashlib.sha256((FOLDER / "model.safetensors").read_bytes()).digest()
+    (tmp_path / "model.safetensors").touch()
+    for folder in (FOLDER, tmp_path):
+        with pytest.raises(UserError, match=f"out is {folder}, which holds a model"):
+            commands.sft(folder, "crafter", scenes=1, passes=1, seed=0, threads=1)
+    assert hashlib.sha256((FOLDER / "model.safetensors").read_bytes()).digest() == before
+
+
+def test_a_trained_model_is_in_a_new_folder_and_can_be_selected(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = {"vocabulary": 300, "width": 16, "layers": 1, "heads": 2}
+    recipe = sft.Recipe
+    monkeypatch.setattr(sft, "Recipe", lambda **options: recipe(**small, **options))
+    commands.sft(None, "crafter", scenes=20, passes=1, seed=4, threads=1)
+    folder = Path("runs/lm/crafter-sft-seed4")
+    assert f"--llm-folder {folder}" in capsys.readouterr().out
+    model = BundledModel(folder)
+    model.load()
+    assert str(folder) in model.description
+    commands.measure(folder, "crafter", scenes=20, threads=1, out=tmp_path / "new" / "figures.json")
+    assert "closed auc" in capsys.readouterr().out
+    assert (tmp_path / "new" / "figures.json").exists()
+
+
+def test_the_corpus_can_be_shown(capsys):
+    commands.corpus("crafter", examples=2, seed=0)
+    assert capsys.readouterr().out.count("What should the player do?") == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scenes": 0}, "scenes is 0; it must be at least 1"),
+        ({"seed": -1}, "seed is -1; it must be at least 0"),
+        ({"threads": 0}, "threads is 0; it must be at least 1"),
+        ({"world": "crfter"}, "did you mean 'crafter'"),
+    ],
+)
+def test_options_out_of_bounds_are_named(tmp_path, options, message):
+    usual = {"out": tmp_path / "x", "world": "crafter", "scenes": 1, "passes": 1, "seed": 0, "threads": 1}
+    with pytest.raises(UserError, match=message):
+        commands.sft(**usual | options)
+    assert not (tmp_path / "x" / "model.safetensors").exists()
