@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ellm_agent.build import make_agent, make_bonus, make_transition_reward, make_worlds
+from ellm_agent import build
+from ellm_agent.build import make_agent, make_bonus, make_worlds
 from ellm_agent.config import methods
 from ellm_agent.config.files import flatten, load
 from ellm_agent.config.presets import PRESETS
@@ -29,7 +30,9 @@ TINY += ["--episode-length", "30", "--no-tensorboard", "--dqn.learning-starts", 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_each_baseline_runs_by_itself(name, tmp_path):
-    algo = [] if name == "random_actions" else ["--algo", "ppo" if name in ("icm", "apt", "scratch") else "dqn"]
+    algo = (
+        [] if name == "random_actions" else ["--algo", "ppo" if name in ("icm", "apt", "scratch") else "dqn"]
+    )
     done = script(f"baselines/{name}.py", *TINY, *algo, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     saved = flatten(load(tmp_path / "run" / "config.yaml"))
@@ -56,10 +59,14 @@ def test_methods_differ_in_a_part_only():
         }
 
 
-def test_noveld_has_the_alpha_that_it_is_given():
-    config = methods.apply("noveld", PRESETS["debug"])
-    worlds = make_worlds(config, NoGoals(), PhraseTable(), 1)
-    assert with_bonus(config, worlds).bonus.alpha == 0.5
+def test_noveld_has_the_alpha_that_it_is_given(monkeypatch):
+    config, given = methods.apply("noveld", PRESETS["debug"]), {}
+    noveld = build.NOVELTY_MODELS["noveld"]
+    monkeypatch.setitem(
+        build.NOVELTY_MODELS, "noveld", lambda *sizes, **own: given.update(own) or noveld(*sizes, **own)
+    )
+    make_bonus(config, make_worlds(config, NoGoals(), PhraseTable(), 1))
+    assert given == {"alpha": 0.5}
 
 
 def test_random_draws_all_actions_alike():
