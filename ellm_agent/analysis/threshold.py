@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from ellm_agent.analysis import figures
 from ellm_agent.errors import UserError
-from ellm_agent.text.phrases import PhraseTable
+from ellm_agent.text.sentence_bert import sentence_bert
 from envs import registry
 
 THRESHOLDS = np.round(np.arange(0.30, 1.00, 0.01), 2)
@@ -56,10 +56,11 @@ def measure(world: str, pairs: Path, out: Path, figure: Path) -> float:
         ) from error
     except ValueError as error:  # of the registry
         raise UserError(str(error)) from error
-    phrases = PhraseTable()
     curves: dict[str, list[dict[str, float]]] = {}
     for kind, labelled in labelled_pairs(words, canonical).items():
-        cosines = np.array([round(phrases.cosine(p.event, canonical(p.goal)), 4) for p in labelled])
+        texts = list(dict.fromkeys(text for p in labelled for text in (p.event, canonical(p.goal))))
+        vectors = dict(zip(texts, sentence_bert(texts), strict=True))  # of unit length
+        cosines = np.array([float(vectors[p.event] @ vectors[canonical(p.goal)]) for p in labelled]).round(4)
         satisfied = np.array([pair.satisfied for pair in labelled])
         curves[kind] = [
             {"threshold": t, **precision_and_recall(cosines, satisfied, t)} for t in THRESHOLDS.tolist()

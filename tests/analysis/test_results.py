@@ -71,7 +71,7 @@ def test_runs_that_do_not_belong_together_are_refused(known):
         results.read_all(known)
 
 
-def test_a_configuration_of_an_older_version_is_told_of(known):
+def test_a_configuration_of_an_older_version_is_refused(known):
     (known / "crafter" / "ppo" / "oracle" / "seed0" / "config.yaml").write_text(
         "preset: default\nframes: 5440\n"
     )

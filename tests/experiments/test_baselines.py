@@ -1,14 +1,14 @@
-"""Each baseline runs by itself, is the same training call with one part swapped, and reads what the others read."""
+"""Each baseline runs by itself, is the same training call with one part swapped, and observes what the others observe."""
 
 import numpy as np
 import pytest
-import yaml
 
-from ellm_agent.build import make_agent, make_exploration, with_bonus
+from ellm_agent import build
+from ellm_agent.build import make_agent, make_bonus, make_worlds
 from ellm_agent.config import methods
-from ellm_agent.config.files import flatten
+from ellm_agent.config.files import flatten, load
 from ellm_agent.config.presets import PRESETS
-from ellm_agent.goals import NoGoals
+from ellm_agent.goals.base import NoGoals
 from ellm_agent.text.phrases import PhraseTable
 from tests.helpers.processes import ROOT, script
 
@@ -30,13 +30,14 @@ TINY += ["--episode-length", "30", "--no-tensorboard", "--dqn.learning-starts", 
 
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_each_baseline_runs_by_itself(name, tmp_path):
-    algo = [] if name == "random" else ["--algo", "ppo" if name in ("icm", "apt", "scratch") else "dqn"]
+    algo = (
+        [] if name == "random_actions" else ["--algo", "ppo" if name in ("icm", "apt", "scratch") else "dqn"]
+    )
     done = script(f"baselines/{name}.py", *TINY, *algo, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
-    saved = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
-    for section, values in methods.METHODS[name].items():
-        for key, value in values.items():
-            assert saved[section][key] == value
+    saved = flatten(load(tmp_path / "run" / "config.yaml"))
+    expected = methods.METHODS[name.removesuffix("_actions")]
+    assert {option: saved[option] for option in expected} == expected
     assert (tmp_path / "run" / "report.html").is_file()
 
 
@@ -45,29 +46,33 @@ def test_methods_differ_in_a_part_only():
     for name in methods.METHODS:
         changed = {k for k, v in flatten(methods.apply(name, PRESETS["default"])).items() if v != default[k]}
         assert changed <= {
-            "goals.goal_mode",
-            "goals.success",
-            "goals.llm",
-            "goals.llm_scene",
-            "goals.extrinsic_weight",
-            "novelty.bonus",
-            "novelty.bonus_weight",
-            "novelty.bonus_learning_rate",
-            "novelty.bonus_alpha",
+            "suggester.kind",
+            "suggester.llm.kind",
+            "suggester.llm.caption",
+            "reward.success",
+            "reward.extrinsic_weight",
+            "reward.novelty.kind",
+            "reward.novelty.weight",
+            "reward.novelty.learning_rate",
+            "reward.novelty.alpha",
             "agent.algo",
         }
 
 
-def test_noveld_has_the_alpha_that_it_is_given():
-    config = methods.apply("noveld", PRESETS["debug"])
-    worlds = make_exploration(config, NoGoals(), PhraseTable(), 1)
-    assert with_bonus(config, worlds).bonus.alpha == 0.5
+def test_noveld_has_the_alpha_that_it_is_given(monkeypatch):
+    config, given = methods.apply("noveld", PRESETS["debug"]), {}
+    noveld = build.NOVELTY_MODELS["noveld"]
+    monkeypatch.setitem(
+        build.NOVELTY_MODELS, "noveld", lambda *sizes, **own: given.update(own) or noveld(*sizes, **own)
+    )
+    make_bonus(config, make_worlds(config, NoGoals(), PhraseTable(), 1))
+    assert given == {"alpha": 0.5}
 
 
 def test_random_draws_all_actions_alike():
     config = methods.apply("random", PRESETS["debug"])
-    worlds = make_exploration(config, NoGoals(), PhraseTable(), 4)
-    agent = make_agent(config, worlds, with_bonus(config, worlds))
+    worlds = make_worlds(config, NoGoals(), PhraseTable(), 4)
+    agent = make_agent(config, worlds, make_bonus(config, worlds))
     observations = worlds.reset()
     chosen = np.concatenate([agent.predict(observations)[0] for _ in range(2_000)])
     counts = np.bincount(chosen, minlength=worlds.action_space.n)
@@ -75,17 +80,17 @@ def test_random_draws_all_actions_alike():
     assert abs(counts - expected).max() < 5 * expected**0.5
 
 
-def test_without_goals_every_event_is_read_as_achieved():
-    """So agents without goals read what agents with goals read."""
+def test_without_goals_every_event_is_observed_as_achieved():
+    """So agents without goals observe what agents with goals do."""
     config = methods.apply("rnd", PRESETS["debug"])
-    worlds = make_exploration(config, NoGoals(), PhraseTable(), 4)
+    worlds = make_worlds(config, NoGoals(), PhraseTable(), 4)
     worlds.reset()
-    rng, told = np.random.default_rng(0), [[] for _ in range(4)]
+    rng, events = np.random.default_rng(0), [[] for _ in range(4)]
     for _ in range(150):
         observations, rewards, dones, infos = worlds.step(rng.integers(worlds.action_space.n, size=4))
         assert (rewards == 0).all()
         for i, info in enumerate(infos):
-            told[i] = [] if dones[i] else list(dict.fromkeys([*told[i], *info["events"]]))
-            ids = observations[i][worlds.fields["done"]]
-            assert [worlds.phrases.text(k) for k in ids if k] == [f"achieved: {event}" for event in told[i]]
-    assert sum(map(len, told)) > 0
+            events[i] = [] if dones[i] else list(dict.fromkeys([*events[i], *info["events"]]))
+            ids = observations[i][worlds.fields["achieved"]]
+            assert [worlds.phrases.text(k) for k in ids if k] == [f"achieved: {event}" for event in events[i]]
+    assert sum(map(len, events)) > 0

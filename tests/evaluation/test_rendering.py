@@ -1,0 +1,71 @@
+"""Drawing recorded episodes: the world's picture, the panel, and the reason for each reward."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ellm_agent.errors import UserError
+from ellm_agent.evaluation import rendering
+from ellm_agent.evaluation.recording import Recording
+
+
+@pytest.fixture
+def recording():
+    """Eight frames without movement, of which the fourth is rewarded."""
+    step = {
+        "goals": ["chop tree", "gather wood"],
+        "open": ["chop tree", "gather wood"],
+        "events": [],
+        "satisfied": [],
+    }
+    steps = [{**step, "reward": 0.0} for _ in range(8)]
+    steps[3] |= {"events": ["chop tree"], "satisfied": ["gather wood"], "reward": 0.93}
+    return Recording(2**30, {"protocol": "crafter"}, "crafter", actions=[0] * 8, steps=steps)
+
+
+def test_the_reason_for_a_reward():
+    """The event, the goals that it satisfied, and the cosine that is the reward."""
+    step = {"events": ["chop tree"], "satisfied": ["gather wood", "fell a tree"], "reward": 0.934}
+    assert rendering.explain_reward(step) == (
+        "+0.93   chop tree",
+        "goal: gather wood, fell a tree   cosine 0.93",
+    )
+
+
+def test_frames(recording):
+    pictures = list(rendering.frames(recording))
+    assert [picture.shape for picture in pictures] == [(450, 870, 3)] * 9
+    banner = [picture[46:92, 460:860] for picture in pictures]
+    assert not (banner[3] == banner[0]).all(axis=(0, 1)).any() or (banner[3] == banner[0]).all()
+    assert (banner[4] != banner[3]).any()  # the reward is shown after the frame that earned it
+    assert (banner[5] == banner[4]).all()  # and stays for a while
+
+
+def test_a_frame_with_a_reward_is_never_left_out(recording):
+    few = list(rendering.frames(recording, stride=100))
+    every = list(rendering.frames(recording))
+    assert len(few) == 3
+    assert all((one == every[i]).all() for one, i in zip(few[:2], (0, 4), strict=True))
+
+
+def test_gif(recording, tmp_path):
+    rendering.write_gif(recording, tmp_path / "x.gif", max_frames=4)
+    with Image.open(tmp_path / "x.gif") as image:
+        assert image.size == (870, 450)
+        assert 4 <= image.n_frames <= 6
+        assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 8
+
+
+def test_hostile_goals_are_drawn_as_text(recording):
+    for step in recording.steps:
+        step["goals"] = step["open"] = ["\x1b[31m" + "x" * 500, "\n" * 50, "é" * 99]
+    assert len(list(rendering.frames(recording, stride=8))) >= 2
+
+
+def test_a_run_without_recordings(tmp_path):
+    from ellm_agent.config.presets import PRESETS
+    from ellm_agent.runs.folder import Run
+
+    run = Run.create(PRESETS["debug"].changed(**{"run.out": tmp_path / "run"}))
+    with pytest.raises(UserError, match="holds no recorded episodes yet"):
+        list(rendering.draw_run(run, tmp_path, 1, 10, mp4=False))
