@@ -21,7 +21,7 @@ for _signal in (signal.SIGINT, signal.SIGHUP):
 
 def pytest_sessionstart(session):
     """Compiles the game once, before the workers and the scripts that they start would each do so for themselves."""
-    from envs.crafter.compiled.vec_env import CompiledCrafter, is_compiled
+    from envs.crafter.compiled import CompiledCrafter, is_compiled
 
     if not hasattr(session.config, "workerinput") and not is_compiled():
         worlds = CompiledCrafter(1)

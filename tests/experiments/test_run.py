@@ -56,7 +56,7 @@ def rows(folder, log):
 def finished(tmp_path_factory):
     """A finished small run with the README's goal mode, and what it printed."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    return folder, run("--goal-mode", "open", *SMALL, "--out", folder).stdout  # with the model in the box
+    return folder, run("--goal-mode", "open", *SMALL, "--out", folder).stdout  # with the bundled model
 
 
 def test_run_folder_holds_what_it_promises(finished):
@@ -128,7 +128,7 @@ def test_every_mode_runs(tmp_path, options):
     assert summary["episodes"] >= 4
 
 
-def test_resume_goes_on_without_gaps_or_repeats(tmp_path):
+def test_resume_continues_without_gaps_or_repeats(tmp_path):
     folder = tmp_path / "run"
     run(*SMALL, "--goal-mode", "oracle", "--out", folder, "--replays", "0")
     before = rows(folder, "episodes")
@@ -146,8 +146,8 @@ def test_resume_goes_on_without_gaps_or_repeats(tmp_path):
     assert frames[-1] == 1600
     assert metrics[-1]["seconds"] > metrics[3]["seconds"]
     assert metrics[-1]["episodes"] == len(after)
-    assert all(row["unlocks_per_episode"] > 0 for row in metrics[4:])  # counts go on, too
-    assert yaml.safe_load((folder / "config.yaml").read_text())["frames"] == 1600
+    assert all(row["unlocks_per_episode"] > 0 for row in metrics[4:])  # counts continue, too
+    assert yaml.safe_load((folder / "config.yaml").read_text())["run"]["frames"] == 1600
     run("--resume", folder)  # a finished run: nothing to add
     assert rows(folder, "episodes") == after
     assert [row["frames"] for row in rows(folder, "evaluations")] == sorted(
@@ -157,7 +157,7 @@ def test_resume_goes_on_without_gaps_or_repeats(tmp_path):
     assert fewer.returncode == 2
     assert "frames is 700; the run has 1600 already" in fewer.stderr
     for checkpoint in (folder / "checkpoints").iterdir():
-        (checkpoint / "parameters.pt").write_bytes(b"cut off")
+        checkpoint.write_bytes(b"cut off")
     damaged = script("run_crafter.py", "--resume", folder)
     assert damaged.returncode == 2
     assert "holds no checkpoint that is whole" in damaged.stderr.splitlines()[-1]
@@ -271,8 +271,8 @@ def test_saved_config_is_the_whole_config(finished, tmp_path):
 
     folder, _ = finished
     loaded = config_files.load(folder / "config.yaml")
-    assert loaded.frames == 800
-    assert loaded.goals.goal_mode == "open"
+    assert loaded.run.frames == 800
+    assert loaded.suggester.kind == "open"
     assert set(yaml.safe_load((folder / "config.yaml").read_text())) == {
         field.partition(".")[0] for field in config_files.flatten(loaded)
     }

@@ -1,4 +1,4 @@
-"""Sweeps: what they run, what they refuse, and that they can be stopped at any moment."""
+"""Sweeps: their cells, what they refuse, and that they can be stopped at any moment."""
 
 import json
 import os
@@ -16,8 +16,8 @@ from ellm_agent.config import files as config_files
 from ellm_agent.config import methods
 from ellm_agent.config.presets import PRESETS
 from ellm_agent.errors import UserError
+from ellm_agent.sweeps.local import lock
 from ellm_agent.sweeps.plan import Options, plan
-from experiments.compare import alone
 from tests.helpers.processes import ROOT, script
 
 SWEEP = ["--methods", "oracle", "random", "--algos", "ppo", "--seeds", "0", "--frames", "800", "--jobs", "1"]
@@ -42,7 +42,7 @@ def compare(tmp_path, name, *more, start=False):
 
 
 def raw_files(folder):
-    """Path -> content of the raw results; what tells the time is left out."""
+    """Path -> content of the raw results; times and speeds are left out."""
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.name == "summary.json":
@@ -74,15 +74,15 @@ def test_what_a_cell_is_called_cannot_be_overridden(option):
 
 
 @pytest.mark.parametrize(
-    ("options", "more", "told"),
+    ("options", "more", "message"),
     [
         ({"algos": ("random",)}, [], "no learner"),
         ({"protocols": ()}, [], "nothing to run"),
         ({}, ["--replays", "3"], "every run of a sweep has its own"),
     ],
 )
-def test_sweeps_that_make_no_sense_are_refused(options, more, told):
-    with pytest.raises(UserError, match=told):
+def test_sweeps_that_make_no_sense_are_refused(options, more, message):
+    with pytest.raises(UserError, match=message):
         plan(Options(**options), more)
 
 
@@ -90,8 +90,8 @@ def test_cells_are_what_they_are_called():
     cells = plan(Options(seeds=(1, 4), methods=("open", "random"), protocols=("ellm",)), ["--hidden", "32"])
     assert len(cells) == 6  # random once for each seed, whatever the learners
     for cell, config in cells.items():
-        assert cell.seed == config.seed
-        assert cell.protocol == config.environment.protocol == "ellm"
+        assert cell.seed == config.run.seed
+        assert cell.protocol == config.env.protocol == "ellm"
         assert config.agent.algo == ("random" if cell.method == "random" else cell.algo)
         assert config.agent.hidden == 32
 
@@ -113,7 +113,7 @@ def test_what_makes_another_method_needs_a_name(method, more):
     ((cell, config),) = plan(Options(**one, label="other"), more).items()
     assert cell.method == f"{method}-other"
     assert config_files.differences(methods.apply(method, PRESETS["default"]), config)
-    plan(Options(**one), ["--preset", "paper"])  # which pays for attempts, whatever the method
+    plan(Options(**one), ["--preset", "paper"])  # which rewards attempts, whatever the method
 
 
 def test_an_endpoint_from_the_environment_is_part_of_a_cell(monkeypatch):
@@ -121,12 +121,12 @@ def test_an_endpoint_from_the_environment_is_part_of_a_cell(monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:1/v1")
     more = ["--llm-model", "m"]
     (config,) = plan(Options(seeds=(0,), methods=("open",), algos=("ppo",)), more).values()
-    assert config.goals.llm_base_url == "http://localhost:1/v1"
+    assert config.suggester.llm.base_url == "http://localhost:1/v1"
     assert "secret-key" not in repr(config)
 
 
 def test_a_second_sweep_of_the_same_name_is_refused(tmp_path):
-    with alone(tmp_path), pytest.raises(UserError, match="another sweep"), alone(tmp_path):
+    with lock(tmp_path), pytest.raises(UserError, match="another sweep"), lock(tmp_path):
         pass
 
 
@@ -161,7 +161,7 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_files(sweep, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (["--frames", "900"], "frames is 900 but was 800"),
         (["--methods", "oracel"], "choose from"),
@@ -173,10 +173,10 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_files(sweep, tmp_path):
         (["--frmes", "3"], "--frames"),
     ],
 )
-def test_bad_sweeps_are_told_in_one_line(sweep, more, told):
+def test_bad_sweeps_end_in_one_line(sweep, more, message):
     done = compare(sweep, *(more[1:] if more[0] == "--name" else ("whole",)), *more)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
@@ -199,7 +199,7 @@ def test_results_that_do_not_belong_together_are_refused(sweep, tmp_path):
     folder = tmp_path / "results"
     shutil.copytree(sweep / "results" / "whole", folder)
     config = folder / "crafter" / "ppo" / "oracle" / "seed0" / "config.yaml"
-    config.write_text(config.read_text().replace("frames: 800", "frames: 900"))
+    config.write_text(config.read_text().replace("  frames: 800", "  frames: 900"))
     with pytest.raises(UserError, match="mixes runs of 800, 900 frames"):
         comparison.read_all(folder)
     (config.parent / "episodes.jsonl.gz").write_bytes(b"cut off")

@@ -1,17 +1,15 @@
-"""Sweeps over downstream tasks: pretraining, then each task with every agent, and what is told of them."""
+"""Sweeps over downstream tasks: pretraining, then each task with every agent, and their results."""
 
 import shutil
 
-import numpy as np
 import pytest
 
 from ellm_agent.analysis import results as comparison
-from ellm_agent.analysis import task_report as task_page
 from ellm_agent.analysis.results import ANY, NOTHING, Cell
 from ellm_agent.config import files as config_files
 from ellm_agent.errors import UserError
+from ellm_agent.sweeps.local import lost_with, ready
 from ellm_agent.sweeps.plan import Options, plan, with_pretraining, work_folder
-from experiments.compare import lost_with, ready
 from tests.helpers.processes import script
 from tests.sweeps.test_plan import compare
 
@@ -40,9 +38,10 @@ def test_a_task_is_learned_after_its_pretraining():
     assert scratch == Cell("crafter", "ppo", NOTHING, 0, "chop tree")  # and nothing before it
     assert found[after].transfer.pretrained == work_folder(pretraining, Options(name="comparison")) / "run"
     assert found[scratch].transfer.pretrained is None
-    # What is held against each other is told apart by that alone, and by the fine-tuning's learning rate.
+    # The compared runs differ in that alone, and in the fine-tuning's learning rate.
     differ = config_files.differences(found[after], found[scratch])
-    assert {told.split(" ")[0] for told in differ} == {
+    assert {line.split(" ")[0] for line in differ} == {
+        "transfer",
         "pretrained",
         "ppo.learning-rate",
         "dqn.learning-rate",
@@ -55,8 +54,13 @@ def test_a_task_is_learned_after_its_pretraining():
 
 def test_a_guided_agent_is_held_against_the_same_without_a_guide():
     _, guided, alone = cells(transfer="guide", task_frames=5_000).values()
-    assert (guided.agent.algo, guided.dqn.epsilon_frames, guided.frames) == ("dqn", 2_500, 5_000)
-    assert {told.split(" ")[0] for told in config_files.differences(guided, alone)} == {"pretrained"}
+    assert (guided.agent.algo, guided.agent.dqn.epsilon_frames, guided.run.frames) == ("dqn", 2_500, 5_000)
+    differ = {line.split(" ")[0] for line in config_files.differences(guided, alone)}
+    assert differ == {
+        "transfer",
+        "pretrained",
+        "dqn.epsilon-greedy",
+    }  # the guide's random actions are mixed in
 
 
 def test_a_control_without_a_guide_is_run_once_for_all_algorithms():
@@ -84,7 +88,7 @@ def test_pretraining_is_made_again_only_where_its_agent_is_wanted_and_gone(tmp_p
     assert list(with_pretraining({after: found[after]}, found, options)) == [
         pretraining,
         after,
-    ]  # of who knows whom
+    ]  # of an unknown configuration
     (there.parent / "wanted.yaml").write_text(config_files.to_yaml(found[pretraining]))
     assert list(with_pretraining({after: found[after]}, found, options)) == [after]
 
@@ -92,11 +96,11 @@ def test_pretraining_is_made_again_only_where_its_agent_is_wanted_and_gone(tmp_p
 def test_a_sweep_over_tasks_leaves_its_results(sweep):
     folder = sweep / "results" / "whole"
     assert (folder / "crafter" / "ppo" / "oracle" / "seed0").is_dir()
-    (by_task,) = comparison.read_tasks(folder).values()
-    assert set(by_task) == {"survival"}
-    for task, methods in by_task.items():
-        assert set(methods) == {"oracle", NOTHING}
-        for (result,) in methods.values():
+    (group,) = comparison.read_tasks(folder)
+    assert set(group.tasks) == {"survival"}
+    for task, runs in group.tasks.items():
+        assert set(runs.methods) == {"oracle", NOTHING}
+        for (result,) in runs.methods.values():
             assert result.cell.task == task
             assert result.frames == 400
             assert len(result.solved) == len(result.ends) > 0
@@ -106,7 +110,7 @@ def test_a_sweep_over_tasks_leaves_its_results(sweep):
     assert str(kept.transfer.pretrained) == "crafter/ppo/oracle/seed0"  # the same on every machine
 
 
-def test_the_report_tells_of_tasks(sweep):
+def test_the_report_has_tasks(sweep):
     folder = sweep / "results" / "whole"
     done = script("report.py", folder)
     assert done.returncode == 0, done.stderr
@@ -123,25 +127,24 @@ def test_a_control_of_all_algorithms_stands_beside_each(sweep, tmp_path):
     shutil.copytree(sweep / "results" / "whole", folder)
     rules = folder / "tasks" / "survival" / "crafter"
     shutil.move(rules / "ppo" / NOTHING, rules / ANY / NOTHING)
-    assert {key: set(found["survival"]) for key, found in comparison.read_tasks(folder).items()} == {
-        ("crafter", "ppo"): {"oracle", NOTHING}
-    }
+    (group,) = comparison.read_tasks(folder)
+    assert (group.algo, set(group.tasks["survival"].methods)) == ("ppo", {"oracle", NOTHING})
     shutil.copytree(rules / "ppo", rules / "dqn")
-    groups = comparison.read_tasks(folder)
-    assert [set(groups["crafter", algo]["survival"]) for algo in ("dqn", "ppo")] == [{"oracle", NOTHING}] * 2
+    groups = {group.algo: set(group.tasks["survival"].methods) for group in comparison.read_tasks(folder)}
+    assert groups == {"dqn": {"oracle", NOTHING}, "ppo": {"oracle", NOTHING}}
 
 
 def test_tasks_of_other_lengths_are_refused(sweep, tmp_path):
     folder = tmp_path / "results"
     shutil.copytree(sweep / "results" / "whole", folder)
     config = folder / "tasks" / "survival" / "crafter" / "ppo" / "oracle" / "seed0" / "config.yaml"
-    config.write_text(config.read_text().replace("\nframes: 400", "\nframes: 900"))
+    config.write_text(config.read_text().replace("\n  frames: 400", "\n  frames: 900"))
     with pytest.raises(UserError, match="mix runs of 400, 900 frames"):
         comparison.read_tasks(folder)
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (["--tasks", "mine ston"], "did you mean 'mine stone'"),
         (["--tasks", "mine stone", "--task-frames", "0"], "task-frames is 0"),
@@ -151,37 +154,15 @@ def test_tasks_of_other_lengths_are_refused(sweep, tmp_path):
         (["--tasks", "mine stone", "--", "--ppo.learning-rate", "1"], "cannot be given with --tasks"),
     ],
 )
-def test_bad_sweeps_over_tasks_are_told_in_one_line(tmp_path, more, told):
+def test_bad_sweeps_over_tasks_end_in_one_line(tmp_path, more, message):
     done = compare(tmp_path, "bad", *more)
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert done.stderr.startswith("error: ")
     assert done.stderr.count("\n") == 1
-
-
-def test_a_method_is_told_by_whole_seeds(monkeypatch):
-    monkeypatch.setattr(task_page, "areas", lambda _: {"a": np.array([[0.0, 0.2], [0.4, 0.8], [0.6, 1.0]])})
-    ((name, seeds, told, each),) = task_page.overall({})
-    assert (name, seeds, each) == ("a", "3", "0.10, 0.60, 0.80")
-    assert told == "0.50 [0.10, 0.80]"  # all that a seed learns stands or falls with its one pretrained agent
 
 
 def test_tasks_fail_with_their_pretraining():
     pretraining, after, scratch = cells()
     assert lost_with(pretraining, [after, scratch]) == [after]
     assert lost_with(after, [scratch]) == []
-
-
-def test_areas_are_of_the_seeds_that_all_tasks_have():
-    def result(task, method, seed, solved):
-        unlocked = np.zeros((1, 22), bool)
-        cell = Cell("crafter", "ppo", method, seed, task)
-        return comparison.Result(cell, 200, np.array([0]), unlocked, np.array([solved]), {}, None)
-
-    by_task = {
-        "one": {"a": [result("one", "a", s, True) for s in (0, 1)], "b": [result("one", "b", 0, True)]},
-        "two": {"a": [result("two", "a", 1, False)], "b": []},
-    }
-    areas = task_page.areas(by_task)
-    assert list(areas) == ["a"]
-    assert areas["a"].tolist() == [[1.0, 0.0]]
