@@ -1,4 +1,4 @@
-"""Shows where the time of a run goes: ``python -m benchmarks.profile --algo ppo --frames 60000``."""
+"""Profiles a run: ``python -m benchmarks.profile --algo ppo --frames 60000``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.speed import small, trained
 
 @dataclass
 class Options:
-    """What to look at."""
+    """Options."""
 
     algo: Literal["dqn", "ppo", "trpo"] = "dqn"
     """The learner."""

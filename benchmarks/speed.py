@@ -1,13 +1,11 @@
-"""Measures how fast everything is, against references, in one run: a table, and ``results/speed.json``.
+"""Measures speed against references, in one run: a table, and ``results/speed.json``.
 
-Machines differ and are never quiet: what counts are ratios between rows of one run. Each figure is the median of
+Machines differ and are never quiet, so ratios between rows of one run are what to quote. Each figure is the median of
 several repetitions. Takes about ten minutes on two cores; ``--parts`` measures some of it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import json
 import os
 import platform
@@ -16,12 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 import psutil
 import torch
 import tyro
@@ -29,37 +26,34 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import references
-from ellm_agent.build import environment_arguments, make_suggester
-from ellm_agent.config.presets import PRESETS
-from ellm_agent.config.schema import Config
+from ellm_agent.agents.sb3_state import BUFFER
+from ellm_agent.build import build, make_suggester
+from ellm_agent.config import PRESETS, Config
+from ellm_agent.experiment import torch_settings
 from ellm_agent.runs.folder import Run
-from ellm_agent.text.sentence_bert import sentence_bert
 from ellm_agent.training import Trained, train
-from ellm_agent.wrappers.goal_exploration import GoalExploration
-from envs.crafter.compiled.captions import look
-from envs.crafter.compiled.vec_env import CompiledCrafter
-from envs.crafter.env import CrafterTextEnv
-from envs.crafter.knowledge import knowledge
+from envs import registry
+from envs.crafter.compiled import CompiledCrafter
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = 3  # of each whole run, at most
-QUIET = {"eval_every": 10**9, "checkpoint_every": 10**9, "tensorboard": False, "replays": 0}
 
 
 @dataclass
 class Options:
     """What to measure."""
 
-    parts: tuple[Literal["world", "update", "run", "today", "memory", "start"], ...] = (
+    parts: tuple[Literal["world", "update", "run", "busy", "today", "memory", "start"], ...] = (
         "world",
         "update",
         "run",
+        "busy",
         "today",
         "memory",
         "start",
     )
-    """world: steps and resets; update: parts of a gradient step; run: end to end, with the ELLM path; today: the
-    pipeline of SB3 and SentenceBERT; memory: of the replay; start: imports and the first frame."""
+    """world: steps and resets; update: parts of a gradient step; run: end to end; busy: the same with one core busy;
+    today: the pipeline of SB3 and SentenceBERT; memory: of the replay; start: imports and the first frame."""
     repeat: int = 5
     """Repetitions of each measurement of which the median is taken."""
     out: Path = ROOT / "results" / "speed.json"
@@ -117,8 +111,8 @@ def _measure_world(results: Results, repeat: int) -> None:
         ("compiled", CompiledCrafter(16), 1_000),
         ("package backend", references.package_backend(16), 60),
     ):
-        rate = references.vectorised_rate(environment, steps)
-        results.add(f"world, {name}", statistics.median(rate() for _ in range(repeat)), "steps/s")
+        steps_rate = references.vectorised_rate(environment, steps)
+        results.add(f"world, {name}", statistics.median(steps_rate() for _ in range(repeat)), "steps/s")
     compiled = CompiledCrafter(1)
     results.add("reset, compiled", 1e3 * median_seconds(compiled.reset, 50), "ms")
     for name, flag, disabled in (
@@ -126,7 +120,7 @@ def _measure_world(results: Results, repeat: int) -> None:
         ("package as pip installs it", "drawn", "1"),
     ):
         # Without Numba, which it does not ask for, the package's noise is computed in Python.
-        told = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "benchmarks.package", flag, str(repeat)],
             env={**os.environ, "NUMBA_DISABLE_JIT": disabled},
             cwd=ROOT,
@@ -134,7 +128,7 @@ def _measure_world(results: Results, repeat: int) -> None:
             text=True,
             check=True,
         )
-        measured = json.loads(told.stdout)
+        measured = json.loads(done.stdout)
         results.add(f"world, {name}", measured["rate"], "steps/s", "no captions, no events")
         results.add(f"reset, {name}", 1e3 * measured["reset"], "ms")
     results.ratio("compiled world, against the best", "world, compiled", "world, package at its best")
@@ -145,11 +139,10 @@ def _measure_world(results: Results, repeat: int) -> None:
 
 
 def measure_update(results: Results, repeat: int) -> None:
-    """The parts of one DQN gradient step, and what they cost by the batch."""
-    agent = trained(small("dqn", "oracle", frames=8_000))[0].agent
+    """The parts of one DQN gradient step, and the limits of the machine."""
+    agent = trained(small("dqn", "oracle", frames=8_000))[0].parts.agent
     size, n = agent.batch_size, 10 * repeat
     batch = agent.replay_buffer.sample(size)
-    batch = batch._replace(actions=batch.actions.long())
 
     def forward():
         return agent.q_net(batch.observations).gather(1, batch.actions).sum()
@@ -160,22 +153,12 @@ def measure_update(results: Results, repeat: int) -> None:
 
     parts = {
         "sample": lambda: agent.replay_buffer.sample(size),
-        "target": lambda: agent._target(batch),
         "forward": forward,
         "forward and backward": backward,
-        "clip and Adam": lambda: (
-            agent._clip_gradients(),
-            agent.policy.optimizer.step(),
-        ),
         "all of it": lambda: agent.train(1, size),
     }
     for name, work in parts.items():
-        if name == "target":
-            with torch.no_grad():
-                seconds = median_seconds(work, n)
-        else:
-            seconds = median_seconds(work, n)
-        results.add(f"update of {size}, {name}", 1e3 * seconds, "ms")
+        results.add(f"update of {size}, {name}", 1e3 * median_seconds(work, n), "ms")
     results.add("matrix multiplication", references.peak_gflops(), "GFLOP/s", "one thread, float32")
     results.add("memory, read", references.bandwidth(), "GB/s", "one thread")
 
@@ -183,122 +166,81 @@ def measure_update(results: Results, repeat: int) -> None:
 # --- end to end ---------------------------------------------------------------------------------------------
 
 
-def small(algo: str, goal_mode: str, frames: int, preset: str = "default", threads: int = 1) -> Config:
-    """A configuration for a measurement: nothing but training."""
-    base = PRESETS[preset]
-    goals = dataclasses.replace(base.goals, goal_mode=goal_mode)
-    agent = dataclasses.replace(base.agent, algo=algo)
-    return dataclasses.replace(
-        base, frames=frames, log_every=frames // 6, goals=goals, agent=agent, threads=threads, **QUIET
+def small(algo: str, goal_mode: str, frames: int, preset: str = "default", **options: Any) -> Config:
+    """A configuration for a measurement: only training."""
+    return PRESETS[preset].changed(
+        **{
+            "run.frames": frames,
+            "run.log_every": frames // 6,
+            "run.eval_every": 10**9,
+            "run.checkpoint_every": 10**9,
+            "run.tensorboard": False,
+            "run.replays": 0,
+            "suggester.kind": goal_mode,
+            "agent.algo": algo,
+            **options,
+        }
     )
 
 
 def trained(config: Config) -> tuple[Trained, list[dict]]:
-    """Trains in a folder that is thrown away; returns also the rows of metrics."""
-    # A run loads SentenceBERT, in two seconds, when it first meets a wording that nobody foresaw, if ever.
-    sentence_bert(["loaded"])
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run.create(dataclasses.replace(config, out=Path(folder) / "run"))
-        suggester = make_suggester(config, CrafterTextEnv(**environment_arguments(config)).language)
-        return train(run, suggester), run.read("metrics")
+    """Trains in a temporary folder; returns also the rows of metrics."""
+    with tempfile.TemporaryDirectory() as folder, torch_settings(config):
+        run = Run.create(config.changed(**{"run.out": Path(folder) / "run"}))
+        suggester = make_suggester(config, registry.get(config.env.name).language(**config.env.options))
+        return train(build(run, suggester), run), run.read("metrics")
+
+
+def rate(config: Config) -> float:
+    """Frames a second of a run, without its start (the first row of metrics)."""
+    _, rows = trained(config)
+    return statistics.median(row["frames_per_second"] for row in rows[1:])
 
 
 def measure_runs(results: Results, repeat: int) -> None:
-    """Frames a second of whole runs, and what goals, captions and rewards take of a frame."""
-    threads = psutil.cpu_count(logical=False) or 1
+    """Frames a second of whole runs with default settings."""
     runs = {
-        "ppo, open": small("ppo", "open", 120_000, threads=threads),
-        "ppo, oracle": small("ppo", "oracle", 120_000, threads=threads),
-        "dqn, open": small("dqn", "open", 48_000, threads=threads),
-        "dqn, oracle": small("dqn", "oracle", 48_000, threads=threads),
-        "paper network and schedule": paper_network(threads),
-        "paper preset, open": small("dqn", "open", 18_000, preset="paper", threads=threads),
+        "ppo, open": small("ppo", "open", 120_000),
+        "ppo, oracle": small("ppo", "oracle", 120_000),
+        "dqn, open": small("dqn", "open", 48_000),
+        "dqn, oracle": small("dqn", "oracle", 48_000),
+        # The paper's network over frozen vectors and its updates, reading clauses instead of sentences.
+        "paper network and schedule": small(
+            "dqn",
+            "open",
+            24_000,
+            preset="paper",
+            **{"agent.encoder": "clauses", "agent.clause_vectors": "raw"},
+        ),
+        "paper preset, open": small("dqn", "open", 18_000, preset="paper"),
     }
-    measured: dict[str, list[tuple[float, ...]]] = {name: [] for name in runs}
+    measured: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(min(repeat, RUNS)):  # a machine's slow minutes should not all fall on one of them
         for name, config in runs.items():
-            measured[name].append(measure_run(config))
-    for name, found in measured.items():
-        rates, paths, shares, answering = zip(*found, strict=True)
-        note = f"{threads} threads; {', '.join(f'{rate:,.0f}' for rate in rates)}"
+            measured[name].append(rate(config))
+    for name, rates in measured.items():
+        note = f"{runs[name].run.threads} thread(s); {', '.join(f'{one:,.0f}' for one in rates)}"
         results.add(f"run, {name}", statistics.median(rates), "frames/s", note)
-        if not name.startswith("paper"):
-            path, share = statistics.median(paths), statistics.median(shares)
-            note = f"of the time of a frame; {', '.join(f'{100 * share:.1f}' for share in shares)}"
-            results.add(f"ELLM path, {name}", 1e6 * path, "us/frame", "captions, goals, rewards, filter")
-            results.add(f"ELLM path, {name}, share", 100 * share, "%", note)
-            share = statistics.median(answering)
-            results.add(f"language model, {name}, share", 100 * share, "%", "of the run's time: its answers")
 
 
-def measure_run(config: Config) -> tuple[float, float, float, float]:
-    """Frames a second, seconds of the ELLM path in a frame, its share of the time, and that of a model's answers."""
-    with timed(GoalExploration, config) as outer, timed(CompiledCrafter, config) as inner:
-        _, rows = trained(config)
-    # The first row has the start in it.
-    rate = statistics.median(row["frames_per_second"] for row in rows[1:])
-    n_envs = config.environment.n_envs
-    late = slice(len(outer) // 3, None)  # what is new is put into words and judged once
-    path = (np.mean(outer[late]) - np.mean(inner[late])) / n_envs + caption_seconds(n_envs)
-    first, last = rows[len(rows) // 3], rows[-1]
-    answering = last.get("llm/seconds", 0) - first.get("llm/seconds", 0)
-    path -= answering / (last["frames"] - first["frames"])
-    return rate, path, path * rate, answering / (last["seconds"] - first["seconds"])
-
-
-def paper_network(threads: int) -> Config:
-    """The paper's network over frozen vectors and its updates, reading clauses: without its encoding of sentences."""
-    config = small("dqn", "open", 24_000, preset="paper", threads=threads)
-    agent = dataclasses.replace(config.agent, encoder="clauses", clause_vectors="raw")
-    return dataclasses.replace(config, agent=agent)
-
-
-@contextlib.contextmanager
-def timed(kind: type, config: Config) -> Iterator[list[float]]:
-    """Seconds of each ``step_wait`` of the training worlds."""
-    times: list[float] = []
-    step_wait = kind.step_wait
-
-    def measured(self):
-        started = time.perf_counter()
-        told = step_wait(self)
-        if self.num_envs == config.environment.n_envs:
-            times.append(time.perf_counter() - started)
-        return told
-
-    kind.step_wait = measured
-    try:
-        yield times
-    finally:
-        kind.step_wait = step_wait
-
-
-def caption_seconds(n_envs: int) -> float:
-    """Seconds to describe one world: view, clauses, what a language model is told, goals that are possible."""
-    k, worlds = knowledge(), CompiledCrafter(n_envs)
-    worlds.reset()
-
-    def describe():
-        look(
-            worlds._worlds,
-            0,
-            n_envs,
-            worlds._tables,
-            worlds._goals,
-            k.dark_below,
-            k.feels_below,
-            worlds._moment,
-        )
-
-    return median_seconds(describe, 200) / n_envs
+def measure_busy(results: Results, repeat: int) -> None:
+    """The same runs with default settings, alternately on a quiet machine and with one core fully busy."""
+    for algo, frames in (("ppo", 120_000), ("dqn", 48_000)):
+        config = small(algo, "open", frames)
+        quiet, busy = [], []
+        for _ in range(min(repeat, RUNS)):
+            quiet.append(rate(config))
+            with references.busy_core():
+                busy.append(rate(config))
+        results.add(f"quiet, {algo}, open", statistics.median(quiet), "frames/s")
+        results.add(f"one core busy, {algo}, open", statistics.median(busy), "frames/s")
+        results.ratio(f"busy against quiet, {algo}", f"one core busy, {algo}, open", f"quiet, {algo}, open")
 
 
 def measure_today(results: Results, repeat: int) -> None:
-    """The pipeline that one would write today, see ``references.sb3_pipeline``."""
-    threads = psutil.cpu_count(logical=False) or 1
-    torch.set_num_threads(threads)
-    rate = references.sb3_pipeline(1_500)
-    results.add("run, SB3 and SentenceBERT at each step", rate, "frames/s", f"{threads} threads")
+    """A plain pipeline of SB3 and SentenceBERT, see ``references.sb3_pipeline``."""
+    frames_rate = references.sb3_pipeline(1_500)
+    results.add("run, SB3 and SentenceBERT at each step", frames_rate, "frames/s", "1 thread")
     results.ratio(
         "dqn, against the pipeline of today", "run, dqn, open", "run, SB3 and SentenceBERT at each step"
     )
@@ -309,12 +251,10 @@ def measure_memory(results: Results, repeat: int) -> None:
 
     The run plays at random and learns nothing, which would only take longer.
     """
-    config = small("dqn", "open", 1_000_000)
-    config = dataclasses.replace(config, dqn=dataclasses.replace(config.dqn, learning_starts=config.frames))
-    done, rows = trained(config)
-    buffer = done.agent.replay_buffer
-    transitions = buffer.buffer_size * buffer.n_envs
-    results.add("replay", buffer.nbytes / transitions, "bytes/transition")
+    done, rows = trained(small("dqn", "open", 1_000_000, **{"agent.dqn.learning_starts": 1_000_000}))
+    buffer = done.parts.agent.replay_buffer
+    stored = sum(getattr(buffer, name).nbytes for name in BUFFER)
+    results.add("replay", stored / (buffer.buffer_size * buffer.n_envs), "bytes/transition")
     results.add("memory after 500,000 frames", rows[len(rows) // 2 - 1]["memory_mb"], "MiB")
     results.add("memory after 1,000,000 frames", rows[-1]["memory_mb"], "MiB")
 
@@ -337,7 +277,7 @@ def measure_start(results: Results, repeat: int) -> None:
 
 
 def machine() -> dict:
-    """What it was measured on."""
+    """The machine of the measurement."""
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
@@ -354,6 +294,7 @@ def main(options: Options) -> None:
         "world": measure_world,
         "update": measure_update,
         "run": measure_runs,
+        "busy": measure_busy,
         "today": measure_today,
         "memory": measure_memory,
         "start": measure_start,
