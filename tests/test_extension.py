@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import json
 import textwrap
 
 import numpy as np
 import pytest
 
-from ellm_agent.analysis import run_report
 from ellm_agent.build import build, make_agent, make_suggester, make_worlds
 from ellm_agent.config import PRESETS
+from ellm_agent.experiment import run_experiment
 from ellm_agent.runs.folder import Run
 from ellm_agent.text.phrases import PhraseTable
 from ellm_agent.training import train
@@ -95,6 +96,7 @@ def config(tmp_path):
             "env.episode_length": 40,
             "agent.algo": "ppo",
             "agent.on_policy.rollout": 25,
+            "agent.on_policy.batch_size": 100,
             "agent.hidden": 8,
         }
     )
@@ -143,17 +145,15 @@ def test_a_world(module, config, monkeypatch):
         config = config.changed(
             **{"env.name": "corridor", "env.episode_length": None, "suggester.kind": "novelty"}
         )
-        run = Run.create(config)
-        world = registry.get("corridor")
-        suggester = make_suggester(config, world.language(**config.env.options))
-        trained = train(build(run, suggester), run)
-        assert trained.parts.agent._n_updates > 0
-        summary = run_report.write_summary(run, {})
+        run = run_experiment(config)
+        assert rows(run.folder, "metrics")[-1]["train/n_updates"] > 0
+        summary = json.loads((run.folder / "summary.json").read_text())
         episodes = rows(run.folder, "episodes")
         opened = [row["unlocked"] == ["open door"] for row in episodes]
         assert any(opened)
         assert [row["intrinsic_return"] for row in episodes] == opened  # 1 for the goal, once
         assert summary["unlocked"] == pytest.approx(100 * np.mean(opened))
+        assert (run.folder / "report.html").is_file()
         assert summary["name"] == "corridor-default-novelty-ppo-seed0"
     finally:
         registry.get.cache_clear()

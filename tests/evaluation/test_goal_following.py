@@ -14,7 +14,7 @@ from tests.helpers.processes import script
 def test_an_agent_is_given_instructions(pretrained, tmp_path):
     run = shutil.copytree(pretrained(), tmp_path / "run")
     options = ["--goals", "chop grass", "Drink the water", "--episodes", "3", "--within", "30"]
-    done = script("evaluate.py", run, *options)
+    done = script("evaluate.py", run, *options, env={"COLUMNS": "200"})  # where no head is wrapped
     assert done.returncode == 0, done.stderr
     assert "does not observe goals" not in done.stdout
     for words in ("other instruction", "chop grass", "Drink the water", "within 30 frames"):
@@ -69,8 +69,9 @@ def test_which_goal_comes_first_by_hand():
     """
     found = GoalFollowing(GOALS, EVENTS, NEEDS, True, 10, REACHED)
     assert found.first_rates(0) == pytest.approx(((2 / 4 + 3 / 4) / 2, (1 / 4 + 0) / 2))
-    # Grass at frames 5, 2, -, -; a drink at 3, 8, -, 9: before it in the second episode only. One frame later is not before.
-    assert found.first_rates(1)[1] == pytest.approx((1 / 4 + 1 / 4) / 2)
+    # Grass, when the instruction is to drink: before the drink in the second episode only. When it is the table: at
+    # frame 7, and the table at 6: one frame later is not before.
+    assert found.first_rates(1)[1] == pytest.approx((1 / 4 + 0) / 2)
 
 
 def test_an_agent_that_ignores_its_instruction_has_the_same_rate_twice():

@@ -134,7 +134,7 @@ def test_costs_are_estimated_before_anything_is_asked(tmp_path):
         done = run(*SMALL, *options, "--estimate-cost", "--out", tmp_path / "run")
     assert server.requests == []
     assert not (tmp_path / "run").exists()
-    told = re.search(r"about ([\d,]+) scenes, ([\d,]+) questions, ([\d.]+) million", done.stdout)
+    told = re.search(r"about ([\d,]+) captions, ([\d,]+) questions, ([\d.]+) million", done.stdout)
     scenes, questions, read = (float(number.replace(",", "")) for number in told.groups())
     assert scenes == questions  # open form
     assert 20 < scenes <= 1200 / 4 + 64  # a scene for four frames
@@ -210,8 +210,8 @@ def test_a_run_goes_on_with_its_endpoint_or_not_at_all(tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--llm-wait", "--llm-every", "16"], "llm-every is 16, but llm-wait asks about every scene at once"),
-        (["--preset", "paper", "--llm-every", "16"], "llm-every is 16, but llm-wait"),
+        (["--llm-wait", "--llm-every", "16"], "llm-every is 16, but with --llm-wait every caption is asked about at once"),
+        (["--preset", "paper", "--llm-every", "16"], "llm-every is 16, but with --llm-wait"),
         (["--llm-base-url", "http://127.0.0.1:9/v1"], "llm-model is not given"),
     ],
 )

@@ -125,7 +125,7 @@ def complaint(refused):
         ([], "the pretrained run's folder comes first, such as runs/NAME"),
         (["--task", "sleep"], "the pretrained run's folder comes first, such as runs/NAME"),
         (["RUN"], "name a task: --task 'mine stone' (docs/tasks.md lists them)"),
-        (["RUN", "--task"], "Missing value for argument '--task'. Expected 1 values."),
+        (["RUN", "--task"], "--task needs a value"),
         (["RUN", "--task", "mine stoen"], "task is 'mine stoen'; did you mean 'mine stone'?"),
         (["RUN", "--task=plant_row"], "task is 'plant_row'; did you mean 'plant row'?"),
         (["RUN", "--task", "xyz"], "task is 'xyz'; choose one of chop tree, chop grass, drink water, "),
