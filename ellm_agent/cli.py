@@ -250,6 +250,8 @@ def parse_options(
         if end.code in (0, None):
             raise
         raise UserError(_unboxed(end, box.getvalue())) from None
+    except ValidationError as error:
+        raise UserError(config_files.explain(error)) from None
     if unknown:
         names = map(config_files.option, config_files.flatten(options)) if known is None else known
         raise unknown_option(unknown, [*names, "help"])

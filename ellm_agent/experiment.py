@@ -166,6 +166,10 @@ def _draw_replays(run: Run, recordings: Sequence[Recording]) -> None:
 
     for old in (*run.replays.glob("*.json"), *run.replays.glob("*.gif")):
         old.unlink()  # of an evaluation before a resume
+    config = run.config
+    world = registry.get(config.env.name)
+    modes = world.make_env(**config.env.options).metadata.get("render_modes", [])
+    drawn = config.run.replays if "rgb_array" in modes else 0  # not every world can be drawn
     ranked = sorted(recordings, key=_rank)
     last = len(ranked) - 1
     order = dict.fromkeys((0, last // 2, last, *range(len(ranked))))
@@ -175,5 +179,5 @@ def _draw_replays(run: Run, recordings: Sequence[Recording]) -> None:
         outcome = {None: f"{len(recording.unlocked)}-unlocks", True: "solved", False: "not-solved"}
         stem = f"{place + 1:02d}-{names.get(i, 'episode')}-{outcome[recording.success]}"
         recording.save(run.replays / f"{stem}.json")
-        if place < run.config.run.replays:
-            write_gif(recording, run.replays / f"{stem}.gif")
+        if place < drawn:
+            write_gif(recording, world, run.replays / f"{stem}.gif")

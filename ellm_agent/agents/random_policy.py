@@ -15,7 +15,7 @@ class RandomAgent(BaseAlgorithm):
     """
 
     def __init__(self, env, seed: int | None = None):
-        super().__init__(policy=None, env=env, learning_rate=0.0, seed=seed, device="cpu")
+        super().__init__(None, env, learning_rate=0.0, seed=seed, device="cpu", support_multi_env=True)
         self._setup_model()
 
     def _setup_model(self) -> None:

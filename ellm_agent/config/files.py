@@ -123,17 +123,27 @@ def check(config: Config) -> Config:
     return config
 
 
+_TYPES = {  # pydantic's error types -> what would be right
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "string_type": "text",
+    "path_type": "a path",
+    "model_type": "a section: a mapping of option names to values",
+}
+
+
 def explain(error: ValidationError) -> str:
     """The first error of a validation in one line: the option, its value, and what would be right."""
-    first = min(error.errors(), key=lambda entry: entry["type"] != "extra_forbidden")
+    unknown = ("extra_forbidden", "invalid_key")
+    first = min(error.errors(), key=lambda entry: entry["type"] not in unknown)
     place = (*_sections(Config, ())[error.title], *map(str, first["loc"]))
     name, value, context = ".".join(place), first["input"], first.get("ctx", {})
-    if first["type"] == "extra_forbidden":
-        known = _fields(Config, place[:-1])
-        near = difflib.get_close_matches(place[-1], known, n=1)
-        section = "".join(f"{part}." for part in place[:-1])
-        hint = f"did you mean {section}{near[0]}?" if near else f"known are {', '.join(known)}"
-        return f"unknown key {name}; {hint}"
+    if first["type"] in unknown:
+        return f"unknown key {name}; {_nearest(place)}"
     if first["type"] == "value_error":  # one of ours, complete
         return str(context["error"])
     bounds = {"ge": "at least", "gt": "above", "le": "at most", "lt": "below"}
@@ -143,8 +153,11 @@ def explain(error: ValidationError) -> str:
     if first["type"] == "literal_error":
         choices = context["expected"].replace(" or ", ", ").replace("'", "")
         return f"{option(name)} is {value!r}; choose one of {choices}"
-    told = first["msg"][0].lower() + first["msg"][1:]
-    return f"{option(name)} is {value!r}; {told.replace('input should', 'it must')}"
+    message = first["msg"][0].lower() + first["msg"][1:]
+    wanted = _TYPES.get(first["type"])
+    return f"{option(name)} is {value!r}; " + (
+        f"it must be {wanted}" if wanted else message.replace("input should", "it must")
+    )
 
 
 def option(name: str) -> str:
@@ -173,6 +186,17 @@ def _flags() -> dict[str, str]:
 
 def _aliases() -> list[str]:
     return [alias.lstrip("-") for *_, aliases in _walk(Config, "", "") for alias in aliases]
+
+
+def _nearest(place: Sequence[str]) -> str:
+    """A hint for a key that does not exist: the nearest of its section, or else of all options."""
+    known = _fields(Config, place[:-1])
+    section = "".join(f"{part}." for part in place[:-1])
+    near = [f"{section}{name}" for name in difflib.get_close_matches(place[-1], known, n=1)]
+    if not near:
+        by_field = {name.rpartition(".")[2]: name for name in reversed(_flags())}
+        near = [by_field[name] for name in difflib.get_close_matches(place[-1], by_field, n=1, cutoff=0.8)]
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
 
 
 def _fields(model: type[BaseModel], place: Sequence[str]) -> list[str]:

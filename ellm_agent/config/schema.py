@@ -366,7 +366,7 @@ class Config(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Config:
         if self.suggester.kind == "task" and self.env.task is None:
-            raise ValueError("goal-mode is task, but there is none; name one with --task")
+            raise ValueError("goal-mode is task, but there is no task; name one with --task")
         if self.transfer.mode == "guide" and self.agent.algo != "dqn":
             raise ValueError(
                 f"algo is {self.agent.algo}; with --transfer guide it must be dqn: others learn from their own actions"
@@ -386,6 +386,8 @@ class Config(Section):
             *sections, field = name.split(".")
             part = data
             for section in sections:
+                if not isinstance(part.get(section), dict):
+                    part[section] = {}  # no such section: refused below
                 part = part[section]
             part[field] = value
         return Config.model_validate(data)

@@ -1,126 +1,62 @@
-"""What a run takes over from a pretrained agent: settings, networks, actions."""
+"""What a run takes over from a pretrained agent: networks, actions. Its settings: tests/config/test_downstream.py."""
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 
 import numpy as np
 import pytest
 import torch
 
-from ellm_agent.agents.transfer import load_pretrained_networks
-from ellm_agent.build import make_agent, make_guide, make_player
-from ellm_agent.config import files as config_files
-from ellm_agent.config.downstream import downstream_config, from_scratch_config
+from ellm_agent.build import make_agent, make_player
+from ellm_agent.config.downstream import downstream_config
 from ellm_agent.config.presets import PRESETS
 from ellm_agent.errors import UserError
-from ellm_agent.runs import checkpoints
 from ellm_agent.runs.folder import Run
-from ellm_agent.runs.pretrained import BUILT_ALIKE, copy_pretrained, find_pretrained
-from tests.helpers.transfers import equal, learn, learning, parameters, scenes, world_of
-
-# --- settings -------------------------------------------------------------------------------------------------------
+from ellm_agent.runs.pretrained import copy_pretrained, find_pretrained, load_pretrained, trained_agent
+from tests.helpers.transfers import equal, learn, learning, parameters, scenes, worlds_of
 
 
-def test_fine_tuning_has_the_papers_settings(tmp_path):
-    config = downstream_config(tmp_path, PRESETS["paper"], "mine stone", "finetune")
-    assert config.frames == 1_000_000
-    assert config.dqn.learning_rate == 2e-5
-    assert PRESETS["paper"].dqn.learning_rate == 6.25e-5
-    assert (config.dqn.epsilon_initial, config.dqn.epsilon_final) == (0.5, 0.01)
-    assert config.ppo.learning_rate == 2e-5
-    assert (config.transfer.pretrained, config.transfer.transfer) == (tmp_path, "finetune")
-    assert (config.environment.task, config.environment.pays) == ("mine stone", "last")
-    assert (config.goals.goal_mode, config.goals.extrinsic_weight, config.goals.success) == (
-        "task",
-        1,
-        "effect",
-    )
-    assert config.out is None
-    # A soft policy's entropy must not outweigh the task.
-    soft = downstream_config(tmp_path, PRESETS["default"], "mine stone", "finetune")
-    assert (soft.agent.target, soft.goals.extrinsic_weight) == ("munchausen", 10)
-    # Whatever decides what it reads and does stays as it was.
-    before, now = config_files.flatten(PRESETS["paper"]), config_files.flatten(config)
-    assert all(now[name] == before[name] for name in BUILT_ALIKE)
-
-
-def test_guiding_has_the_papers_settings(tmp_path):
-    paper = PRESETS["paper"]
-    for algo in ("dqn", "ppo"):
-        theirs = dataclasses.replace(paper, agent=dataclasses.replace(paper.agent, algo=algo))
-        config = downstream_config(tmp_path, theirs, "mine stone", "guide")
-        assert config.frames == 2_000_000
-        assert config.agent.algo == "dqn"
-        assert config.transfer.guide_share == 0.5
-        assert config.dqn.learning_rate == paper.dqn.learning_rate
-        dqn = config.dqn
-        assert (dqn.epsilon_initial, dqn.epsilon_final, dqn.epsilon_frames) == (1.0, 0.01, 1_000_000)
-    assert downstream_config(tmp_path, PRESETS["debug"], "sleep", "guide").dqn.epsilon_final == 0.01
-
-
-def test_a_control_differs_in_what_is_taken_over_alone(tmp_path):
-    theirs = PRESETS["paper"]
-    scratch = from_scratch_config(tmp_path, theirs, "sleep", "finetune")
-    assert scratch == downstream_config(tmp_path, theirs, "sleep", None)
-    assert (scratch.frames, scratch.transfer.pretrained) == (1_000_000, None)
-    assert (scratch.dqn, scratch.ppo, scratch.agent) == (theirs.dqn, theirs.ppo, theirs.agent)
-    ppo = dataclasses.replace(theirs, agent=dataclasses.replace(theirs.agent, algo="ppo"))
-    alone = from_scratch_config(tmp_path, ppo, "sleep", "guide")
-    guided = downstream_config(tmp_path, ppo, "sleep", "guide")
-    before, now = config_files.flatten(guided), config_files.flatten(alone)
-    assert {name for name in now if now[name] != before[name]} == {"transfer.pretrained"}
-    assert alone.transfer.pretrained is None
-    assert alone.agent.algo == "dqn"
-
-
-def test_what_was_learned_without_goals_loses_its_bonus(tmp_path):
-    theirs = dataclasses.replace(
-        PRESETS["debug"], novelty=dataclasses.replace(PRESETS["debug"].novelty, bonus="rnd")
-    )
-    assert downstream_config(tmp_path, theirs, "sleep", "finetune").novelty.bonus is None
+# --- which agents are taken over ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("how", "section", "changes", "message"),
+    ("how", "changes", "message"),
     [
-        ("finetune", "environment", {"caption": "paper"}, "caption is paper, but the agent .* has spatial"),
-        ("finetune", "environment", {"protocol": "ellm"}, "protocol is ellm, but the agent .* has crafter"),
-        ("finetune", "environment", {"action_space": "verb-noun"}, "action-space is verb-noun, but"),
-        ("finetune", "goals", {"goal_conditioned": False}, "goal-conditioned is False, but .* has True"),
-        ("finetune", "agent", {"hidden": 32}, "hidden is 32, but the agent .* has 16"),
-        ("finetune", "agent", {"algo": "ppo"}, "algo is ppo, but the agent .* has dqn"),
-        ("finetune", "agent", {"encoder": "sentence"}, "encoder is sentence, but .* has clauses"),
-        ("finetune", "agent", {"clause_vectors": "raw"}, "clause-vectors is raw, but .* has adapted"),
-        ("guide", "environment", {"caption": "paper"}, "caption is paper, but the agent .* has spatial"),
-        ("guide", "environment", {"protocol": "ellm"}, "protocol is ellm, but"),
-        ("guide", "goals", {"goal_conditioned": False}, "goal-conditioned is False, but"),
-        ("guide", "agent", {"encoder": "sentence"}, "encoder is sentence, but"),
+        ("finetune", {"env.caption": "paper"}, "caption is paper, but the agent .* has spatial"),
+        ("finetune", {"env.protocol": "ellm"}, "protocol is ellm, but the agent .* has crafter"),
+        ("finetune", {"env.action_space": "verb-noun"}, "action-space is verb-noun, but"),
+        ("finetune", {"agent.goal_conditioned": False}, "goal-conditioned is False, but .* has True"),
+        ("finetune", {"agent.hidden": 32}, "hidden is 32, but the agent .* has 16"),
+        ("finetune", {"agent.algo": "ppo"}, "algo is ppo, but the agent .* has dqn"),
+        ("finetune", {"agent.encoder": "sentence"}, "encoder is sentence, but .* has clauses"),
+        ("finetune", {"agent.clause_vectors": "raw"}, "clause-vectors is raw, but .* has adapted"),
+        ("guide", {"env.caption": "paper"}, "caption is paper, but the agent .* has spatial"),
+        ("guide", {"env.protocol": "ellm"}, "protocol is ellm, but"),
+        ("guide", {"agent.goal_conditioned": False}, "goal-conditioned is False, but"),
+        ("guide", {"agent.encoder": "sentence"}, "encoder is sentence, but"),
     ],
 )
-def test_an_agent_that_is_another_is_refused(pretrained, how, section, changes, message):
+def test_another_kind_of_agent_is_refused(pretrained, how, changes, message):
     config = downstream_config(pretrained(), Run.open(pretrained()).config, "sleep", how)
-    part = dataclasses.replace(getattr(config, section), **changes)
     with pytest.raises(UserError, match=message) as refused:
-        find_pretrained(dataclasses.replace(config, **{section: part}))
+        find_pretrained(config.changed(**changes))
     assert str(pretrained()) in str(refused.value)
-    assert find_pretrained(config).parent == pretrained() / "checkpoints"
+    assert find_pretrained(config).source.parent == pretrained() / "checkpoints"
 
 
-def test_an_agent_that_is_the_same_in_other_words_is_taken(pretrained, tmp_path):
+def test_the_same_agent_in_other_words_is_taken(pretrained, tmp_path):
     config = learning(pretrained(), tmp_path / "run")
-    world, agent = config.environment, config.agent
-    assert (world.action_space, agent.clause_vectors) == (None, None)
-    world = dataclasses.replace(world, action_space="native")
-    agent = dataclasses.replace(agent, clause_vectors="adapted")
-    assert find_pretrained(dataclasses.replace(config, environment=world, agent=agent))
+    assert (config.env.action_space, config.agent.clause_vectors) == (None, None)
+    assert find_pretrained(
+        config.changed(**{"env.action_space": "native", "agent.clause_vectors": "adapted"})
+    )
 
 
-def test_a_guide_may_be_built_otherwise(pretrained):
+def test_a_guide_may_have_other_networks(pretrained):
     config = downstream_config(pretrained("ppo"), Run.open(pretrained("ppo")).config, "sleep", "guide")
-    agent = dataclasses.replace(config.agent, hidden=8, target="double", clause_vectors="raw")
-    assert find_pretrained(dataclasses.replace(config, agent=agent)) is not None
+    other = {"agent.hidden": 8, "agent.target": "double", "agent.clause_vectors": "raw"}
+    assert find_pretrained(config.changed(**other)) is not None
 
 
 def test_a_run_without_anything_learned_is_refused(pretrained, tmp_path):
@@ -154,10 +90,10 @@ def test_fine_tuning_starts_with_the_pretrained_networks(pretrained, tmp_path, a
     config = learning(pretrained(algo), tmp_path / "run")
     ours = Run.create(config)
     copy_pretrained(find_pretrained(config), ours)
-    worlds = world_of(config, ours.pretrained)
-    agent = make_agent(config, worlds)
-    fresh = {name: tensor.clone() for name, tensor in agent.policy.state_dict().items()}
-    load_pretrained_networks(agent, ours.pretrained, "all")
+    copied = load_pretrained(ours)
+    worlds = worlds_of(config, copied)
+    fresh = make_agent(config, worlds).policy.state_dict()
+    agent = make_agent(config, worlds, pretrained=copied)
     theirs = parameters(pretrained(algo))
     taken, other = equal(agent.policy.state_dict(), theirs["policy"])
     values = ["q_net.value", "q_net_target.value"] if algo == "dqn" else ["value_net"]
@@ -173,7 +109,7 @@ def test_fine_tuning_starts_with_the_pretrained_networks(pretrained, tmp_path, a
     (group,) = agent.policy.optimizer.param_groups
     assert group["lr"] == 2e-5
 
-    player = make_player(run.config, checkpoints.latest(run.checkpoints), worlds)
+    player = make_player(run.config, trained_agent(run), worlds)
     seen = torch.as_tensor(scenes(worlds))
     with torch.no_grad():
         if algo == "dqn":
@@ -189,12 +125,12 @@ def test_fine_tuning_starts_with_the_pretrained_networks(pretrained, tmp_path, a
 
 def test_a_run_that_never_updates_ends_with_what_it_took_over(pretrained, tmp_path):
     """The same through the whole of a run."""
-    still = {"learning_starts": 10_000, "target_every": 10_000}
-    learn(learning(pretrained(), tmp_path / "run", dqn=still))
+    still = {"agent.dqn.learning_starts": 10_000, "agent.dqn.target_every": 10_000}
+    learn(learning(pretrained(), tmp_path / "run", **still))
     after, before = parameters(tmp_path / "run"), parameters(pretrained())
     assert [name for name in equal(before["policy"], after["policy"])[1] if ".value." not in name] == []
     assert after["policy.optimizer"]["state"] == {}
-    learn(learning(pretrained(), tmp_path / "scratch", how=None, dqn=still))
+    learn(learning(pretrained(), tmp_path / "scratch", how=None, **still))
     assert equal(before["policy"], parameters(tmp_path / "scratch")["policy"], "weight")[1]
     assert not (tmp_path / "scratch" / "pretrained").exists()
 
@@ -218,21 +154,20 @@ def test_a_head_learns_on_an_encoder_that_stays(pretrained, tmp_path, algo, laye
 
 
 def guided(pretrained, tmp_path, algo="dqn", share=0.5, target="double", **dqn):
-    """A fresh DQN with a guide, in 16 real worlds."""
-    config = learning(pretrained(algo), tmp_path / "run", "guide", transfer={"guide_share": share}, dqn=dqn)
-    config = dataclasses.replace(
-        config,
-        frames=960,
-        agent=dataclasses.replace(config.agent, target=target),
-        environment=dataclasses.replace(config.environment, n_envs=16),
-    )
+    """A new DQN with a guide, in 16 real worlds."""
+    changes = {
+        "run.frames": 960,
+        "env.n_envs": 16,
+        "agent.target": target,
+        "transfer.guide_share": share,
+        **{f"agent.dqn.{name}": value for name, value in dqn.items()},
+    }
+    config = learning(pretrained(algo), tmp_path / "run", "guide", **changes)
     run = Run.create(config)
     copy_pretrained(find_pretrained(config), run)
-    worlds = world_of(config, run.pretrained, 16)
-    guide = make_guide(config, run.pretrained, worlds)
-    agent = make_agent(config, worlds)
-    agent.epsilon, agent.guide, agent.guide_share = True, guide, config.transfer.guide_share
-    return agent, worlds
+    copied = load_pretrained(run)
+    worlds = worlds_of(config, copied, 16)
+    return make_agent(config, worlds, pretrained=copied), worlds
 
 
 @pytest.mark.parametrize("target", ["double", "munchausen"])

@@ -54,7 +54,7 @@ def test_run_that_stopped_before_its_first_checkpoint_starts_again(tmp_path):
         assert len(failed.stderr.strip().splitlines()) == 1
     shutil.rmtree(folder / "checkpoints")  # as if it had been killed before it could save
     settings = yaml.safe_load((folder / "config.yaml").read_text())
-    settings["goals"] |= {"llm_base_url": None, "llm_model": None, "llm": "script"}
+    settings["suggester"]["llm"] |= {"base_url": None, "model": None, "kind": "script"}
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     run("--resume", folder)
     assert rows(folder, "metrics")[-1]["frames"] == 800
@@ -134,7 +134,7 @@ def test_costs_are_estimated_before_anything_is_asked(tmp_path):
         done = run(*SMALL, *options, "--estimate-cost", "--out", tmp_path / "run")
     assert server.requests == []
     assert not (tmp_path / "run").exists()
-    told = re.search(r"about ([\d,]+) scenes, ([\d,]+) questions, ([\d.]+) million", done.stdout)
+    told = re.search(r"about ([\d,]+) captions, ([\d,]+) questions, ([\d.]+) million", done.stdout)
     scenes, questions, read = (float(number.replace(",", "")) for number in told.groups())
     assert scenes == questions  # open form
     assert 20 < scenes <= 1200 / 4 + 64  # a scene for four frames
@@ -173,7 +173,7 @@ def test_a_run_that_never_got_a_usable_answer_says_so(tmp_path):
     assert last["llm/failed_empty"] > 0
 
 
-def test_a_run_goes_on_with_the_model_in_the_box(tmp_path):
+def test_a_run_goes_on_with_the_bundled_model(tmp_path):
     """Although an endpoint is configured by then."""
     folder = tmp_path / "run"
     run(*SMALL, "--frames", "400", "--replays", "0", "--out", folder)
@@ -181,7 +181,7 @@ def test_a_run_goes_on_with_the_model_in_the_box(tmp_path):
         env = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "k"}
         done = run("--resume", folder, "--frames", "600", env=env)
     assert server.requests == []
-    assert "from the embedded model" in done.stdout.splitlines()[0]
+    assert "from the bundled model" in done.stdout.splitlines()[0]
     assert rows(folder, "metrics")[-1]["frames"] == 600
 
 
@@ -196,11 +196,11 @@ def test_a_run_goes_on_with_its_endpoint_or_not_at_all(tmp_path):
         assert failed.returncode == 2
         assert "status 401: check OPENAI_API_KEY" in failed.stderr
         assert len(server.requests) > asked
-    failed = script("run_crafter.py", "--resume", folder, "--llm", "embedded")
+    failed = script("run_crafter.py", "--resume", folder, "--llm", "bundled")
     assert failed.returncode == 2
-    assert "a run goes on as it began: llm is embedded but was endpoint" in failed.stderr
+    assert "a resumed run keeps its options: llm is bundled but was endpoint" in failed.stderr
     settings = yaml.safe_load((folder / "config.yaml").read_text())
-    settings["goals"]["llm_base_url"] = "https://llm.example.org/v1"
+    settings["suggester"]["llm"]["base_url"] = "https://llm.example.org/v1"
     (folder / "config.yaml").write_text(yaml.safe_dump(settings))
     failed = script("run_crafter.py", "--resume", folder)
     assert failed.returncode == 2
@@ -210,8 +210,8 @@ def test_a_run_goes_on_with_its_endpoint_or_not_at_all(tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--llm-wait", "--llm-every", "16"], "llm-every is 16, but llm-wait asks about every scene at once"),
-        (["--preset", "paper", "--llm-every", "16"], "llm-every is 16, but llm-wait"),
+        (["--llm-wait", "--llm-every", "16"], "llm-every is 16, but with --llm-wait every caption is asked about at once"),
+        (["--preset", "paper", "--llm-every", "16"], "llm-every is 16, but with --llm-wait"),
         (["--llm-base-url", "http://127.0.0.1:9/v1"], "llm-model is not given"),
     ],
 )

@@ -11,7 +11,6 @@ import pytest
 
 from ellm_agent import cli
 from ellm_agent.config import files as config_files
-from ellm_agent.runs import checkpoints
 from experiments import evaluate, finetune, guided_exploration
 from tests.experiments.test_run import rows
 from tests.helpers.processes import script
@@ -36,7 +35,7 @@ def test_a_run_goes_on_without_the_pretrained_one(pretrained, tmp_path, algo, na
         there = sorted((folder / "checkpoints").iterdir())
         assert len(there) == 2
         for checkpoint in there[left:]:
-            shutil.rmtree(checkpoint)
+            checkpoint.unlink()
         done = script("run_crafter.py", "--resume", folder)
         assert done.returncode == 0, done.stderr
         assert list(differences(whole, outcome(folder))) == []
@@ -63,7 +62,7 @@ def test_scripts_leave_what_they_promise(pretrained, tmp_path, name, options, pr
     assert re.search(r"task 'chop grass' solved, last 100 training episodes: \d+\.\d%", done.stdout)
     assert (f"{promised} {pretrained()}" in done.stdout) if promised else ("fine-tuning" not in done.stdout)
     summary, config = read(folder)
-    assert summary["task"] == config.environment.task == "chop grass"
+    assert summary["task"] == config.env.task == "chop grass"
     assert summary["frames"] == 640
     episodes = rows(folder, "episodes")
     solved = [row["success"] for row in episodes]
@@ -77,7 +76,7 @@ def test_scripts_leave_what_they_promise(pretrained, tmp_path, name, options, pr
         assert row["success"] == ("collect_sapling" in row["unlocked"])
         assert row["length"] <= 40
     taken = {path.name for path in (folder / "pretrained").iterdir()} if promised else None
-    assert taken in (None, {"config.yaml", checkpoints.PARAMETERS, *checkpoints.PHRASES})
+    assert taken in (None, {"config.yaml", "agent.pt"})
     assert (folder / "pretrained").exists() == bool(promised)
     assert "solved" in (folder / "report.html").read_text()
     kind = {"finetune.py": "finetune", "guided_exploration.py": "guide"}[name] if promised else "scratch"
@@ -126,7 +125,7 @@ def complaint(refused):
         ([], "the pretrained run's folder comes first, such as runs/NAME"),
         (["--task", "sleep"], "the pretrained run's folder comes first, such as runs/NAME"),
         (["RUN"], "name a task: --task 'mine stone' (docs/tasks.md lists them)"),
-        (["RUN", "--task"], "Missing value for argument '--task'. Expected 1 values."),
+        (["RUN", "--task"], "--task needs a value"),
         (["RUN", "--task", "mine stoen"], "task is 'mine stoen'; did you mean 'mine stone'?"),
         (["RUN", "--task=plant_row"], "task is 'plant_row'; did you mean 'plant row'?"),
         (["RUN", "--task", "xyz"], "task is 'xyz'; choose one of chop tree, chop grass, drink water, "),
@@ -136,7 +135,7 @@ def complaint(refused):
         (["RUN", "--task", "sleep", "--pays", "all"], "'all'"),
         (
             ["RUN", "--task", "sleep", "--guide-share", "2"],
-            "guide-share is 2.0; it must lie between 0 and 1",
+            "guide-share is 2.0; it must be at most 1",
         ),
         (["RUN", "--task", "sleep", "--guide-share", "nan"], "guide-share is nan; it must be"),
         (["RUN", "--task", "sleep", "--layers", "tail"], "'tail'"),
@@ -184,7 +183,7 @@ def test_what_does_not_go_together(complaint, pretrained, tmp_path, module, algo
         (["."], ". is not a run folder: it holds no config.yaml"),
         (["RUN", "--goals", "chop tree", ""], "a goal is empty; name it in words, such as 'chop tree'"),
         (["RUN", "--goals", "  "], "a goal is empty"),
-        (["RUN", "--goals", "win the lottery"], "goal 'win the lottery' means nothing in this game"),
+        (["RUN", "--goals", "win the lottery"], "goal 'win the lottery' means nothing in this world"),
         (["RUN", "--goals", "eat cow", "attack cow"], "goals 'eat cow' and 'attack cow' are the same"),
         (["RUN", "--within", "0"], "within is 0; it must be at least 1"),
         (["RUN", "--episodes", "-3"], "episodes is -3; it must be at least 1"),
@@ -214,13 +213,13 @@ def test_from_scratch_in_any_spelling_takes_nothing_over(pretrained):
     for words in (["--from-scratch"], ["--from_scratch"], ["--no-from-scratch", "--from-scratch"]):
         config = parsed("finetune", *words)
         assert config.transfer.pretrained is None, words
-        assert config.dqn.epsilon_initial == 1.0
-        assert parsed("guide", *words).frames == 2_000_000
+        assert config.agent.dqn.epsilon_initial == 1.0
+        assert parsed("guide", *words).run.frames == 2_000_000
     for words in ([], ["--no-from-scratch"], ["--from-scratch", "--no-from-scratch"]):
         config = parsed("finetune", *words)
         assert config.transfer.pretrained == pretrained(), words
-        assert config.dqn.epsilon_initial == 0.5
-    assert parsed("finetune", "--from-scratch", "--seed", "7", "--dqn.gamma", "0.5").dqn.gamma == 0.5
+        assert config.agent.dqn.epsilon_initial == 0.5
+    assert parsed("finetune", "--from-scratch", "--seed", "7", "--dqn.gamma", "0.5").agent.dqn.gamma == 0.5
 
 
 @pytest.mark.parametrize("name", ["finetune.py", "guided_exploration.py", "evaluate.py"])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import torch
 
-from ellm_agent.build import make_exploration
+from ellm_agent.build import build, make_worlds
 from ellm_agent.config.downstream import downstream_config
 from ellm_agent.config.schema import Config
-from ellm_agent.goals import TaskGoals
+from ellm_agent.goals.base import TaskGoals
 from ellm_agent.runs import checkpoints
 from ellm_agent.runs.folder import Run
 from ellm_agent.runs.pretrained import copy_pretrained, find_pretrained
@@ -31,25 +29,24 @@ SHORT = ["--frames", "640", "--dqn.epsilon-frames", "600"]
 
 
 def learning(run, out, how="finetune", task="chop tree", layers="all", **changes) -> Config:
-    """The configuration of a short run that learns a task after pretraining."""
-    config = downstream_config(run, Run.open(run).config, task, how)
-    small = dataclasses.replace(config.dqn, epsilon_frames=600, **changes.pop("dqn", {}))
-    source = dataclasses.replace(config.transfer, layers=layers, **changes.pop("transfer", {}))
-    return dataclasses.replace(config, frames=640, out=out, dqn=small, transfer=source, **changes)
+    """The configuration of a short run that learns a task after pretraining; ``changes`` with dotted names."""
+    small = {"run.frames": 640, "run.out": out, "agent.dqn.epsilon_frames": 600, "transfer.layers": layers}
+    return downstream_config(run, Run.open(run).config, task, how).changed(**{**small, **changes})
 
 
 def learn(config) -> None:
     """Such a run, but for what is drawn and written at its end."""
-    run, origin = Run.create(config), find_pretrained(config)
-    if origin:
-        copy_pretrained(origin, run)
-    train(run, TaskGoals())
+    pretrained = find_pretrained(config)
+    run = Run.create(config)
+    if pretrained:
+        copy_pretrained(pretrained, run)
+    train(build(run, TaskGoals()), run)
 
 
 def parameters(folder):
     """Networks and optimisers in a run's last checkpoint."""
-    path = checkpoints.latest(folder / "checkpoints") / checkpoints.PARAMETERS
-    return torch.load(path, weights_only=True)
+    _, state = checkpoints.latest(folder / "checkpoints")
+    return state["agent"]["parameters"]
 
 
 def equal(one, other, only=""):
@@ -59,9 +56,10 @@ def equal(one, other, only=""):
     return same, [name for name in names if name not in same]
 
 
-def world_of(config, checkpoint, n_envs=4) -> GoalExploration:
-    """Real worlds that show a task, with the phrases of a checkpoint."""
-    return make_exploration(config, TaskGoals(), checkpoints.load_phrases(checkpoint), n_envs)
+def worlds_of(config, pretrained, n_envs=4) -> GoalExploration:
+    """Real worlds with a task, with the phrases of a pretrained agent."""
+    phrases = checkpoints.load_phrases(pretrained.state, pretrained.source)
+    return make_worlds(config, TaskGoals(), phrases, n_envs)
 
 
 def scenes(worlds, frames=25):

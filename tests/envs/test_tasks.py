@@ -1,4 +1,4 @@
-"""Downstream tasks: what solves each and what only comes close, what is paid and shown."""
+"""Downstream tasks: what solves each and what only comes close, their rewards and instructions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SPECIAL = [name for name in TASKS if name not in K.goals]
 
 
 def transition(*events, **after):
-    """A frame in which such events come about, as two states; the rest of the second one is told."""
+    """A frame in which such events come about, as two states; the rest of the second one is given."""
     was = dict.fromkeys(K.achievements, 2)
     now = was | {COUNTERS[event]: 3 for event in events if event != "sleep"}
     return make_state(counts=was), make_state(counts=now, asleep="sleep" in events, **after)
@@ -111,9 +111,9 @@ def test_what_is_held_decides(event, held, solved):
     assert happened(task, *transition(event, inventory=held)) == solved
 
 
-def play(name, *frames, pays="last", length=400):
+def play(name, *frames, reward="last", length=400):
     """Rewards of frames, each given as its events; how far the episode has come."""
-    progress = Progress(TASKS[name], pays, length)
+    progress = Progress(TASKS[name], reward, length)
     state = make_state(inventory={"wood_pickaxe": 1})
     rewards = [progress.advance(tuple(events), lambda: state, True, False) for events in frames]
     return rewards, progress
@@ -140,7 +140,7 @@ def play(name, *frames, pays="last", length=400):
         ("work and sleep", ["chop tree", "place crafting table", "sleep"], None),
         ("work and sleep", ["sleep", "chop tree", "wake up", "place crafting table"], None),
         ("work and sleep", ["chop tree", "sleep", "wake up", "place crafting table"], 4),
-        # Steps that are only shown need not have happened.
+        # Steps that are only instructions need not have happened.
         ("mine diamond", ["mine diamond"], 1),
         ("eat plant", ["eat plant"], 1),
         ("chop grass with wood pickaxe", ["chop grass"], 1),
@@ -172,57 +172,57 @@ def test_survival_is_living_to_the_end(length):
     assert not progress.solved
 
 
-# --- what is paid and shown -----------------------------------------------------------------------------------------
+# --- rewards and instructions -----------------------------------------------------------------------------------------
 
 TREE, TABLE, PICK = ["chop tree"], ["place crafting table"], ["make wood pickaxe"]
 
 
-def test_last_pays_once_and_each_pays_the_steps_too():
+def test_last_rewards_once_and_each_rewards_the_steps_too():
     """Frames of "mine stone", whose steps are chop tree, place crafting table, make wood pickaxe."""
     frames = [TREE, TREE, ["drink water"], PICK, TABLE, [], PICK, TREE, ["mine stone"]]
     rewards, progress = play("mine stone", *frames)
     assert rewards == [0, 0, 0, 0, 0, 0, 0, 0, 1]
     assert progress.over
-    rewards, _ = play("mine stone", *frames, pays="each")
-    # The second tree and the pickaxe before the table are not the step shown.
+    rewards, _ = play("mine stone", *frames, reward="each")
+    # The second tree and the pickaxe before the table are not the present step.
     assert rewards == [1, 0, 0, 0, 1, 0, 1, 0, 1]
 
 
-def test_the_step_shown_moves_on():
+def test_the_instruction_moves_on():
     shown = []
     progress = Progress(TASKS["mine stone"], "last", 400)
     for events in (TREE, TREE, TABLE, PICK, TREE):
-        shown.append(progress.shown)
+        shown.append(progress.instruction)
         progress.advance(events, make_state, True, False)
     tree, table, pick = TASKS["mine stone"].after
     assert shown == [tree, table, table, pick, "mine stone"]
-    assert progress.shown == "mine stone"
+    assert progress.instruction == "mine stone"
     assert not progress.solved
 
 
 def test_a_step_counts_again_where_it_is_listed_again():
-    rewards, progress = play("deforestation", *[TREE] * 5, pays="each")
+    rewards, progress = play("deforestation", *[TREE] * 5, reward="each")
     assert rewards == [1, 1, 1, 1, 1]
     assert progress.solved
-    rewards, progress = play("place plant", ["chop grass"], ["chop grass"], ["chop grass"], pays="each")
+    rewards, progress = play("place plant", ["chop grass"], ["chop grass"], ["chop grass"], reward="each")
     assert rewards == [1, 0, 0]
     # "plant row" asks for a sapling, a plant, and a second sapling.
     frames = [["chop grass"], ["chop grass"], ["place plant"], ["chop grass"], ["chop grass"]]
-    rewards, progress = play("plant row", *frames, pays="each")
+    rewards, progress = play("plant row", *frames, reward="each")
     assert rewards == [1, 0, 1, 1, 0]
-    assert progress.shown == "plant row"
+    assert progress.instruction == "plant row"
 
 
 def test_two_events_in_a_frame():
     """A frame passes one step at most, and the task goes before its steps."""
-    rewards, progress = play("mine stone", [*TREE, *TABLE], pays="each")
+    rewards, progress = play("mine stone", [*TREE, *TABLE], reward="each")
     assert rewards == [1]
-    assert progress.shown == "place crafting table"
-    rewards, progress = play("mine stone", [*TREE, "mine stone"], pays="each")
+    assert progress.instruction == "place crafting table"
+    rewards, progress = play("mine stone", [*TREE, "mine stone"], reward="each")
     assert rewards == [1]
     assert progress.over
     # In order: the drink is a step of this frame; the sapling of the same frame does not come after it.
-    rewards, progress = play("vegetarianism", ["drink water", "chop grass"], ["chop grass"], pays="each")
+    rewards, progress = play("vegetarianism", ["drink water", "chop grass"], ["chop grass"], reward="each")
     assert rewards == [1, 1]
     assert progress.solved
 
@@ -231,7 +231,7 @@ def test_a_new_episode_starts_from_nothing():
     _, progress = play("gardening", ["chop grass"], TREE, ["place plant"])
     assert progress.over
     progress.start()
-    assert (progress.shown, progress.solved, progress.over) == ("chop grass", False, False)
+    assert (progress.instruction, progress.solved, progress.over) == ("chop grass", False, False)
     assert progress.advance(["place plant"], make_state, True, False) == 0
     assert not progress.solved
 
@@ -244,7 +244,7 @@ def test_the_state_is_only_looked_at_if_it_matters():
     assert Progress(TASKS["plant row"], "last", 400).advance(["chop grass"], never, True, False) == 0
 
 
-# --- where they are told ------------------------------------------------------------------------------------------
+# --- documentation ------------------------------------------------------------------------------------------
 
 
 def test_the_documented_table_is_that_of_the_tasks():
