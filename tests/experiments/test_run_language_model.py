@@ -210,7 +210,10 @@ def test_a_run_goes_on_with_its_endpoint_or_not_at_all(tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        (["--llm-wait", "--llm-every", "16"], "llm-every is 16, but with --llm-wait every caption is asked about at once"),
+        (
+            ["--llm-wait", "--llm-every", "16"],
+            "llm-every is 16, but with --llm-wait every caption is asked about at once",
+        ),
         (["--preset", "paper", "--llm-every", "16"], "llm-every is 16, but with --llm-wait"),
         (["--llm-base-url", "http://127.0.0.1:9/v1"], "llm-model is not given"),
     ],

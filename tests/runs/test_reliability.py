@@ -171,7 +171,9 @@ def test_a_checkpoint_cut_off_is_named_and_the_one_before_gives_the_same_run(tmp
     newest.write_bytes(newest.read_bytes()[:1000])
     done = script("run_crafter.py", "--resume", folder)
     assert done.returncode == 0, done.stderr
-    assert f"warning: the checkpoint {newest} does not fit this run, or is damaged; looking for" in done.stderr
+    assert (
+        f"warning: the checkpoint {newest} does not fit this run, or is damaged; looking for" in done.stderr
+    )
     assert not list(differences(whole[1], outcome(folder)))
 
 
