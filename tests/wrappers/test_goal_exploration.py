@@ -413,27 +413,27 @@ def test_suggesters_see_only_what_a_player_sees(explore):
     assert not any(hasattr(situation, "possible") for situation in seen)
 
 
-def test_time_limits_are_bootstrapped_under_ppo_through_the_wrappers(explore):
+@pytest.mark.parametrize("truncates", [True, False])
+def test_time_limits_are_bootstrapped_under_ppo_through_the_wrappers(explore, truncates):
     """SB3 adds the discounted value of the last observation where an episode was truncated, and only there."""
-    for truncates in (True, False):
-        worlds = explore(n_envs=1, truncates=truncates)
-        agent = PPO(
-            "MlpPolicy", worlds, n_steps=7, batch_size=7, gamma=0.5, policy_kwargs=_options(worlds), device="cpu"
-        )  # fmt: skip
-        torch.nn.init.constant_(agent.policy.value_net.bias, 3.0)
-        values = []
+    worlds = explore(n_envs=1, truncates=truncates)
+    agent = PPO(
+        "MlpPolicy", worlds, n_steps=7, batch_size=7, gamma=0.5, policy_kwargs=_options(worlds), device="cpu"
+    )
+    torch.nn.init.constant_(agent.policy.value_net.bias, 3.0)
+    values = []
 
-        def keep(local, _, agent=agent, values=values):
-            for info in local["infos"]:
-                if "terminal_observation" in info:
-                    last = info["terminal_observation"]
-                    assert texts(worlds, last)["achieved"] == ["achieved: chop tree", "achieved: drink water"]
-                    with torch.no_grad():
-                        values.append(agent.policy.predict_values(torch.as_tensor(last[None])).item())
-            return True
+    def keep(local, _):
+        for info in local["infos"]:
+            if "terminal_observation" in info:
+                last = info["terminal_observation"]
+                assert texts(worlds, last)["achieved"] == ["achieved: chop tree", "achieved: drink water"]
+                with torch.no_grad():
+                    values.append(agent.policy.predict_values(torch.as_tensor(last[None])).item())
+        return True
 
-        agent.learn(7, callback=keep)
-        stored = agent.rollout_buffer.rewards[:, 0].tolist()
-        assert stored[:6] == [0, 1, 0, 0, 1, 0]
-        assert stored[6] == pytest.approx(0.5 * values[0] if truncates else 0.0)
-        assert abs(values[0]) > 1
+    agent.learn(7, callback=keep)
+    stored = agent.rollout_buffer.rewards[:, 0].tolist()
+    assert stored[:6] == [0, 1, 0, 0, 1, 0]
+    assert stored[6] == pytest.approx(0.5 * values[0] if truncates else 0.0)
+    assert abs(values[0]) > 1
