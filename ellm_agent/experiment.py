@@ -167,9 +167,10 @@ def _draw_replays(run: Run, recordings: Sequence[Recording]) -> None:
     for old in (*run.replays.glob("*.json"), *run.replays.glob("*.gif")):
         old.unlink()  # of an evaluation before a resume
     config = run.config
-    world = registry.get(config.env.name)
-    modes = world.make_env(**config.env.options).metadata.get("render_modes", [])
-    drawn = config.run.replays if "rgb_array" in modes else 0  # not every world can be drawn
+    env = registry.get(config.env.name).make_env(**config.env.options)
+    drawn = (
+        config.run.replays if "rgb_array" in env.metadata.get("render_modes", []) else 0
+    )  # not every world can be drawn
     ranked = sorted(recordings, key=_rank)
     last = len(ranked) - 1
     order = dict.fromkeys((0, last // 2, last, *range(len(ranked))))
@@ -180,4 +181,4 @@ def _draw_replays(run: Run, recordings: Sequence[Recording]) -> None:
         stem = f"{place + 1:02d}-{names.get(i, 'episode')}-{outcome[recording.success]}"
         recording.save(run.replays / f"{stem}.json")
         if place < drawn:
-            write_gif(recording, world, run.replays / f"{stem}.gif")
+            write_gif(recording, run.replays / f"{stem}.gif")

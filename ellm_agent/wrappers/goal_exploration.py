@@ -103,7 +103,11 @@ class GoalExploration(VecEnvWrapper):
         self._observe_all_events = observe_all_events
         self._sampler = GoalSampler(venv.num_envs, max_active_goals, active_goal_frames)
         self._one_episode, self._over = one_episode, set()  # worlds whose episode is over
-        self.counts = GoalCounts(QualityBins(self.language.canonical, self.language.goals, self.language.verbs, self.language.nouns))
+        self.counts = GoalCounts(
+            QualityBins(
+                self.language.canonical, self.language.goals, self.language.verbs, self.language.nouns
+            )
+        )
         self.failure: LanguageModelError | None = None
         self._begin()
 

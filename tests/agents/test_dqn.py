@@ -184,15 +184,15 @@ class Corridor(gym.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.room, self.frames = 0, 0
-        return self._told(), {}
+        return self._observation(), {}
 
     def step(self, action):
         self.room = max(0, self.room + int(action) - 1)
         self.frames += 1
         ended = self.room == 5
-        return self._told(), float(ended), ended, self.frames >= 30 and not ended, {}
+        return self._observation(), float(ended), ended, self.frames >= 30 and not ended, {}
 
-    def _told(self):
+    def _observation(self):
         return np.array([self.room + 1], np.int16)
 
 

@@ -16,7 +16,6 @@ from ellm_agent.runs.folder import Run
 from ellm_agent.runs.pretrained import copy_pretrained, find_pretrained, load_pretrained, trained_agent
 from tests.helpers.transfers import equal, learn, learning, parameters, scenes, worlds_of
 
-
 # --- which agents are taken over ---------------------------------------------------------------------------------------
 
 

@@ -257,8 +257,8 @@ def test_the_documented_table_is_that_of_the_tasks():
     assert list(rows) == list(TASKS)
     for name, task in TASKS.items():
         steps = ", ".join(task.after) or "–"
-        told = [task.spec, steps, "yes" if task.in_order else "no"] if name in SPECIAL else [steps]
-        assert rows[name] == told
+        row = [task.spec, steps, "yes" if task.in_order else "no"] if name in SPECIAL else [steps]
+        assert rows[name] == row
 
 
 def test_tasks_are_read_from_one_file():

@@ -71,8 +71,7 @@ def documented():
     """Section -> names in backticks."""
     parts = re.split(r"^## `(\w+)\.", (ROOT / "docs" / "metrics.md").read_text(), flags=re.M)[1:]
     return {
-        name: set(re.findall(r"`([\w/]+)`", text))
-        for name, text in zip(parts[::2], parts[1::2], strict=True)
+        name: set(re.findall(r"`([\w/]+)`", text)) for name, text in zip(parts[::2], parts[1::2], strict=True)
     }
 
 

@@ -60,10 +60,10 @@ def finished(tmp_path_factory):
 
 
 def test_run_folder_holds_what_it_promises(finished):
-    folder, told = finished
-    assert "not a pretrained LLM" in told.splitlines()[0]
-    assert "Crafter score" in told
-    assert "goals suggested: good" in told
+    folder, printed = finished
+    assert "not a pretrained LLM" in printed.splitlines()[0]
+    assert "Crafter score" in printed
+    assert "goals suggested: good" in printed
     for part in ("config.yaml", "summary.json", "curves.png", "report.html", "tensorboard"):
         assert (folder / part).exists(), part
     episodes = rows(folder, "episodes")
@@ -181,7 +181,7 @@ def test_same_seed_same_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--treshold", "0.5"], "unknown option --treshold; did you mean --threshold?"),
         (["--preset", "huge"], "preset is 'huge'; choose one of default, debug, paper"),
@@ -207,18 +207,18 @@ def test_same_seed_same_run(tmp_path):
         (["--preset"], "--preset needs a value"),
     ],
 )
-def test_bad_input_is_one_clear_line(tmp_path, arguments, told):
+def test_bad_input_is_one_clear_line(tmp_path, arguments, message):
     (tmp_path / "empty").mkdir()
     preset = [] if "--preset" in arguments else ["--preset", "debug"]
     done = script("run_crafter.py", *preset, *arguments, cwd=tmp_path / "empty")
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.strip().splitlines()) == 1
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("frames: [", "is not valid YAML"),
         ("- 1", "must be a mapping"),
@@ -233,11 +233,11 @@ def test_bad_input_is_one_clear_line(tmp_path, arguments, told):
         ("run: {frames: -4}", "frames is -4; it must be at least 1"),
     ],
 )
-def test_bad_config_is_one_clear_line(tmp_path, text, told):
+def test_bad_config_is_one_clear_line(tmp_path, text, message):
     (tmp_path / "c.yaml").write_text(text)
     done = script("run_crafter.py", "--config", tmp_path / "c.yaml")
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
@@ -254,14 +254,14 @@ def test_runs_protect_each_other(finished):
 
 
 def test_replay_names_what_is_wrong(tmp_path):
-    for arguments, told in (
+    for arguments, message in (
         ([tmp_path], "is not a run folder"),
         ([tmp_path / "none"], "is not a folder"),
         ([tmp_path, "--episode", "3"], "unknown option --episode; did you mean --episodes?"),
     ):
         done = script("replay.py", *arguments)
         assert done.returncode == 2
-        assert told in done.stderr
+        assert message in done.stderr
         assert len(done.stderr.strip().splitlines()) == 1
 
 
@@ -283,7 +283,7 @@ def test_saved_config_is_the_whole_config(finished, tmp_path):
 
 def test_help_is_complete():
     command = [sys.executable, ROOT / "experiments" / "run_crafter.py", "--help"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     for option in (
         "--goal-mode",
         "--frames",
@@ -294,7 +294,7 @@ def test_help_is_complete():
         "--algo",
         "--caption",
     ):
-        assert option in told
+        assert option in printed
     for option in (
         "--encoder",
         "--protocol",
@@ -304,4 +304,4 @@ def test_help_is_complete():
         "--dqn.gamma",
         "--ppo.clip",
     ):
-        assert option in told
+        assert option in printed

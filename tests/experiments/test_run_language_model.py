@@ -106,7 +106,7 @@ def test_training_goes_on_whatever_the_server_sends(tmp_path):
     assert sum(row["length"] for row in rows(tmp_path / "run", "episodes")) > 1600 - 4 * 60
 
 
-def test_told_to_stop_it_leaves_a_checkpoint_and_goes_on_from_it(tmp_path):
+def test_with_on_failure_stop_it_leaves_a_checkpoint_and_continues_from_it(tmp_path):
     folder, left = tmp_path / "run", [20]
 
     def mortal(body):
@@ -134,11 +134,11 @@ def test_costs_are_estimated_before_anything_is_asked(tmp_path):
         done = run(*SMALL, *options, "--estimate-cost", "--out", tmp_path / "run")
     assert server.requests == []
     assert not (tmp_path / "run").exists()
-    told = re.search(r"about ([\d,]+) captions, ([\d,]+) questions, ([\d.]+) million", done.stdout)
-    scenes, questions, read = (float(number.replace(",", "")) for number in told.groups())
+    found = re.search(r"about ([\d,]+) captions, ([\d,]+) questions, ([\d.]+) million", done.stdout)
+    scenes, questions, read = (float(number.replace(",", "")) for number in found.groups())
     assert scenes == questions  # open form
     assert 20 < scenes <= 1200 / 4 + 64  # a scene for four frames
-    # 200 to 400 tokens each, told to two digits after the point.
+    # 200 to 400 tokens each, printed with two digits after the point.
     assert 0.0002 * questions - 0.005 < read < 0.0004 * questions + 0.005
     assert "1.00" in done.stdout
 
@@ -208,17 +208,20 @@ def test_a_run_goes_on_with_its_endpoint_or_not_at_all(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
-        (["--llm-wait", "--llm-every", "16"], "llm-every is 16, but with --llm-wait every caption is asked about at once"),
+        (
+            ["--llm-wait", "--llm-every", "16"],
+            "llm-every is 16, but with --llm-wait every caption is asked about at once",
+        ),
         (["--preset", "paper", "--llm-every", "16"], "llm-every is 16, but with --llm-wait"),
         (["--llm-base-url", "http://127.0.0.1:9/v1"], "llm-model is not given"),
     ],
 )
-def test_options_that_do_not_fit_are_one_clear_line(tmp_path, options, told):
+def test_options_that_do_not_fit_are_one_clear_line(tmp_path, options, message):
     failed = script("run_crafter.py", *options, "--out", tmp_path / "run")
     assert failed.returncode == 2
-    assert failed.stderr.startswith(f"error: {told}")
+    assert failed.stderr.startswith(f"error: {message}")
     assert failed.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
 

@@ -102,7 +102,7 @@ def test_a_task_is_learned_by_the_main_script_too(tmp_path):
         assert row["extrinsic_return"] == pytest.approx((row["length"] - (not row["success"])) / 40, abs=1e-3)
 
 
-# --- what is wrong is told in one line ------------------------------------------------------------------------------
+# --- bad input is refused in one line --------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -226,5 +226,5 @@ def test_from_scratch_in_any_spelling_takes_nothing_over(pretrained):
 def test_help_needs_no_run(name):
     done = script(name, "--help")
     assert done.returncode == 0
-    told = "--goals" if name == "evaluate.py" else "--from-scratch"
-    assert told in done.stdout
+    option = "--goals" if name == "evaluate.py" else "--from-scratch"
+    assert option in done.stdout

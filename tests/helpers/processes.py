@@ -73,16 +73,16 @@ class Script:
         self._process.join(timeout)
         if self.returncode is None:
             self._process.kill()
-            raise subprocess.TimeoutExpired(self.args, timeout, *self.told())
+            raise subprocess.TimeoutExpired(self.args, timeout, *self.output())
         return self.returncode
 
-    def told(self) -> tuple[str, str]:
+    def output(self) -> tuple[str, str]:
         """What it has written so far, to stdout and to stderr."""
         return tuple(path.read_text(errors="replace") if path.exists() else "" for path in self._outputs)
 
     def communicate(self, timeout: float | None = None) -> tuple[str, str]:
         self.wait(timeout)
-        return self.told()
+        return self.output()
 
 
 def script(
@@ -90,8 +90,8 @@ def script(
 ) -> subprocess.CompletedProcess:
     """Runs a script of ``experiments/`` to its end."""
     process = Script(name, *arguments, env=env, cwd=cwd)
-    told = process.communicate(timeout=300)
-    return subprocess.CompletedProcess(process.args, process.returncode, *told)
+    output = process.communicate(timeout=300)
+    return subprocess.CompletedProcess(process.args, process.returncode, *output)
 
 
 def _run(words: list[str], environment: Mapping[str, str], cwd: Path, outputs: list[Path]) -> None:

@@ -86,8 +86,8 @@ def start(*arguments: object) -> Script:
 
 
 def finish(process: Script) -> None:
-    _, told = process.communicate(timeout=600)
-    assert process.returncode == 0, told
+    _, output = process.communicate(timeout=600)
+    assert process.returncode == 0, output
 
 
 def outcome(folder: Path) -> dict[str, object]:
@@ -129,7 +129,7 @@ def kill_after(folder: Path, arguments: Sequence[object], frames: int, number: i
     wait_for(is_there)
     process.send_signal(number)
     process.wait()
-    assert process.returncode in (-number, 128 + number), process.told()[1]
+    assert process.returncode in (-number, 128 + number), process.output()[1]
     finish(start("--resume", folder))
 
 

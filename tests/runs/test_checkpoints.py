@@ -256,9 +256,14 @@ def test_a_checkpoint_that_lacks_a_part_is_an_error(saved, lost):
     folder, _, phrases = saved
     path, state = checkpoints.latest(folder)
     del state[lost]
-    with pytest.raises(UserError, match="does not fit this run, or is damaged"):
+    agent = make_agent(phrases)
+
+    def everything():
         checkpoints.load_phrases(state, path)
-        checkpoints.load(state, path, agent := make_agent(phrases), agent.env)
+        checkpoints.load(state, path, agent, agent.env)
+
+    with pytest.raises(UserError, match="does not fit this run, or is damaged"):
+        everything()
 
 
 def test_loading_runs_no_code(saved, tmp_path):

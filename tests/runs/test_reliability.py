@@ -32,7 +32,7 @@ def running(folder, *more):
     """A long run, at work."""
     process = start(*RUN, "--frames", "1000000", "--out", folder, *more)
     wait_for(lambda: (folder / "metrics.jsonl").exists() or process.poll() is not None)
-    assert process.poll() is None, process.told()[1]
+    assert process.poll() is None, process.output()[1]
     return process
 
 
@@ -40,10 +40,10 @@ def running(folder, *more):
 def test_a_polite_signal_saves_and_leaves(tmp_path, number, status):
     process = running(tmp_path / "run")
     process.send_signal(number)
-    _, told = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=60)
     assert process.returncode == status
-    assert "Traceback" not in told
-    assert told.splitlines()[-2:] == [
+    assert "Traceback" not in output
+    assert output.splitlines()[-2:] == [
         "stopping after a checkpoint; send the signal again to stop at once",
         "stopped; --resume continues from the last checkpoint",
     ]
@@ -60,9 +60,9 @@ def test_the_second_signal_ends_it_at_once(tmp_path):
     time.sleep(1)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=60)
+    _, output = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "Traceback" not in told
+    assert "Traceback" not in output
     assert checkpoints.latest(folder / "checkpoints") is None
     assert rows(folder, "metrics")
 
@@ -81,7 +81,7 @@ def test_two_processes_cannot_write_one_run(tmp_path):
     process.communicate()
     resumed = start("--resume", folder)  # a killed one lets go
     wait_for(lambda: len(rows(folder, "metrics")) > 3 or resumed.poll() is not None)
-    assert resumed.poll() is None, resumed.told()[1]
+    assert resumed.poll() is None, resumed.output()[1]
     resumed.kill()
     resumed.communicate()
 
@@ -95,9 +95,9 @@ def in_small_disk(tmp_path, megabytes, commands):
     ).returncode:
         pytest.skip("this machine lets nobody mount a disk of their own")
     python = f"{sys.executable} {ROOT}/experiments/run_crafter.py"
-    told = "\n".join(["set -e", mount, *commands]).replace("RUN", python)
+    output = "\n".join(["set -e", mount, *commands]).replace("RUN", python)
     done = subprocess.run(
-        ["unshare", "-r", "-m", "sh", "-c", told], cwd=tmp_path, capture_output=True, text=True, timeout=280
+        ["unshare", "-r", "-m", "sh", "-c", output], cwd=tmp_path, capture_output=True, text=True, timeout=280
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -107,7 +107,7 @@ def test_a_full_disk_ends_it_with_one_line_and_it_goes_on_when_there_is_room(tmp
     """There is room for two checkpoints and a half; then more."""
     size = sum(path.stat().st_size for path in (whole[0] / "checkpoints").glob("*")) / 2 / 1024
     arguments = " ".join(RUN)
-    told = in_small_disk(
+    output = in_small_disk(
         tmp_path,
         32,
         [
@@ -121,14 +121,14 @@ def test_a_full_disk_ends_it_with_one_line_and_it_goes_on_when_there_is_room(tmp
             "cp -r disk/run .",
         ],
     )
-    assert re.search(r"^status 2: .*error: .*No space left on device", told, re.M | re.S), told
-    assert "Traceback" not in told
-    assert "0000000704" in told  # the first one was whole, and stayed
+    assert re.search(r"^status 2: .*error: .*No space left on device", output, re.M | re.S), output
+    assert "Traceback" not in output
+    assert "0000000704" in output  # the first one was whole, and stayed
     assert not list(differences(whole[1], outcome(tmp_path / "run")))
 
 
 def test_a_read_only_folder_is_named(tmp_path, whole):
-    told = in_small_disk(
+    output = in_small_disk(
         tmp_path,
         16,
         [
@@ -138,7 +138,7 @@ def test_a_read_only_folder_is_named(tmp_path, whole):
             "RUN --resume disk/run 2>&1 >/dev/null || echo status $?",
         ],
     )
-    assert told.splitlines() == [
+    assert output.splitlines() == [
         "error: cannot write the run folder disk/other: Read-only file system",
         "status 2",
         "error: cannot write the run folder disk/run: Read-only file system",
@@ -171,7 +171,9 @@ def test_a_checkpoint_cut_off_is_named_and_the_one_before_gives_the_same_run(tmp
     newest.write_bytes(newest.read_bytes()[:1000])
     done = script("run_crafter.py", "--resume", folder)
     assert done.returncode == 0, done.stderr
-    assert f"warning: the checkpoint {newest} does not fit this run, or is damaged; looking for" in done.stderr
+    assert (
+        f"warning: the checkpoint {newest} does not fit this run, or is damaged; looking for" in done.stderr
+    )
     assert not list(differences(whole[1], outcome(folder)))
 
 
@@ -219,7 +221,7 @@ def test_nobody_has_to_read_what_it_tells(tmp_path):
 
 
 def test_a_full_disk_for_tensorboard_alone_ends_nothing(tmp_path, whole):
-    told = in_small_disk(
+    output = in_small_disk(
         tmp_path,
         1,
         [
@@ -228,7 +230,7 @@ def test_a_full_disk_for_tensorboard_alone_ends_nothing(tmp_path, whole):
             f"RUN {' '.join(RUN)} --tensorboard --out run 2>&1 >/dev/null",
         ],
     )
-    (line,) = (line for line in told.splitlines() if "frames/s" not in line)
+    (line,) = (line for line in output.splitlines() if "frames/s" not in line)
     assert line.startswith("warning: TensorBoard's files cannot be written (No space left on device)")
     assert not list(differences(whole[1] | {"state": 0}, outcome(tmp_path / "run") | {"state": 0}))
 
@@ -255,9 +257,9 @@ def test_a_killed_worker_fails_its_cell_alone_and_is_made_again(tmp_path):
         p for p in psutil.Process(process.pid).children() if any("oracle-1/" in word for word in p.cmdline())
     )
     worker.kill()
-    _, told = process.communicate(timeout=280)
+    _, output = process.communicate(timeout=280)
     assert process.returncode == 2
-    assert "1 of 2 runs failed: crafter ppo oracle seed 1 (status -9; delete " in told
+    assert "1 of 2 runs failed: crafter ppo oracle seed 1 (status -9; delete " in output
     results = tmp_path / "results" / "killed"
     assert [path.name for path in results.glob("*/*/*/*")] == ["seed0"]
     assert sweep("killed").wait(timeout=280) == 0

@@ -45,7 +45,7 @@ class Counting(gym.Env):
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.frame = 0
-        return self._told(), self._info()
+        return self._observation(), self._info()
 
     def step(self, action):
         self.frame += 1
@@ -54,16 +54,16 @@ class Counting(gym.Env):
         info = {**self._info(), "events": events, "attempt": "drink tree" if action else None}
         if ended:
             info["unlocked"] = ("water", "wood")
-        return self._told(), 0.5, ended and not self.truncates, ended and self.truncates, info
+        return self._observation(), 0.5, ended and not self.truncates, ended and self.truncates, info
 
     def episode(self):
         return {"frame": self.frame}
 
     def resume_episode(self, episode):
         self.frame = episode["frame"]
-        return self._told(), self._info()
+        return self._observation(), self._info()
 
-    def _told(self):
+    def _observation(self):
         return np.array([self.frame + 1, 0], np.int16)
 
     def _info(self):
@@ -90,11 +90,11 @@ def explore(table):
 
 def play(worlds, frames, action=0):
     """Rewards, dones and infos of the first world."""
-    told = []
+    steps = []
     for _ in range(frames):
         _, rewards, dones, infos = worlds.step(np.full(worlds.num_envs, action))
-        told.append((float(rewards[0]), bool(dones[0]), {**infos[0], "log": worlds.log(0)}))
-    return [list(part) for part in zip(*told, strict=True)]
+        steps.append((float(rewards[0]), bool(dones[0]), {**infos[0], "log": worlds.log(0)}))
+    return [list(part) for part in zip(*steps, strict=True)]
 
 
 def texts(worlds, row):
@@ -168,7 +168,7 @@ def test_conditioned_agent_reads_its_open_goals(explore):
 
 
 class Reluctant(GoalSuggester):
-    """Knows a goal of frame 3 only; keeps what it was told."""
+    """Knows a goal of frame 3 only; keeps what it was given."""
 
     def __init__(self):
         self.suggested, self.recalled = [], []
@@ -187,11 +187,11 @@ def test_where_goals_are_not_known_the_last_ones_of_the_episode_stand(explore, o
     suggester = Reluctant()
     worlds = explore(suggester, goal_conditioned=True, one_episode=one_episode)
     assert texts(worlds, worlds.reset()[0])["goals"] == []
-    told = [worlds.step(np.zeros(1, int)) for _ in range(7)]
-    assert texts(worlds, told[3][0][0])["goals"] == ["goal: make noise"]  # frame 4
-    last = told[6][3][0]["terminal_observation"]
+    steps = [worlds.step(np.zeros(1, int)) for _ in range(7)]
+    assert texts(worlds, steps[3][0][0])["goals"] == ["goal: make noise"]  # frame 4
+    last = steps[6][3][0]["terminal_observation"]
     assert texts(worlds, last)["goals"] == ["goal: make noise"]
-    assert texts(worlds, told[6][0][0])["goals"] == []  # the next episode
+    assert texts(worlds, steps[6][0][0])["goals"] == []  # the next episode
     # Training asks about how an episode ended, too; evaluation asks nobody.
     asked, unasked = suggester.suggested, suggester.recalled
     if one_episode:
@@ -205,10 +205,10 @@ def test_sentences_are_one_phrase_a_field(explore):
     assert worlds.reset().shape == (1, 3)
     for _ in range(5):
         obs, *_ = worlds.step(np.zeros(1, int))
-    told = texts(worlds, obs[0])
-    assert told["caption"] == ["count 5"]
-    assert told["achieved"] == ["achieved: chop tree, drink water"]
-    assert told["goals"] == []
+    observed = texts(worlds, obs[0])
+    assert observed["caption"] == ["count 5"]
+    assert observed["achieved"] == ["achieved: chop tree, drink water"]
+    assert observed["goals"] == []
 
 
 def test_attempts_count_only_where_asked(explore):
@@ -413,27 +413,27 @@ def test_suggesters_see_only_what_a_player_sees(explore):
     assert not any(hasattr(situation, "possible") for situation in seen)
 
 
-def test_time_limits_are_bootstrapped_under_ppo_through_the_wrappers(explore):
+@pytest.mark.parametrize("truncates", [True, False])
+def test_time_limits_are_bootstrapped_under_ppo_through_the_wrappers(explore, truncates):
     """SB3 adds the discounted value of the last observation where an episode was truncated, and only there."""
-    for truncates in (True, False):
-        worlds = explore(n_envs=1, truncates=truncates)
-        agent = PPO(
-            "MlpPolicy", worlds, n_steps=7, batch_size=7, gamma=0.5, policy_kwargs=_options(worlds), device="cpu"
-        )  # fmt: skip
-        torch.nn.init.constant_(agent.policy.value_net.bias, 3.0)
-        values = []
+    worlds = explore(n_envs=1, truncates=truncates)
+    agent = PPO(
+        "MlpPolicy", worlds, n_steps=7, batch_size=7, gamma=0.5, policy_kwargs=_options(worlds), device="cpu"
+    )
+    torch.nn.init.constant_(agent.policy.value_net.bias, 3.0)
+    values = []
 
-        def keep(local, _, agent=agent, values=values):
-            for info in local["infos"]:
-                if "terminal_observation" in info:
-                    last = info["terminal_observation"]
-                    assert texts(worlds, last)["achieved"] == ["achieved: chop tree", "achieved: drink water"]
-                    with torch.no_grad():
-                        values.append(agent.policy.predict_values(torch.as_tensor(last[None])).item())
-            return True
+    def keep(local, _):
+        for info in local["infos"]:
+            if "terminal_observation" in info:
+                last = info["terminal_observation"]
+                assert texts(worlds, last)["achieved"] == ["achieved: chop tree", "achieved: drink water"]
+                with torch.no_grad():
+                    values.append(agent.policy.predict_values(torch.as_tensor(last[None])).item())
+        return True
 
-        agent.learn(7, callback=keep)
-        stored = agent.rollout_buffer.rewards[:, 0].tolist()
-        assert stored[:6] == [0, 1, 0, 0, 1, 0]
-        assert stored[6] == pytest.approx(0.5 * values[0] if truncates else 0.0)
-        assert abs(values[0]) > 1
+    agent.learn(7, callback=keep)
+    stored = agent.rollout_buffer.rewards[:, 0].tolist()
+    assert stored[:6] == [0, 1, 0, 0, 1, 0]
+    assert stored[6] == pytest.approx(0.5 * values[0] if truncates else 0.0)
+    assert abs(values[0]) > 1
