@@ -172,12 +172,12 @@ def options() -> list[str]:
 
 def _walk(model: type[BaseModel], dotted: str, prefix: str) -> Iterator[tuple[str, str, tuple[str, ...]]]:
     for name, field in model.model_fields.items():
-        told = next((m for m in field.metadata if hasattr(m, "prefix_name")), None)
-        own = name if told is None or told.name is None else told.name
+        argument = next((m for m in field.metadata if hasattr(m, "prefix_name")), None)
+        own = name if argument is None or argument.name is None else argument.name
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _walk(field.annotation, f"{dotted}{name}.", f"{prefix}{own}." if own else prefix)
         else:
-            yield f"{dotted}{name}", f"{prefix}{own}", tuple(told.aliases or ()) if told else ()
+            yield f"{dotted}{name}", f"{prefix}{own}", tuple(argument.aliases or ()) if argument else ()
 
 
 def _flags() -> dict[str, str]:
