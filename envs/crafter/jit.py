@@ -31,7 +31,15 @@ KEPT_FOR = 7 * 86_400  # seconds for which the cache of other sources is kept: a
 def _sources() -> list[Path]:
     """Files that the compiled code, and the constants in it, are made of."""
     package = [
-        HERE / name for name in ("jit.py", "worldgen.py", "captions.py", "knowledge.py", "crafter.yaml")
+        HERE / name
+        for name in (
+            "jit.py",
+            "random_numbers.py",
+            "worldgen.py",
+            "captions.py",
+            "knowledge.py",
+            "crafter.yaml",
+        )
     ]
     return [
         *package,

@@ -35,9 +35,9 @@ from envs.crafter.compiled.world import (
     material_at,
     move,
     object_at,
-    uniform,
 )
 from envs.crafter.jit import jit
+from envs.crafter.random_numbers import uniform
 from envs.crafter.worldgen import COW, SKELETON, ZOMBIE
 
 

@@ -35,12 +35,11 @@ from envs.crafter.compiled.world import (
     material_at,
     move,
     object_at,
-    randint,
     remove,
     toward,
-    uniform,
 )
 from envs.crafter.jit import jit
+from envs.crafter.random_numbers import randint, uniform
 from envs.crafter.worldgen import COW, GRASS, PATH, SKELETON, ZOMBIE
 
 # --- creatures, arrows and plants -----------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""State of a Crafter world in arrays, its random numbers, and its objects, compiled.
+"""State of a Crafter world in arrays, and its objects, compiled.
 
 Functions have the package's names. Prices, requirements and products come from the package's own ``data.yaml``.
 """
@@ -9,6 +9,7 @@ import numpy as np
 from crafter import constants
 
 from envs.crafter.jit import jit
+from envs.crafter.random_numbers import GENERATOR
 
 MATERIALS = [None, *constants.materials]
 ITEMS = list(constants.items)
@@ -125,61 +126,10 @@ WORLD = np.dtype(
         ("fatigue", np.float64),
         ("recover", np.float64),
         ("step", np.int32),  # frames of the episode
-        ("mt", np.uint32, 624),  # the generator's state (MT19937, as in numpy.random.RandomState)
-        ("mt_position", np.int32),
+        *GENERATOR.descr,
     ],
     align=True,
 )
-
-
-# --- random numbers: numpy.random.RandomState ------------------------------------------------------------
-
-
-@jit
-def _refill(mt):
-    for k in range(624):
-        y = (mt[k] & np.uint32(0x80000000)) | (mt[(k + 1) % 624] & np.uint32(0x7FFFFFFF))
-        value = mt[(k + 397) % 624] ^ (y >> np.uint32(1))
-        if y & np.uint32(1):
-            value ^= np.uint32(0x9908B0DF)
-        mt[k] = value
-
-
-@jit
-def _next_uint32(w):
-    if w.mt_position >= 624:
-        _refill(w.mt)
-        w.mt_position = 0
-    y = w.mt[w.mt_position]
-    w.mt_position += 1
-    y ^= y >> np.uint32(11)
-    y ^= (y << np.uint32(7)) & np.uint32(0x9D2C5680)
-    y ^= (y << np.uint32(15)) & np.uint32(0xEFC60000)
-    y ^= y >> np.uint32(18)
-    return y
-
-
-@jit
-def uniform(w):
-    """``random.uniform()``"""
-    high = np.int64(_next_uint32(w) >> np.uint32(5))
-    low = np.int64(_next_uint32(w) >> np.uint32(6))
-    return (high * 67108864.0 + low) / 9007199254740992.0
-
-
-@jit
-def randint(w, n):
-    """``random.randint(0, n)``: masked rejection."""
-    most = n - 1
-    if most == 0:
-        return 0
-    mask = most
-    for shift in (1, 2, 4, 8, 16):
-        mask |= mask >> shift
-    while True:
-        value = np.int64(_next_uint32(w)) & mask
-        if value <= most:
-            return value
 
 
 # --- the world ------------------------------------------------------------------------------------------
