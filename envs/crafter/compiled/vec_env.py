@@ -14,11 +14,9 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices
 
 from envs.crafter.compiled import words
 from envs.crafter.compiled.captions import (
-    ITEM_BIT,
     StepOutputs,
     make_outputs,
     make_rules,
-    make_tables,
     observe,
     play,
     start,
@@ -56,8 +54,7 @@ class CompiledCrafter(VecEnv):
         self.render_mode = None
         super().__init__(n_envs, reference.observation_space, reference.action_space)
         self._action_space_name = reference.action_space_name
-        self._rules = make_rules(reference.rules, reference.actions)
-        self._tables = make_tables(options.get("caption", "spatial"), self.language.vocabulary)
+        self._rules = make_rules(reference.rules, reference.actions, options.get("caption", "spatial"))
         self.records = np.zeros(n_envs, WORLD)
         self._outputs = make_outputs(n_envs)
         self._random = [seeding.np_random()[0] for _ in range(n_envs)]
@@ -88,14 +85,14 @@ class CompiledCrafter(VecEnv):
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Plays one frame in every world; where an episode has ended, the next begins."""
-        faced, held = self._outputs.faced.tolist(), (self._outputs.caption >> ITEM_BIT).tolist()
+        before = (self._outputs.caption & words.FACED_OR_HELD).tolist()
         rewards, terminated, truncated = self._play(0, self.num_envs, self._chosen)
         dones = terminated | truncated
         events, cut = self._outputs.events.tolist(), truncated.tolist()
         infos = self._infos(0, self.num_envs)
         for i, (info, action) in enumerate(zip(infos, self._chosen.tolist(), strict=True)):
             info["events"] = words.event_phrases(events[i])
-            info["attempt"] = words.attempt(self._action_space_name, action, faced[i], held[i], events[i])
+            info["attempt"] = words.attempt(self._action_space_name, action, before[i], events[i])
             info["TimeLimit.truncated"] = cut[i]
         for i in np.flatnonzero(dones):
             infos[i]["unlocked"] = self._unlocked(i)
@@ -176,7 +173,7 @@ class CompiledCrafter(VecEnv):
             rewards (float32), terminated and truncated, each ``(last - first,)``.
         """
         outputs = StepOutputs(*(column[first:last] for column in self._outputs))
-        play(self.records[first:last], actions, self._rules, self._tables, outputs)
+        play(self.records[first:last], actions, self._rules, outputs)
         for taken, action in zip(self._actions_taken[first:last], actions.tolist(), strict=True):
             taken.append(action)
         rewards, terminated = outputs.reward.astype(np.float32), outputs.dead.copy()
@@ -190,7 +187,7 @@ class CompiledCrafter(VecEnv):
         return rewards, terminated, time_is_up & ~terminated
 
     def _observe(self, first: int, last: int) -> None:
-        observe(self.records, first, last, self._rules, self._tables, self._outputs)
+        observe(self.records, first, last, self._rules, self._outputs)
 
     def _infos(self, first: int, last: int) -> list[dict[str, Any]]:
         """Infos of the present states of the worlds from the first to before the last."""
