@@ -79,7 +79,7 @@ class Rules(NamedTuple):
     """Rules of a protocol with an action space and a caption style, as numbers."""
 
     native: np.ndarray  # (actions,) index into the package's actions
-    target: np.ndarray  # (actions,) thing that must be faced, or -1
+    target: np.ndarray  # (actions,) bit of the faced thing without which nothing is done, or 0
     has: np.ndarray  # (goals, items) what must be held
     one_hit: bool
     table_wood: int
@@ -92,7 +92,7 @@ def make_rules(protocol: Protocol, space: Sequence[Action], caption: str) -> Rul
     has = [needed_items(goal, protocol.table_wood) for goal in _K.goals]
     return Rules(
         native=np.array([constants.actions.index(action.native) for action in space]),
-        target=np.array([_THINGS.get(action.target, -1) for action in space]),
+        target=_bits(f"You are targeting {action.target}" for action in space),
         has=np.array([[items.get(item, 0) for item in _K.items] for items in has]),
         one_hit=protocol.one_hit,
         table_wood=protocol.table_wood,
@@ -107,7 +107,6 @@ class StepOutputs(NamedTuple):
     observation: np.ndarray  # (n, MAX_CLAUSES) int16
     caption: np.ndarray  # (n,) int64: the paper's caption, in bits (``PAPER``)
     possible: np.ndarray  # (n,) int64: bits of goals
-    faced: np.ndarray  # (n,) int64: the faced thing
     events: np.ndarray  # (n,) int64: bits of achievements, and one for falling asleep
     reward: np.ndarray  # (n,) float64: of the environment
     dead: np.ndarray  # (n,) bool
@@ -115,9 +114,9 @@ class StepOutputs(NamedTuple):
 
 def make_outputs(n: int) -> StepOutputs:
     """Outputs of ``n`` worlds, empty."""
-    caption, possible, faced, events = (np.zeros(n, np.int64) for _ in range(4))
+    caption, possible, events = (np.zeros(n, np.int64) for _ in range(3))
     observation = np.zeros((n, MAX_CLAUSES), np.int16)
-    return StepOutputs(observation, caption, possible, faced, events, np.zeros(n), np.zeros(n, np.bool_))
+    return StepOutputs(observation, caption, possible, events, np.zeros(n), np.zeros(n, np.bool_))
 
 
 # --- compiled -----------------------------------------------------------------------------------------------
@@ -221,14 +220,12 @@ def _observe(w, i, rules, outputs):
         if first[thing] < 0:
             first[thing] = rank
             seen |= np.int64(1) << thing
-    faced = view[_LEFT + w.facing[0], _UP + w.facing[1]]
-    outputs.caption[i] = _paper(w, first, faced)
+    outputs.caption[i] = _paper(w, first, view[_LEFT + w.facing[0], _UP + w.facing[1]])
     if rules.spatial:
         _spatial(w, view, first, outputs.observation[i])
     else:
         _ids_of(outputs.caption[i], outputs.observation[i])
     outputs.possible[i] = _possible(w, seen, rules.has)
-    outputs.faced[i] = faced
 
 
 @jit
@@ -258,8 +255,7 @@ def play(worlds, chosen, rules, outputs):
         w = worlds[i]
         action = rules.native[chosen[i]]
         target = rules.target[chosen[i]]
-        faced = _PLANT if outputs.faced[i] == _RIPE_PLANT else outputs.faced[i]
-        if target >= 0 and faced != target:
+        if target and not outputs.caption[i] & target:
             action = NOOP
         before[:] = w.counts
         health, asleep = w.inventory[HEALTH], w.sleeping

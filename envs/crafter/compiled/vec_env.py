@@ -44,8 +44,8 @@ class CompiledCrafter(VecEnv):
         **options: of :class:`envs.crafter.env.CrafterTextEnv`.
 
     Attributes:
-        records: ``(n_envs,)`` of ``world.WORLD``, the worlds' states. Whoever changes one (``editing``) calls
-            ``observe`` or ``describe`` afterwards.
+        records: ``(n_envs,)`` of ``world.WORLD``, the worlds' states. Whoever changes one (scenes and tests) calls
+            ``observe`` or ``describe`` afterwards; its episode can then not be resumed.
     """
 
     def __init__(self, n_envs: int, **options: Any):
@@ -95,7 +95,7 @@ class CompiledCrafter(VecEnv):
             info["attempt"] = words.attempt(self._action_space_name, action, before[i], events[i])
             info["TimeLimit.truncated"] = cut[i]
         for i in np.flatnonzero(dones):
-            infos[i]["unlocked"] = self._unlocked(i)
+            infos[i]["unlocked"] = self._state(i).unlocked
             if self._progress:
                 infos[i]["success"] = self._progress[i].solved
             infos[i]["terminal_observation"] = self._outputs.observation[i].copy()
@@ -222,7 +222,3 @@ class CompiledCrafter(VecEnv):
             daylight=float(daylight(world["step"])),
             counts=tuple(world["counts"].tolist()),
         )
-
-    def _unlocked(self, i: int) -> tuple[str, ...]:
-        counts = zip(knowledge().achievements, self.records[i]["counts"], strict=True)
-        return tuple(sorted(name for name, count in counts if count))
