@@ -31,9 +31,6 @@ def read_advice() -> Advice:
         sensible_goals=sensible_goals,
         goals=tuple(data["sensible"]),
         paraphrases={goal: tuple(wordings) for goal, wordings in data["paraphrases"].items()},
-        meaningless=tuple(data["meaningless"]),
-        outside=tuple(data["outside"]),
-        urgency=tuple(data["urgency"]),
-        never_sensible=tuple(data["never_sensible"]),
         unprompted=data["unprompted"],
+        **{name: tuple(data[name]) for name in ("meaningless", "outside", "urgency", "never_sensible")},
     )

@@ -183,11 +183,6 @@ class CrafterTextEnv(TextEnv):
         """The package's picture, ``(size, size, 3)`` uint8, or None without a render mode."""
         return self.game.picture() if self.render_mode == "rgb_array" else None
 
-    def caption_text(self, caption: str) -> str:
-        """The present state's caption as text, in either style."""
-        describe, _ = _choose("caption", caption, captions.CAPTIONS)
-        return captions.to_sentence(describe(self.state))
-
     def describe(self) -> tuple[np.ndarray, dict[str, Any]]:
         """Reads the game again after its fields were changed. Returns what ``reset`` does."""
         self.state = self.game.state()
@@ -295,11 +290,7 @@ class _World(engine.World):
 class _Arrivals(dict):
     """The part of a set's interface that the package uses, in order of arrival."""
 
-    def add(self, item) -> None:
-        self[item] = None
-
-    def remove(self, item) -> None:
-        del self[item]
+    add, remove = dict.setdefault, dict.__delitem__
 
 
 class _Player(objects.Player):

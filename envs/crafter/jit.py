@@ -74,5 +74,5 @@ def jit(function: Callable | None = None, **options: Any) -> Callable:
 def is_compiled() -> bool:
     """True if the cache holds these rules; compiling them takes about half a minute."""
     folder = cache_folder()
-    names = ("worldgen._generate-*.nbi", "captions.start-*.nbi", "captions.play-*.nbi")
+    names = ("worldgen._generate-*.nbi", "rules.start_world-*.nbi", "captions.play-*.nbi")
     return folder is not None and all(any(folder.rglob(name)) for name in names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,8 +24,8 @@ class Prerequisites:
     """Prerequisites of a goal, all of which must hold: the oracle's knowledge."""
 
     sees: frozenset[str] = frozenset()  # names of things that must be in view
-    has: Mapping[str, int] = MappingProxyType({})  # items held, at least this many
-    below: Mapping[str, int] = MappingProxyType({})  # needs (points) that must be under this
+    has: Mapping[str, int] = field(default_factory=dict)  # items held, at least this many
+    below: Mapping[str, int] = field(default_factory=dict)  # needs (points) that must be under this
     asleep: bool | None = None  # None: either
 
 

@@ -25,7 +25,7 @@ from envs.crafter.captions import (
     spatial_vocabulary,
     spoken,
 )
-from envs.crafter.compiled.rules import daylight, start_world, step_world
+from envs.crafter.compiled.rules import daylight, step_world
 from envs.crafter.compiled.world import AREA, ARROW, HEALTH, NOOP, PLANT, RIPE
 from envs.crafter.jit import jit
 from envs.crafter.knowledge import Protocol, knowledge
@@ -123,8 +123,9 @@ def make_outputs(n: int) -> StepOutputs:
 
 
 @jit
-def _view(w, view):
-    """Thing ids around the player, ``(9, 7)``; 0 outside the world."""
+def view_of(worlds, i, view):
+    """Writes the thing ids around the player of world ``i``, ``(9, 7)``; 0 outside the world."""
+    w = worlds[i]
     for i in range(_WIDTH):
         for j in range(_HEIGHT):
             x, y = w.x[0] + i - _LEFT, w.y[0] + j - _UP
@@ -210,9 +211,9 @@ def _possible(w, seen, has):
 
 
 @jit
-def _observe(w, i, rules, outputs):
-    view = np.empty((_WIDTH, _HEIGHT), np.int64)
-    _view(w, view)
+def _observe(worlds, i, rules, outputs):
+    w, view = worlds[i], np.empty((_WIDTH, _HEIGHT), np.uint8)
+    view_of(worlds, i, view)
     first = np.full(_RIPE_PLANT + 1, -1, np.int64)
     seen = np.int64(0)
     for rank in range(len(_NEAR_X)):
@@ -232,19 +233,7 @@ def _observe(w, i, rules, outputs):
 def observe(worlds, first, last, rules, outputs):
     """Describes the present states of the worlds from the first to before the last."""
     for i in range(first, last):
-        _observe(worlds[i], i, rules, outputs)
-
-
-@jit
-def view_of(worlds, i, view):
-    """Writes the view of world ``i``, ``(9, 7)`` thing ids."""
-    _view(worlds[i], view)
-
-
-@jit
-def start(worlds, i, creatures):
-    """Starts an episode in a world whose map has been generated."""
-    start_world(worlds[i], creatures)
+        _observe(worlds, i, rules, outputs)
 
 
 @jit
@@ -271,4 +260,4 @@ def play(worlds, chosen, rules, outputs):
         reward = (w.inventory[HEALTH] - health) / 10 if rules.health_reward else 0.0
         outputs.reward[i] = reward + 1.0 if unlocked else reward
         outputs.dead[i] = w.inventory[HEALTH] <= 0
-        _observe(w, i, rules, outputs)
+        _observe(worlds, i, rules, outputs)

@@ -5,6 +5,7 @@ Here is SB3's interface; the rules are in ``rules.py`` and ``player.py``, captio
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,15 +20,13 @@ from envs.crafter.compiled.captions import (
     make_rules,
     observe,
     play,
-    start,
     view_of,
 )
-from envs.crafter.compiled.rules import daylight
+from envs.crafter.compiled.rules import daylight, start_world
 from envs.crafter.compiled.world import AREA, WORLD
 from envs.crafter.env import CrafterTextEnv
 from envs.crafter.knowledge import knowledge
 from envs.crafter.state import CrafterState
-from envs.crafter.tasks import Progress
 from envs.crafter.worldgen import generate_map
 from envs.interface import HELD_OUT_SEEDS
 from envs.text_env import read_episode, save_episode
@@ -45,7 +44,7 @@ class CompiledCrafter(VecEnv):
 
     Attributes:
         records: ``(n_envs,)`` of ``world.WORLD``, the worlds' states. Whoever changes one (scenes and tests) calls
-            ``observe`` or ``describe`` afterwards; its episode can then not be resumed.
+            ``describe`` afterwards; its episode can then not be resumed.
     """
 
     def __init__(self, n_envs: int, **options: Any):
@@ -60,12 +59,8 @@ class CompiledCrafter(VecEnv):
         self._random = [seeding.np_random()[0] for _ in range(n_envs)]
         self._world_seeds = [0] * n_envs
         self._actions_taken: list[list[int]] = [[] for _ in range(n_envs)]
-        self._progress: list[Progress] = []  # one for each world, if there is a task
-        if reference.task:
-            task_reward = reference.progress.reward
-            self._progress = [
-                Progress(reference.task, task_reward, self.episode_length) for _ in range(n_envs)
-            ]
+        progress = reference.progress  # one for each world, if there is a task
+        self._progress = [copy.copy(progress) for _ in range(n_envs)] if progress else []
 
     def reset(self) -> np.ndarray:
         """Starts an episode in every world; seeds and options as SB3's ``seed`` and ``set_options`` left them."""
@@ -102,11 +97,6 @@ class CompiledCrafter(VecEnv):
             self._start(i)
             self.reset_infos[i] = self._infos(i, i + 1)[0]
         return self._outputs.observation.copy(), rewards, dones, infos
-
-    def observe(self) -> np.ndarray:
-        """Reads all worlds again after records were changed; returns their observations."""
-        self._observe(0, self.num_envs)
-        return self._outputs.observation.copy()
 
     def describe(self, i: int) -> tuple[np.ndarray, dict[str, Any]]:
         """Reads world ``i`` again after its record was changed. Returns what ``CrafterTextEnv.reset`` does."""
@@ -159,11 +149,12 @@ class CompiledCrafter(VecEnv):
         if self._progress:
             self._progress[i].start()
         generator = np.random.RandomState(self._world_seeds[i])
+        self.records[i] = np.zeros((), WORLD)
         creatures = generate_map(generator, AREA // 2, AREA // 2, self.records[i]["material"])
         _, key, position, *_ = generator.get_state()
         self.records[i]["mt"][:] = key
         self.records["mt_position"][i] = position
-        start(self.records, i, creatures)
+        start_world(self.records, i, creatures)
         self._observe(i, i + 1)
 
     def _play(self, first: int, last: int, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -191,23 +182,21 @@ class CompiledCrafter(VecEnv):
 
     def _infos(self, first: int, last: int) -> list[dict[str, Any]]:
         """Infos of the present states of the worlds from the first to before the last."""
-        captions, possible = (
-            column[first:last].tolist() for column in (self._outputs.caption, self._outputs.possible)
+        outputs = self._outputs
+        texts = zip(
+            outputs.caption[first:last].tolist(),
+            outputs.possible[first:last].tolist(),
+            self._world_seeds[first:last],
+            [progress.instruction for progress in self._progress[first:last]] or [None] * (last - first),
+            strict=True,
         )
-        instructions = [progress.instruction for progress in self._progress[first:last]]
         return [
             {
                 "situation": words.situation(caption, instruction),
-                "privileged": words.privileged(goals),
+                "privileged": words.privileged(possible),
                 "world_seed": world_seed,
             }
-            for caption, goals, world_seed, instruction in zip(
-                captions,
-                possible,
-                self._world_seeds[first:last],
-                instructions or [None] * (last - first),
-                strict=True,
-            )
+            for caption, possible, world_seed, instruction in texts
         ]
 
     def _state(self, i: int) -> CrafterState:
