@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -220,6 +220,11 @@ def possible_goals(state: CrafterState, table_wood: int) -> tuple[str, ...]:
     return _possible(_visible_names(state), held, state.asleep, table_wood)
 
 
+def needed_items(goal: str, table_wood: int) -> Mapping[str, int]:
+    """Items that must be held for a goal, where a crafting table costs so much wood."""
+    return {"wood": table_wood} if goal == "place crafting table" else _K.goals[goal].has
+
+
 @functools.lru_cache(maxsize=2**14)
 def _possible(
     seen: frozenset[str], inventory: tuple[int, ...], asleep: bool, table_wood: int
@@ -227,10 +232,9 @@ def _possible(
     held = dict(zip(_K.items, inventory, strict=True))
 
     def holds(goal: str, needed: Prerequisites) -> bool:
-        has = {**needed.has, "wood": table_wood} if goal == "place crafting table" else needed.has
         return (
             needed.sees <= seen
-            and all(held[item] >= n for item, n in has.items())
+            and all(held[item] >= n for item, n in needed_items(goal, table_wood).items())
             and all(held[need] < n for need, n in needed.below.items())
             and needed.asleep in (None, asleep)
         )

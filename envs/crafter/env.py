@@ -97,6 +97,7 @@ class CrafterTextEnv(TextEnv):
 
     Attributes:
         game: the package's environment. Tests change its fields, and call ``describe`` afterwards.
+        state: the present state.
 
     Raises:
         ValueError: for an unknown name or an episode length below 1.
@@ -133,47 +134,46 @@ class CrafterTextEnv(TextEnv):
         )
         self.progress = Progress(self.task, task_reward, episode_length) if self.task else None
         self.game = _Game(self.rules, size, grain)
-        self._state: CrafterState | None = None
+        self.state: CrafterState | None = None
 
     def start_episode(self, world_seed: int) -> None:
         """Starts an episode in a world."""
         self.game.start(world_seed)
-        self._state = self.game.state()
+        self.state = self.game.state()
         if self.progress:
             self.progress.start()
 
     def act(self, action: int) -> Outcome:
         """Plays one frame."""
-        before, chosen = self._state, self.actions[action]
+        before, chosen = self.state, self.actions[action]
         faced = faced_noun(before.faced)
         reward, terminated = self.game.step(carried_out(chosen, faced))
-        self._state = self.game.state()
-        events = captions.describe_transition(before, self._state)
+        self.state = self.game.state()
+        events = captions.describe_transition(before, self.state)
         if self.progress:
-            reward = self.progress.advance(events, lambda: self._state, not terminated, self.time_is_up)
+            reward = self.progress.advance(events, lambda: self.state, not terminated, self.time_is_up)
             terminated = terminated or self.progress.over
         return Outcome(reward, terminated, events, attempted(chosen, faced, before.held, events))
 
     def clauses(self) -> tuple[str, ...]:
         """The present state's caption in the style that the agent reads."""
-        return self._describe(self._state)
+        return self._describe(self.state)
 
     def situation(self) -> Situation:
         """The paper's caption of the present state, and the next step of the task."""
         return Situation(
-            caption=captions.to_sentence(captions.paper_clauses(self._state)),
+            caption=captions.to_sentence(captions.paper_clauses(self.state)),
             instruction=self.progress.instruction if self.progress else None,
         )
 
     def privileged(self) -> Privileged:
         """The goals whose prerequisites hold."""
-        return Privileged(captions.possible_goals(self._state, self.rules.table_wood))
+        return Privileged(captions.possible_goals(self.state, self.rules.table_wood))
 
     @property
     def unlocked(self) -> tuple[str, ...]:
         """Sorted names of the achievements unlocked in this episode."""
-        names = zip(knowledge().achievements, self._state.counts, strict=True)
-        return tuple(sorted(name for name, count in names if count))
+        return self.state.unlocked
 
     def last_info(self) -> dict[str, Any]:
         """``success``, if there is a task."""
@@ -183,19 +183,9 @@ class CrafterTextEnv(TextEnv):
         """The package's picture, ``(size, size, 3)`` uint8, or None without a render mode."""
         return self.game.picture() if self.render_mode == "rgb_array" else None
 
-    def caption_text(self, caption: str) -> str:
-        """The present state's caption as text, in either style."""
-        describe, _ = _choose("caption", caption, captions.CAPTIONS)
-        return captions.to_sentence(describe(self._state))
-
-    @property
-    def state(self) -> CrafterState:
-        """The present state (for diagnostics and tests)."""
-        return self._state
-
     def describe(self) -> tuple[np.ndarray, dict[str, Any]]:
         """Reads the game again after its fields were changed. Returns what ``reset`` does."""
-        self._state = self.game.state()
+        self.state = self.game.state()
         return self._observation(), self._info()
 
 
@@ -300,11 +290,7 @@ class _World(engine.World):
 class _Arrivals(dict):
     """The part of a set's interface that the package uses, in order of arrival."""
 
-    def add(self, item) -> None:
-        self[item] = None
-
-    def remove(self, item) -> None:
-        del self[item]
+    add, remove = dict.setdefault, dict.__delitem__
 
 
 class _Player(objects.Player):

@@ -10,13 +10,14 @@ Changes nothing for other users of Numba in the process.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,57 +29,33 @@ PREFIX = "crafter-rules-"
 KEPT_FOR = 7 * 86_400  # seconds for which the cache of other sources is kept: a process may still be using it
 
 
-def _sources() -> list[Path]:
-    """Files that the compiled code, and the constants in it, are made of."""
-    package = [
-        HERE / name for name in ("jit.py", "worldgen.py", "captions.py", "knowledge.py", "crafter.yaml")
-    ]
-    return [
-        *package,
-        *sorted((HERE / "compiled").glob("*.py")),
-        Path(crafter.__file__).with_name("data.yaml"),
-    ]
-
-
-def _key() -> str:
+def _name() -> str:
+    """Name of the folder: a hash of all files that the compiled code, and the constants in it, are made of."""
     digest = hashlib.sha256(numba.__version__.encode())
-    for path in _sources():
+    data = Path(crafter.__file__).with_name("data.yaml")
+    for path in (*sorted(HERE.rglob("*.py")), HERE / "crafter.yaml", data):
         digest.update(f"\0{path.name}\0".encode() + path.read_bytes())
-    return digest.hexdigest()[:16]
-
-
-def _places() -> Iterator[Path]:
-    if numba.config.CACHE_DIR:
-        yield Path(numba.config.CACHE_DIR)
-    yield HERE / "__pycache__"
-    yield Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ellm"
+    return PREFIX + digest.hexdigest()[:16]
 
 
 @functools.cache
 def cache_folder() -> Path | None:
     """The folder of the compiled code; None if there is no place that can be written."""
-    for place in _places():
-        folder = place / f"{PREFIX}{_key()}"
+    home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ellm"
+    for place in filter(None, (numba.config.CACHE_DIR, HERE / "__pycache__", home)):
         try:
+            folder = Path(place).expanduser() / _name()
             folder.mkdir(parents=True, exist_ok=True)
             tempfile.TemporaryFile(dir=folder).close()
-            os.utime(folder)  # in use, see `_remove_old`
+            os.utime(folder)  # in use
         except (OSError, RuntimeError):  # RuntimeError: no home folder
             continue
-        _remove_old(folder)
+        for other in folder.parent.glob(f"{PREFIX}*"):
+            with contextlib.suppress(OSError):  # another process has just removed it
+                if time.time() - other.stat().st_mtime > KEPT_FOR:
+                    shutil.rmtree(other)
         return folder
     return None
-
-
-def _remove_old(present: Path) -> None:
-    """Removes caches of other sources that no process has opened for ``KEPT_FOR``."""
-    for folder in present.parent.glob(f"{PREFIX}*"):
-        try:
-            unused = time.time() - folder.stat().st_mtime > KEPT_FOR
-        except OSError:  # another process has just removed it
-            continue
-        if folder != present and unused:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def jit(function: Callable | None = None, **options: Any) -> Callable:
@@ -97,5 +74,5 @@ def jit(function: Callable | None = None, **options: Any) -> Callable:
 def is_compiled() -> bool:
     """True if the cache holds these rules; compiling them takes about half a minute."""
     folder = cache_folder()
-    names = ("worldgen._generate-*.nbi", "captions.start-*.nbi", "captions.play-*.nbi")
+    names = ("worldgen._generate-*.nbi", "rules.start_world-*.nbi", "captions.play-*.nbi")
     return folder is not None and all(any(folder.rglob(name)) for name in names)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import yaml
 from crafter import constants
@@ -22,10 +23,10 @@ NOT_WORDS = re.compile(r"[^a-z0-9 ]+")
 class Prerequisites:
     """Prerequisites of a goal, all of which must hold: the oracle's knowledge."""
 
-    sees: frozenset[str]  # names of things that must be in view
-    has: Mapping[str, int]  # items held, at least this many
-    below: Mapping[str, int]  # needs (points) that must be under this
-    asleep: bool | None  # None: either
+    sees: frozenset[str] = frozenset()  # names of things that must be in view
+    has: Mapping[str, int] = field(default_factory=dict)  # items held, at least this many
+    below: Mapping[str, int] = field(default_factory=dict)  # needs (points) that must be under this
+    asleep: bool | None = None  # None: either
 
 
 @dataclass(frozen=True)
@@ -79,37 +80,27 @@ def canonical(text: str) -> str:
 def knowledge() -> Knowledge:
     """The game's knowledge, read once."""
     data = yaml.safe_load(Path(__file__).with_name("crafter.yaml").read_text(encoding="utf-8"))
-    spoken = {**{name: name for name in constants.materials}, **data["names"]}
-    goals = {
-        phrase: Prerequisites(
-            sees=frozenset(entry.get("sees", ())),
-            has=MappingProxyType(entry.get("has", {})),
-            below=MappingProxyType(entry.get("below", {})),
-            asleep=entry.get("asleep"),
-        )
-        for phrase, entry in data["goals"].items()
+    names, creatures, goals = data.pop("names"), data.pop("creatures"), data.pop("goals")
+    computed = {
+        "things": ("outside", *(names.get(name, name) for name in constants.materials), *creatures),
+        "unmentioned": frozenset(data["unmentioned"]),
+        "items": tuple(constants.items),
+        "achievements": tuple(constants.achievements),
+        "phrase_of": _frozen({goal["achievement"]: p for p, goal in goals.items() if "achievement" in goal}),
+        "goals": _frozen({phrase: _prerequisites(**goal) for phrase, goal in goals.items()}),
+        "protocols": _frozen({name: Protocol(**rules) for name, rules in data["protocols"].items()}),
+        "briefing": " ".join(data["briefing"].split()),
+        "examples": tuple(Example(e["caption"], tuple(e["goals"])) for e in data["examples"]),
     }
-    return Knowledge(
-        view=tuple(data["view"]),
-        things=("outside", *(spoken[name] for name in constants.materials), *data["creatures"]),
-        unmentioned=frozenset(data["unmentioned"]),
-        items=tuple(constants.items),
-        needs=tuple(data["needs"]),
-        feels_below=data["feels_below"],
-        feelings=MappingProxyType(data["feelings"]),
-        levels=MappingProxyType(data["levels"]),
-        dark_below=data["dark_below"],
-        achievements=tuple(constants.achievements),
-        plain_actions=tuple(data["plain_actions"]),
-        verbs=tuple(data["verbs"]),
-        nouns=tuple(data["nouns"]),
-        phrases=MappingProxyType(data["phrases"]),
-        synonyms=MappingProxyType(data["synonyms"]),
-        goals=MappingProxyType(goals),
-        phrase_of=MappingProxyType(
-            {entry["achievement"]: p for p, entry in data["goals"].items() if "achievement" in entry}
-        ),
-        protocols=MappingProxyType({k: Protocol(**v) for k, v in data["protocols"].items()}),
-        briefing=" ".join(data["briefing"].split()),
-        examples=tuple(Example(e["caption"], tuple(e["goals"])) for e in data["examples"]),
-    )
+    return Knowledge(**{**{name: _frozen(value) for name, value in data.items()}, **computed})
+
+
+def _prerequisites(achievement: str = "", sees: Sequence[str] = (), **others: Any) -> Prerequisites:
+    return Prerequisites(frozenset(sees), **{name: _frozen(value) for name, value in others.items()})
+
+
+def _frozen(value: Any) -> Any:
+    """A list as a tuple, a dictionary as one that cannot be changed."""
+    if isinstance(value, dict):
+        return MappingProxyType(value)
+    return tuple(value) if isinstance(value, list) else value

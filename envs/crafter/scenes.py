@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 from crafter import constants
 
-from envs.crafter.compiled import CompiledCrafter, editing
+from envs.crafter.compiled import CompiledCrafter
+from envs.crafter.compiled.world import AREA, INITIAL, ITEMS, MATERIALS, PLANT, WALKABLE
 from envs.crafter.knowledge import knowledge
 from envs.interface import Privileged, Situation
 
@@ -54,11 +55,17 @@ def scenes(first_world: int, count: int, seed: int) -> Iterator[tuple[Situation,
 
 
 def _change(world: np.void, rng: np.random.Generator) -> None:
-    free = editing.free_cells(world)
+    """Changes a world, one of ``CompiledCrafter.records``."""
+    free = np.argwhere(WALKABLE[world["material"]] & (world["occupant"] == 0))
     x, y = free[rng.integers(len(free))].tolist()
-    editing.place_player(world, x, y, DIRECTIONS[rng.integers(4)])
+    world["occupant"][world["x"][0], world["y"][0]] = 0  # object 0 is the player
+    world["occupant"][x, y] = 1
+    world["x"][0], world["y"][0] = x, y
+    world["facing"][:] = DIRECTIONS[rng.integers(4)]
     stage = rng.integers(len(STAGES) + 1)
-    editing.set_inventory(world, _inventory(stage, rng))
+    world["inventory"][:] = INITIAL
+    for item, count in _inventory(stage, rng).items():
+        world["inventory"][ITEMS.index(item)] = count
     for name, probability in NEARBY.items():
         if rng.random() < probability * (stage > 0):
             _put_in_view(world, name, x, y, rng)
@@ -75,10 +82,14 @@ def _inventory(stage: int, rng: np.random.Generator) -> dict[str, int]:
 
 
 def _put_in_view(world: np.void, name: str, x: int, y: int, rng: np.random.Generator) -> None:
-    dx, dy = (rng.integers(-reach, reach + 1) for reach in REACH)
-    if not editing.is_empty(world, x + dx, y + dy):
+    x, y = (at + rng.integers(-reach, reach + 1) for at, reach in zip((x, y), REACH, strict=True))
+    if not (0 <= x < AREA and 0 <= y < AREA) or world["occupant"][x, y]:
         return
+    world["material"][x, y] = MATERIALS.index("grass" if name == "plant" else name)
     if name == "plant":
-        editing.put_plant(world, x + dx, y + dy, age=rng.integers(OLDEST_PLANT))
-    else:
-        editing.put_material(world, x + dx, y + dy, name)
+        slot = int(world["objects"])
+        world["kind"][slot], world["health"][slot] = PLANT, 1
+        world["x"][slot], world["y"][slot] = x, y
+        world["timer"][slot] = rng.integers(OLDEST_PLANT)  # its age
+        world["objects"] = slot + 1
+        world["occupant"][x, y] = slot + 1

@@ -10,12 +10,6 @@ from crafter import objects
 from envs.crafter.knowledge import knowledge
 
 _THINGS = {name: i for i, name in enumerate(knowledge().things)}
-_CREATURES = {
-    objects.Cow: _THINGS["cow"],
-    objects.Zombie: _THINGS["zombie"],
-    objects.Skeleton: _THINGS["skeleton"],
-    objects.Arrow: _THINGS["arrow"],
-}
 _WIDTH, _HEIGHT = knowledge().view
 _LEFT, _UP = _WIDTH // 2, _HEIGHT // 2
 
@@ -57,6 +51,12 @@ class CrafterState:
         """Items (package names) of which the player holds at least one."""
         return frozenset(item for item, n in zip(knowledge().items, self.inventory, strict=True) if n)
 
+    @property
+    def unlocked(self) -> tuple[str, ...]:
+        """Sorted names of the achievements unlocked in the episode."""
+        counts = zip(knowledge().achievements, self.counts, strict=True)
+        return tuple(sorted(name for name, count in counts if count))
+
 
 def read_state(world, player) -> CrafterState:
     """Reads a ``CrafterState`` off the package's ``World`` and ``Player``; changes neither."""
@@ -71,11 +71,9 @@ def read_state(world, player) -> CrafterState:
         creature = world._objects[occupied[i, j]]
         if creature is player:
             continue
-        if isinstance(creature, objects.Plant):
-            thing = _THINGS["ripe plant" if creature.ripe else "plant"]
-        else:
-            thing = _CREATURES[type(creature)]
-        view[x0 - west + i, y0 - north + j] = thing
+        ripe = isinstance(creature, objects.Plant) and creature.ripe
+        name = "ripe plant" if ripe else type(creature).__name__.lower()
+        view[x0 - west + i, y0 - north + j] = _THINGS[name]
     return CrafterState(
         view=view,
         facing=(int(player.facing[0]), int(player.facing[1])),

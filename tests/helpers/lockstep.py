@@ -15,7 +15,7 @@ import tyro
 from crafter import constants, engine, objects
 from crafter import worldgen as package_worldgen
 
-from envs.crafter import worldgen
+from envs.crafter import random_numbers, worldgen
 from envs.crafter.compiled import CompiledCrafter
 from envs.crafter.compiled import world as rules
 from envs.crafter.env import CrafterTextEnv
@@ -85,11 +85,11 @@ def _jit():
 
     @njit
     def uniform(worlds):
-        return rules.uniform(worlds[0])
+        return random_numbers.uniform(worlds[0])
 
     @njit
     def randint(worlds, n):
-        return rules.randint(worlds[0], n)
+        return random_numbers.randint(worlds[0], n)
 
     @njit
     def compact(worlds):

@@ -1,5 +1,5 @@
 """Crafter's rules, compiled. One public class, :class:`CompiledCrafter`: vectorised worlds, equal to
-:class:`envs.crafter.env.CrafterTextEnv` at every frame. ``editing`` changes a world from outside the game.
+:class:`envs.crafter.env.CrafterTextEnv` at every frame.
 """
 
 from envs.crafter.compiled.vec_env import CompiledCrafter

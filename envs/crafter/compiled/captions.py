@@ -1,21 +1,32 @@
 """``envs/crafter/captions.py`` compiled: captions, events and possible goals of worlds as numbers.
 
-Clauses are ids into the environment's vocabulary. All that a language model's caption depends on is packed into the bits
-of one integer; ``words.py`` turns such integers into text.
+An observation holds ids of clauses. The caption that language models read, events and possible goals are bits of
+integers, which ``words.py`` turns into text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from crafter import constants
 
 from envs.crafter.actions import Action
-from envs.crafter.captions import BESIDE, CELLS, FACING, HELD, MAX_CLAUSES, WHERE, spoken
-from envs.crafter.compiled.rules import daylight, start_world, step_world
-from envs.crafter.compiled.world import AREA, ARROW, HEALTH, ITEMS, NOOP, PLANT, RIPE
+from envs.crafter.captions import (
+    BESIDE,
+    CELLS,
+    FACING,
+    HELD,
+    MAX_CLAUSES,
+    WHERE,
+    needed_items,
+    paper_vocabulary,
+    spatial_vocabulary,
+    spoken,
+)
+from envs.crafter.compiled.rules import daylight, step_world
+from envs.crafter.compiled.world import AREA, ARROW, HEALTH, NOOP, PLANT, RIPE
 from envs.crafter.jit import jit
 from envs.crafter.knowledge import Protocol, knowledge
 from envs.crafter.worldgen import COW, SKELETON, ZOMBIE
@@ -24,133 +35,69 @@ _K = knowledge()
 _THINGS = {name: i for i, name in enumerate(_K.things)}
 _WIDTH, _HEIGHT = _K.view
 _LEFT, _UP = _WIDTH // 2, _HEIGHT // 2
-_N_GOALS = len(_K.goals)
+_NEEDS, _ITEMS, _GOALS = len(_K.needs), len(_K.items), len(_K.goals)
 _DARK_BELOW, _FEELS_BELOW = _K.dark_below, _K.feels_below
 _PLANT, _RIPE_PLANT = _THINGS["plant"], _THINGS["ripe plant"]
-_NEEDS = len(_K.needs)
 # Cells from near to far as offsets, and thing ids by kind of object.
-_NEAR_X = np.array([cell // _HEIGHT - _LEFT for cell in CELLS], np.int64)
-_NEAR_Y = np.array([cell % _HEIGHT - _UP for cell in CELLS], np.int64)
+_NEAR_X, _NEAR_Y = CELLS // _HEIGHT - _LEFT, CELLS % _HEIGHT - _UP
 _THING_OF = np.zeros(16, np.int64)
-for _kind, _name in (
-    (COW, "cow"),
-    (ZOMBIE, "zombie"),
-    (SKELETON, "skeleton"),
-    (ARROW, "arrow"),
-    (PLANT, "plant"),
+for _kind, _name in zip(
+    (COW, ZOMBIE, SKELETON, ARROW, PLANT), ("cow", "zombie", "skeleton", "arrow", "plant")
 ):
     _THING_OF[_kind] = _THINGS[_name]
-# Bits of a caption: things seen from bit 1 on, the id of the faced thing, items held and needs felt.
-FACED_BIT, ITEM_BIT = 20, 26
+
+# The default caption: clauses as ids into the environment's vocabulary; 0 for none.
+_id_of = {clause: i for i, clause in enumerate(("", *spatial_vocabulary()))}
+_ids = np.vectorize(lambda clause: _id_of.get(clause, 0), otypes=[np.int16])
+_WHERE = _ids(WHERE)  # (things, cells near to far)
+_WEST, _EAST, _NORTH, _SOUTH = _ids(list(BESIDE.values()))  # each (things,)
+_FACING = _ids(FACING)  # (things,)
+_HELD = _ids(HELD)  # (items, 10)
+_DARK, _ASLEEP = _ids(["it is dark", "you are asleep"])
+
+# The paper's caption: bit n of an integer is clause n of its vocabulary, in the captioner's order; 0 for none.
+PAPER = paper_vocabulary()
 
 
-# --- tables for the compiled code -----------------------------------------
+def _bits(clauses: Iterable[str]) -> np.ndarray:
+    return np.array([1 << PAPER.index(clause) if clause in PAPER else 0 for clause in clauses], np.int64)
 
 
-class Tables(NamedTuple):
-    """Clauses of a caption style as ids into the environment's vocabulary; 0 for none."""
+_names = ["plant" if name == "ripe plant" else name for name in _K.things]
+_SEE = _bits(f"You see {name}" for name in _names)  # (things,)
+_TARGET = _bits(f"You are targeting {name}" for name in _names)  # (things,)
+_HAVE = _bits(f"You have in your inventory {spoken(item)}" for item in _K.items)  # (items,), 0 for needs
+_FEEL = _bits(f"You feel {_K.feelings[need]}" for need in _K.needs)  # (needs,)
 
-    spatial: bool
-    where: np.ndarray  # (things, cells near to far)
-    beside: np.ndarray  # (4, things), west, east, north, south
-    facing: np.ndarray  # (things,)
-    held: np.ndarray  # (items, 10)
-    dark: int
-    asleep: int
-    see_order: np.ndarray  # things by name, those that the paper's caption mentions
-    see: np.ndarray  # (things,)
-    target: np.ndarray  # (things,)
-    have: np.ndarray  # (items,)
-    feel: np.ndarray  # (needs,)
-
-
-def make_tables(caption: str, vocabulary: Sequence[str]) -> Tables:
-    """Tables of a caption style."""
-    ids = {clause: i for i, clause in enumerate(vocabulary)}
-
-    def table(clauses: Any) -> np.ndarray:
-        if isinstance(clauses, str):
-            return np.int16(ids.get(clauses, 0))
-        return np.array([table(part) for part in clauses], np.int16)
-
-    mentioned = [t for t in _K.things[1:] if t not in _K.unmentioned and t != "ripe plant"]
-    names = ["plant" if t == "ripe plant" else t for t in _K.things]
-    names = [t if t in mentioned else "" for t in names]
-    return Tables(
-        spatial=caption == "spatial",
-        where=table(WHERE),
-        beside=table(list(BESIDE.values())),
-        facing=table(FACING),
-        held=table(HELD),
-        dark=ids.get("it is dark", 0),
-        asleep=ids.get("you are asleep", 0),
-        see_order=np.array([_THINGS[name] for name in sorted(mentioned)], np.int64),
-        see=table([f"You see {name}" for name in names]),
-        target=table([f"You are targeting {name}" for name in names]),
-        have=table([f"You have in your inventory {spoken(item)}" for item in ITEMS]),
-        feel=table([f"You feel {_K.feelings[need]}" for need in _K.needs]),
-    )
-
-
-class Goals(NamedTuple):
-    """Prerequisites as numbers, one row for each goal."""
-
-    sees: np.ndarray  # (goals,) bits of things
-    has: np.ndarray  # (goals, items)
-    below: np.ndarray  # (goals, items); large where it does not matter
-    asleep: np.ndarray  # (goals,) 0, 1, or -1 where it does not matter
-
-
-def make_goals(table_wood: int) -> Goals:
-    """Prerequisites of all goals, in a protocol in which a table costs so much wood."""
-    rows = list(_K.goals.items())
-    has, below = np.zeros((len(rows), len(ITEMS)), np.int32), np.full((len(rows), len(ITEMS)), 99, np.int32)
-    for row, (goal, needed) in enumerate(rows):
-        for item, n in needed.has.items():
-            has[row, ITEMS.index(item)] = table_wood if goal == "place crafting table" else n
-        for need, n in needed.below.items():
-            below[row, ITEMS.index(need)] = n
-    return Goals(
-        sees=np.array([sum(1 << _THINGS[t] for t in needed.sees) for _, needed in rows], np.int64),
-        has=has,
-        below=below,
-        asleep=np.array([-1 if needed.asleep is None else needed.asleep for _, needed in rows], np.int8),
-    )
-
-
-class Actions(NamedTuple):
-    """An action space as numbers, one row for each action."""
-
-    native: np.ndarray  # index into the package's actions
-    target: np.ndarray  # thing that must be faced, or -1
-
-
-def make_actions(space: Sequence[Action]) -> Actions:
-    """Rows of an action space."""
-    return Actions(
-        native=np.array([constants.actions.index(action.native) for action in space], np.int64),
-        target=np.array([-1 if a.target is None else _THINGS[a.target] for a in space], np.int64),
-    )
+# Prerequisites of goals, one row for each goal; what must be held depends on the protocol.
+_SEES = np.array([sum(1 << _THINGS[name] for name in goal.sees) for goal in _K.goals.values()], np.int64)
+_BELOW = np.array([[goal.below.get(item, 99) for item in _K.items] for goal in _K.goals.values()])
+_AWAKE_OR_ASLEEP = np.array([-1 if g.asleep is None else g.asleep for g in _K.goals.values()])  # -1: either
 
 
 class Rules(NamedTuple):
-    """Rules of a protocol with an action space, as numbers."""
+    """Rules of a protocol with an action space and a caption style, as numbers."""
 
-    actions: Actions
-    goals: Goals
+    native: np.ndarray  # (actions,) index into the package's actions
+    target: np.ndarray  # (actions,) bit of the faced thing without which nothing is done, or 0
+    has: np.ndarray  # (goals, items) what must be held
     one_hit: bool
     table_wood: int
     health_reward: bool
+    spatial: bool  # the agent reads the default caption, not the paper's
 
 
-def make_rules(protocol: Protocol, space: Sequence[Action]) -> Rules:
-    """Rules of a protocol with an action space."""
+def make_rules(protocol: Protocol, space: Sequence[Action], caption: str) -> Rules:
+    """Rules of a protocol with an action space and a caption style."""
+    has = [needed_items(goal, protocol.table_wood) for goal in _K.goals]
     return Rules(
-        actions=make_actions(space),
-        goals=make_goals(protocol.table_wood),
+        native=np.array([constants.actions.index(action.native) for action in space]),
+        target=_bits(f"You are targeting {action.target}" for action in space),
+        has=np.array([[items.get(item, 0) for item in _K.items] for items in has]),
         one_hit=protocol.one_hit,
         table_wood=protocol.table_wood,
         health_reward=protocol.health_reward,
+        spatial=caption == "spatial",
     )
 
 
@@ -158,9 +105,8 @@ class StepOutputs(NamedTuple):
     """Outputs of the compiled code for each world: its present state, and its last frame."""
 
     observation: np.ndarray  # (n, MAX_CLAUSES) int16
-    caption: np.ndarray  # (n,) int64: all that the paper's caption depends on, in bits
+    caption: np.ndarray  # (n,) int64: the paper's caption, in bits (``PAPER``)
     possible: np.ndarray  # (n,) int64: bits of goals
-    faced: np.ndarray  # (n,) int64: the faced thing
     events: np.ndarray  # (n,) int64: bits of achievements, and one for falling asleep
     reward: np.ndarray  # (n,) float64: of the environment
     dead: np.ndarray  # (n,) bool
@@ -168,17 +114,18 @@ class StepOutputs(NamedTuple):
 
 def make_outputs(n: int) -> StepOutputs:
     """Outputs of ``n`` worlds, empty."""
-    caption, possible, faced, events = (np.zeros(n, np.int64) for _ in range(4))
+    caption, possible, events = (np.zeros(n, np.int64) for _ in range(3))
     observation = np.zeros((n, MAX_CLAUSES), np.int16)
-    return StepOutputs(observation, caption, possible, faced, events, np.zeros(n), np.zeros(n, np.bool_))
+    return StepOutputs(observation, caption, possible, events, np.zeros(n), np.zeros(n, np.bool_))
 
 
 # --- compiled -----------------------------------------------------------------------------------------------
 
 
 @jit
-def _view(w, view):
-    """Thing ids around the player, ``(9, 7)``; 0 outside the world."""
+def view_of(worlds, i, view):
+    """Writes the thing ids around the player of world ``i``, ``(9, 7)``; 0 outside the world."""
+    w = worlds[i]
     for i in range(_WIDTH):
         for j in range(_HEIGHT):
             x, y = w.x[0] + i - _LEFT, w.y[0] + j - _UP
@@ -194,78 +141,68 @@ def _view(w, view):
 
 
 @jit
-def _spatial(w, view, first, tables, out):
+def _spatial(w, view, first, out):
     """``captions.spatial_clauses``"""
     n = 0
     for thing in range(1, len(first)):
         if first[thing] >= 0:
-            out[n] = tables.where[thing, first[thing]]
+            out[n] = _WHERE[thing, first[thing]]
             n += 1
-    out[n] = tables.beside[0, view[_LEFT - 1, _UP]]
-    out[n + 1] = tables.beside[1, view[_LEFT + 1, _UP]]
-    out[n + 2] = tables.beside[2, view[_LEFT, _UP - 1]]
-    out[n + 3] = tables.beside[3, view[_LEFT, _UP + 1]]
-    out[n + 4] = tables.facing[view[_LEFT + w.facing[0], _UP + w.facing[1]]]
+    out[n] = _WEST[view[_LEFT - 1, _UP]]
+    out[n + 1] = _EAST[view[_LEFT + 1, _UP]]
+    out[n + 2] = _NORTH[view[_LEFT, _UP - 1]]
+    out[n + 3] = _SOUTH[view[_LEFT, _UP + 1]]
+    out[n + 4] = _FACING[view[_LEFT + w.facing[0], _UP + w.facing[1]]]
     n += 5
-    for item in range(len(w.inventory)):
+    for item in range(_ITEMS):
         if w.inventory[item] or item < _NEEDS:
-            out[n] = tables.held[item, w.inventory[item]]
+            out[n] = _HELD[item, w.inventory[item]]
             n += 1
     if daylight(w.step) < _DARK_BELOW:
-        out[n] = tables.dark
+        out[n] = _DARK
         n += 1
     if w.sleeping:
-        out[n] = tables.asleep
+        out[n] = _ASLEEP
         n += 1
     out[n:] = 0
 
 
 @jit
-def _paper(seen, faced, w, tables, out):
-    """``captions.paper_clauses``; returns all that they depend on, in bits."""
-    n = 0
-    bits = np.int64(0)
-    for thing in tables.see_order:
-        visible = (seen >> thing) & 1
-        if thing == _PLANT:
-            visible |= (seen >> _RIPE_PLANT) & 1
-        if visible:
-            bits |= np.int64(1) << thing
-            if not tables.spatial:
-                out[n] = tables.see[thing]
-                n += 1
-    if not tables.spatial and tables.target[faced]:
-        out[n] = tables.target[faced]
-        n += 1
-    bits |= (np.int64(_PLANT) if faced == _RIPE_PLANT else np.int64(faced)) << FACED_BIT
-    for item in range(_NEEDS, len(w.inventory)):
-        if w.inventory[item]:
-            bits |= np.int64(1) << (ITEM_BIT + item)
-            if not tables.spatial:
-                out[n] = tables.have[item]
-                n += 1
-    for need in range(_NEEDS):
-        if w.inventory[need] < _FEELS_BELOW:
-            bits |= np.int64(1) << (ITEM_BIT + need)
-            if not tables.spatial:
-                out[n] = tables.feel[need]
-                n += 1
-    if not tables.spatial:
-        out[n:] = 0
+def _paper(w, first, faced):
+    """``captions.paper_clauses``, as bits."""
+    bits = _TARGET[faced]
+    for thing in range(len(first)):
+        if first[thing] >= 0:
+            bits |= _SEE[thing]
+    for item in range(_ITEMS):
+        if item < _NEEDS and w.inventory[item] < _FEELS_BELOW:
+            bits |= _FEEL[item]
+        elif w.inventory[item]:
+            bits |= _HAVE[item]
     return bits
 
 
 @jit
-def _possible(w, seen, goals):
+def _ids_of(bits, out):
+    n = 0
+    for clause in range(len(PAPER)):
+        if bits >> clause & 1:
+            out[n] = clause + 1
+            n += 1
+    out[n:] = 0
+
+
+@jit
+def _possible(w, seen, has):
     """``captions.possible_goals`` as bits."""
     bits = np.int64(0)
-    for goal in range(_N_GOALS):
-        asleep = goals.asleep[goal]
-        holds = (goals.sees[goal] & ~seen) == 0 and (asleep < 0 or asleep == w.sleeping)
+    for goal in range(_GOALS):
+        asleep = _AWAKE_OR_ASLEEP[goal]
+        holds = (_SEES[goal] & ~seen) == 0 and (asleep < 0 or asleep == w.sleeping)
         if holds:
-            for item in range(len(w.inventory)):
+            for item in range(_ITEMS):
                 held = w.inventory[item]
-                if held < goals.has[goal, item] or held >= goals.below[goal, item]:
+                if held < has[goal, item] or held >= _BELOW[goal, item]:
                     holds = False
                     break
         if holds:
@@ -274,9 +211,9 @@ def _possible(w, seen, goals):
 
 
 @jit
-def _observe(w, i, rules, tables, outputs):
-    view = np.empty((_WIDTH, _HEIGHT), np.int64)
-    _view(w, view)
+def _observe(worlds, i, rules, outputs):
+    w, view = worlds[i], np.empty((_WIDTH, _HEIGHT), np.uint8)
+    view_of(worlds, i, view)
     first = np.full(_RIPE_PLANT + 1, -1, np.int64)
     seen = np.int64(0)
     for rank in range(len(_NEAR_X)):
@@ -284,44 +221,30 @@ def _observe(w, i, rules, tables, outputs):
         if first[thing] < 0:
             first[thing] = rank
             seen |= np.int64(1) << thing
-    faced = view[_LEFT + w.facing[0], _UP + w.facing[1]]
-    out = outputs.observation[i]
-    outputs.caption[i] = _paper(seen, faced, w, tables, out)
-    if tables.spatial:
-        _spatial(w, view, first, tables, out)
-    outputs.possible[i] = _possible(w, seen, rules.goals)
-    outputs.faced[i] = faced
+    outputs.caption[i] = _paper(w, first, view[_LEFT + w.facing[0], _UP + w.facing[1]])
+    if rules.spatial:
+        _spatial(w, view, first, outputs.observation[i])
+    else:
+        _ids_of(outputs.caption[i], outputs.observation[i])
+    outputs.possible[i] = _possible(w, seen, rules.has)
 
 
 @jit
-def observe(worlds, first, last, rules, tables, outputs):
+def observe(worlds, first, last, rules, outputs):
     """Describes the present states of the worlds from the first to before the last."""
     for i in range(first, last):
-        _observe(worlds[i], i, rules, tables, outputs)
+        _observe(worlds, i, rules, outputs)
 
 
 @jit
-def view_of(worlds, i, view):
-    """Writes the view of world ``i``, ``(9, 7)`` thing ids."""
-    _view(worlds[i], view)
-
-
-@jit
-def start(worlds, i, creatures):
-    """Starts an episode in a world whose map has been generated."""
-    start_world(worlds[i], creatures)
-
-
-@jit
-def play(worlds, chosen, rules, tables, outputs):
+def play(worlds, chosen, rules, outputs):
     """Plays one frame in every world, and describes it."""
     before = np.empty(len(worlds[0].counts), np.int32)
     for i in range(len(worlds)):
         w = worlds[i]
-        action = rules.actions.native[chosen[i]]
-        target = rules.actions.target[chosen[i]]
-        faced = _PLANT if outputs.faced[i] == _RIPE_PLANT else outputs.faced[i]
-        if target >= 0 and faced != target:
+        action = rules.native[chosen[i]]
+        target = rules.target[chosen[i]]
+        if target and not outputs.caption[i] & target:
             action = NOOP
         before[:] = w.counts
         health, asleep = w.inventory[HEALTH], w.sleeping
@@ -337,4 +260,4 @@ def play(worlds, chosen, rules, tables, outputs):
         reward = (w.inventory[HEALTH] - health) / 10 if rules.health_reward else 0.0
         outputs.reward[i] = reward + 1.0 if unlocked else reward
         outputs.dead[i] = w.inventory[HEALTH] <= 0
-        _observe(w, i, rules, tables, outputs)
+        _observe(worlds, i, rules, outputs)

@@ -35,9 +35,9 @@ from envs.crafter.compiled.world import (
     material_at,
     move,
     object_at,
-    uniform,
 )
 from envs.crafter.jit import jit
+from envs.crafter.random_numbers import uniform
 from envs.crafter.worldgen import COW, SKELETON, ZOMBIE
 
 
@@ -126,13 +126,13 @@ def _do_material(w, x, y, material):
 @jit
 def _price(action, item, table_wood):
     """Price of placing, in units of an item: the package's, but a table's is the protocol's."""
-    price = PLACE[action, 2 + item]
+    price = PLACE[action, 3 + item]
     return table_wood if price and PLACE[action, 0] == TABLE else price
 
 
 @jit
 def _place(w, action, x, y, material, obj, table_wood):
-    if obj >= 0 or not PLACE[action, 2 + N_ITEMS + material]:
+    if obj >= 0 or not PLACE[action, 3 + N_ITEMS + material]:
         return
     placed = PLACE[action, 0]
     for item in range(N_ITEMS):
@@ -144,7 +144,7 @@ def _place(w, action, x, y, material, obj, table_wood):
         w.material[x, y] = placed
     else:
         add(w, PLANT, x, y, 1)
-    w.counts[PLACE[action, 1]] += 1
+    w.counts[PLACE[action, 2]] += 1
 
 
 @jit

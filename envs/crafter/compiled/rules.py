@@ -35,12 +35,11 @@ from envs.crafter.compiled.world import (
     material_at,
     move,
     object_at,
-    randint,
     remove,
     toward,
-    uniform,
 )
 from envs.crafter.jit import jit
+from envs.crafter.random_numbers import randint, uniform
 from envs.crafter.worldgen import COW, GRASS, PATH, SKELETON, ZOMBIE
 
 # --- creatures, arrows and plants -----------------------------------------------------------------------------------------
@@ -257,18 +256,12 @@ def step_world(w, action, one_hit, table_wood):
 
 
 @jit
-def start_world(w, creatures):
-    """The player in the middle, and the creatures that world generation has put on the map."""
-    w.occupant[:] = 0
-    w.objects = w.arrivals = w.chunks = 0
-    w.chunk_known[:] = False
+def start_world(worlds, i, creatures):
+    """The player in the middle, and the creatures that world generation has put on the map; all else is still 0."""
+    w = worlds[i]
     w.inventory[:] = INITIAL
-    w.counts[:] = 0
-    w.facing[0], w.facing[1] = 0, 1
-    w.sleeping = False
+    w.facing[1] = 1  # south
     w.last_health = INITIAL[HEALTH]
-    w.hunger = w.thirst = w.fatigue = w.recover = 0
-    w.step = 0
     add(w, PLAYER, AREA // 2, AREA // 2, 0)
     for x in range(AREA):
         for y in range(AREA):

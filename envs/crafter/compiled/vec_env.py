@@ -5,6 +5,7 @@ Here is SB3's interface; the rules are in ``rules.py`` and ``player.py``, captio
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,22 +15,18 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices
 
 from envs.crafter.compiled import words
 from envs.crafter.compiled.captions import (
-    ITEM_BIT,
     StepOutputs,
     make_outputs,
     make_rules,
-    make_tables,
     observe,
     play,
-    start,
     view_of,
 )
-from envs.crafter.compiled.rules import daylight
+from envs.crafter.compiled.rules import daylight, start_world
 from envs.crafter.compiled.world import AREA, WORLD
 from envs.crafter.env import CrafterTextEnv
 from envs.crafter.knowledge import knowledge
 from envs.crafter.state import CrafterState
-from envs.crafter.tasks import Progress
 from envs.crafter.worldgen import generate_map
 from envs.interface import HELD_OUT_SEEDS
 from envs.text_env import read_episode, save_episode
@@ -46,8 +43,8 @@ class CompiledCrafter(VecEnv):
         **options: of :class:`envs.crafter.env.CrafterTextEnv`.
 
     Attributes:
-        records: ``(n_envs,)`` of ``world.WORLD``, the worlds' states. Whoever changes one (``editing``) calls
-            ``observe`` or ``describe`` afterwards.
+        records: ``(n_envs,)`` of ``world.WORLD``, the worlds' states. Whoever changes one (scenes and tests) calls
+            ``describe`` afterwards; its episode can then not be resumed.
     """
 
     def __init__(self, n_envs: int, **options: Any):
@@ -56,19 +53,14 @@ class CompiledCrafter(VecEnv):
         self.render_mode = None
         super().__init__(n_envs, reference.observation_space, reference.action_space)
         self._action_space_name = reference.action_space_name
-        self._rules = make_rules(reference.rules, reference.actions)
-        self._tables = make_tables(options.get("caption", "spatial"), self.language.vocabulary)
+        self._rules = make_rules(reference.rules, reference.actions, options.get("caption", "spatial"))
         self.records = np.zeros(n_envs, WORLD)
         self._outputs = make_outputs(n_envs)
         self._random = [seeding.np_random()[0] for _ in range(n_envs)]
         self._world_seeds = [0] * n_envs
         self._actions_taken: list[list[int]] = [[] for _ in range(n_envs)]
-        self._progress: list[Progress] = []  # one for each world, if there is a task
-        if reference.task:
-            task_reward = reference.progress.reward
-            self._progress = [
-                Progress(reference.task, task_reward, self.episode_length) for _ in range(n_envs)
-            ]
+        progress = reference.progress  # one for each world, if there is a task
+        self._progress = [copy.copy(progress) for _ in range(n_envs)] if progress else []
 
     def reset(self) -> np.ndarray:
         """Starts an episode in every world; seeds and options as SB3's ``seed`` and ``set_options`` left them."""
@@ -88,28 +80,23 @@ class CompiledCrafter(VecEnv):
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Plays one frame in every world; where an episode has ended, the next begins."""
-        faced, held = self._outputs.faced.tolist(), (self._outputs.caption >> ITEM_BIT).tolist()
+        before = (self._outputs.caption & words.FACED_OR_HELD).tolist()
         rewards, terminated, truncated = self._play(0, self.num_envs, self._chosen)
         dones = terminated | truncated
         events, cut = self._outputs.events.tolist(), truncated.tolist()
         infos = self._infos(0, self.num_envs)
         for i, (info, action) in enumerate(zip(infos, self._chosen.tolist(), strict=True)):
             info["events"] = words.event_phrases(events[i])
-            info["attempt"] = words.attempt(self._action_space_name, action, faced[i], held[i], events[i])
+            info["attempt"] = words.attempt(self._action_space_name, action, before[i], events[i])
             info["TimeLimit.truncated"] = cut[i]
         for i in np.flatnonzero(dones):
-            infos[i]["unlocked"] = self._unlocked(i)
+            infos[i]["unlocked"] = self._state(i).unlocked
             if self._progress:
                 infos[i]["success"] = self._progress[i].solved
             infos[i]["terminal_observation"] = self._outputs.observation[i].copy()
             self._start(i)
             self.reset_infos[i] = self._infos(i, i + 1)[0]
         return self._outputs.observation.copy(), rewards, dones, infos
-
-    def observe(self) -> np.ndarray:
-        """Reads all worlds again after records were changed; returns their observations."""
-        self._observe(0, self.num_envs)
-        return self._outputs.observation.copy()
 
     def describe(self, i: int) -> tuple[np.ndarray, dict[str, Any]]:
         """Reads world ``i`` again after its record was changed. Returns what ``CrafterTextEnv.reset`` does."""
@@ -162,11 +149,12 @@ class CompiledCrafter(VecEnv):
         if self._progress:
             self._progress[i].start()
         generator = np.random.RandomState(self._world_seeds[i])
+        self.records[i] = np.zeros((), WORLD)
         creatures = generate_map(generator, AREA // 2, AREA // 2, self.records[i]["material"])
         _, key, position, *_ = generator.get_state()
         self.records[i]["mt"][:] = key
         self.records["mt_position"][i] = position
-        start(self.records, i, creatures)
+        start_world(self.records, i, creatures)
         self._observe(i, i + 1)
 
     def _play(self, first: int, last: int, actions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -176,7 +164,7 @@ class CompiledCrafter(VecEnv):
             rewards (float32), terminated and truncated, each ``(last - first,)``.
         """
         outputs = StepOutputs(*(column[first:last] for column in self._outputs))
-        play(self.records[first:last], actions, self._rules, self._tables, outputs)
+        play(self.records[first:last], actions, self._rules, outputs)
         for taken, action in zip(self._actions_taken[first:last], actions.tolist(), strict=True):
             taken.append(action)
         rewards, terminated = outputs.reward.astype(np.float32), outputs.dead.copy()
@@ -190,27 +178,25 @@ class CompiledCrafter(VecEnv):
         return rewards, terminated, time_is_up & ~terminated
 
     def _observe(self, first: int, last: int) -> None:
-        observe(self.records, first, last, self._rules, self._tables, self._outputs)
+        observe(self.records, first, last, self._rules, self._outputs)
 
     def _infos(self, first: int, last: int) -> list[dict[str, Any]]:
         """Infos of the present states of the worlds from the first to before the last."""
-        captions, possible = (
-            column[first:last].tolist() for column in (self._outputs.caption, self._outputs.possible)
+        outputs = self._outputs
+        texts = zip(
+            outputs.caption[first:last].tolist(),
+            outputs.possible[first:last].tolist(),
+            self._world_seeds[first:last],
+            [progress.instruction for progress in self._progress[first:last]] or [None] * (last - first),
+            strict=True,
         )
-        instructions = [progress.instruction for progress in self._progress[first:last]]
         return [
             {
                 "situation": words.situation(caption, instruction),
-                "privileged": words.privileged(goals),
+                "privileged": words.privileged(possible),
                 "world_seed": world_seed,
             }
-            for caption, goals, world_seed, instruction in zip(
-                captions,
-                possible,
-                self._world_seeds[first:last],
-                instructions or [None] * (last - first),
-                strict=True,
-            )
+            for caption, possible, world_seed, instruction in texts
         ]
 
     def _state(self, i: int) -> CrafterState:
@@ -225,7 +211,3 @@ class CompiledCrafter(VecEnv):
             daylight=float(daylight(world["step"])),
             counts=tuple(world["counts"].tolist()),
         )
-
-    def _unlocked(self, i: int) -> tuple[str, ...]:
-        counts = zip(knowledge().achievements, self.records[i]["counts"], strict=True)
-        return tuple(sorted(name for name, count in counts if count))

@@ -1,14 +1,17 @@
-"""State of a Crafter world in arrays, its random numbers, and its objects, compiled.
+"""State of a Crafter world in arrays, and its objects, compiled.
 
 Functions have the package's names. Prices, requirements and products come from the package's own ``data.yaml``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from crafter import constants
 
 from envs.crafter.jit import jit
+from envs.crafter.random_numbers import GENERATOR
 
 MATERIALS = [None, *constants.materials]
 ITEMS = list(constants.items)
@@ -51,30 +54,22 @@ def _collect_table() -> np.ndarray:
     return table
 
 
-def _place_table() -> np.ndarray:
-    """Row per action: material placed (-1: a plant; 0: places nothing), achievement; then price, then ground."""
-    table = np.zeros((len(ACTIONS), 2 + N_ITEMS + N_MATERIALS), np.int32)
-    for name, info in constants.place.items():
-        row = table[ACTIONS.index(f"place_{name}")]
-        row[0] = _M[name] if info["type"] == "material" else -1
-        row[1] = _A[f"place_{name}"]
-        for item, amount in info["uses"].items():
-            row[2 + _I[item]] = amount
-        for ground in info["where"]:
-            row[2 + N_ITEMS + _M[ground]] = 1
-    return table
+def _recipes(kind: str, places: str, product: Callable[[str, dict], int]) -> np.ndarray:
+    """Row per action: what it gives (0: nothing), how many, achievement; then its price, then materials.
 
-
-def _make_table() -> np.ndarray:
-    """Row per action: item made (0: makes nothing), how many, achievement; then price, then what is near."""
+    Args:
+        kind: "place" or "make", as the package's data name it.
+        places: its list of materials: where it may be placed, or what must be near.
+        product: name and entry -> what is given.
+    """
     table = np.zeros((len(ACTIONS), 3 + N_ITEMS + N_MATERIALS), np.int32)
-    for name, info in constants.make.items():
-        row = table[ACTIONS.index(f"make_{name}")]
-        row[:3] = _I[name], info["gives"], _A[f"make_{name}"]
+    for name, info in getattr(constants, kind).items():
+        row = table[ACTIONS.index(f"{kind}_{name}")]
+        row[:3] = product(name, info), info.get("gives", 1), _A[f"{kind}_{name}"]
         for item, amount in info["uses"].items():
             row[3 + _I[item]] = amount
-        for near in info["nearby"]:
-            row[3 + N_ITEMS + _M[near]] = 1
+        for material in info[places]:
+            row[3 + N_ITEMS + _M[material]] = 1
     return table
 
 
@@ -87,7 +82,10 @@ def _daylight_table() -> np.ndarray:
     return table
 
 
-COLLECT, PLACE, MAKE = _collect_table(), _place_table(), _make_table()
+COLLECT = _collect_table()
+# Gives a material (-1: a plant), or an item.
+PLACE = _recipes("place", "where", lambda name, info: _M[name] if info["type"] == "material" else -1)
+MAKE = _recipes("make", "nearby", lambda name, _: _I[name])
 MAXIMUM = np.array([info["max"] for info in constants.items.values()], np.int32)
 INITIAL = np.array([info["initial"] for info in constants.items.values()], np.int32)
 WALKABLE = np.array([name in constants.walkable for name in MATERIALS])
@@ -125,61 +123,10 @@ WORLD = np.dtype(
         ("fatigue", np.float64),
         ("recover", np.float64),
         ("step", np.int32),  # frames of the episode
-        ("mt", np.uint32, 624),  # the generator's state (MT19937, as in numpy.random.RandomState)
-        ("mt_position", np.int32),
+        *GENERATOR.descr,
     ],
     align=True,
 )
-
-
-# --- random numbers: numpy.random.RandomState ------------------------------------------------------------
-
-
-@jit
-def _refill(mt):
-    for k in range(624):
-        y = (mt[k] & np.uint32(0x80000000)) | (mt[(k + 1) % 624] & np.uint32(0x7FFFFFFF))
-        value = mt[(k + 397) % 624] ^ (y >> np.uint32(1))
-        if y & np.uint32(1):
-            value ^= np.uint32(0x9908B0DF)
-        mt[k] = value
-
-
-@jit
-def _next_uint32(w):
-    if w.mt_position >= 624:
-        _refill(w.mt)
-        w.mt_position = 0
-    y = w.mt[w.mt_position]
-    w.mt_position += 1
-    y ^= y >> np.uint32(11)
-    y ^= (y << np.uint32(7)) & np.uint32(0x9D2C5680)
-    y ^= (y << np.uint32(15)) & np.uint32(0xEFC60000)
-    y ^= y >> np.uint32(18)
-    return y
-
-
-@jit
-def uniform(w):
-    """``random.uniform()``"""
-    high = np.int64(_next_uint32(w) >> np.uint32(5))
-    low = np.int64(_next_uint32(w) >> np.uint32(6))
-    return (high * 67108864.0 + low) / 9007199254740992.0
-
-
-@jit
-def randint(w, n):
-    """``random.randint(0, n)``: masked rejection."""
-    most = n - 1
-    if most == 0:
-        return 0
-    mask = most
-    for shift in (1, 2, 4, 8, 16):
-        mask |= mask >> shift
-    while True:
-        value = np.int64(_next_uint32(w)) & mask
-        if value <= most:
-            return value
 
 
 # --- the world ------------------------------------------------------------------------------------------
