@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prompts.base import Prompt
-
-__all__ = ["FAILURES", "Answer", "LanguageModel", "LanguageModelError", "Prompt", "Wrapped"]
+from prompts.base import Prompt as Prompt
 
 # Kinds of failures of one question; each is counted separately.
 FAILURES = (
@@ -58,6 +58,37 @@ class LanguageModelError(Exception):
         self.kind, self.prompt_tokens, self.answer_tokens = kind, prompt_tokens, answer_tokens
 
 
+class Counters:
+    """Counters for the log and for checkpoints; safe to use from several threads.
+
+    Args:
+        *names: counters that are there from the beginning, at 0.
+    """
+
+    def __init__(self, *names: str):
+        self._counts: dict[str, float] = dict.fromkeys(names, 0)
+        self._lock = threading.Lock()
+
+    def add(self, **more: float) -> None:
+        """Increases counters, new ones from 0."""
+        with self._lock:
+            for name, by in more.items():
+                self._counts[name] = self._counts.get(name, 0) + by
+
+    def __getitem__(self, name: str) -> float:
+        return self._counts[name]
+
+    def state_dict(self) -> dict[str, float]:
+        """All counters, by name."""
+        with self._lock:
+            return dict(self._counts)
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Restores the result of ``state_dict``."""
+        with self._lock:
+            self._counts = dict(state)
+
+
 class LanguageModel:
     """Answers prompts in batches. May be called from several threads at once.
 
@@ -69,6 +100,7 @@ class LanguageModel:
         can_be_asked_ahead: whether ``llm.every`` applies; otherwise each new caption is asked about at once.
         default_temperature: of open answers, unless configured; None: the prompt's.
         likely_goals: goals that it is known to suggest, if any are known beforehand.
+        counted: names of its counters.
     """
 
     description: str
@@ -78,6 +110,12 @@ class LanguageModel:
     can_be_asked_ahead: bool = True
     default_temperature: float | None = None
     likely_goals: Sequence[str] = ()
+    counted: Sequence[str] = ()
+
+    @functools.cached_property
+    def counts(self) -> Counters:
+        """Its own counters, for the log and checkpoints."""
+        return Counters(*self.counted)
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
         """One answer, or the error in its place, for each prompt."""
@@ -85,14 +123,15 @@ class LanguageModel:
 
     def metrics(self) -> dict[str, float]:
         """Counters for the log, by name."""
-        return {}
+        return {f"llm/{name}": float(count) for name, count in self.counts.state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Counters for a checkpoint, as JSON values."""
-        return {}
+        return self.counts.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the result of ``state_dict``."""
+        self.counts.load_state_dict(state)
 
     def close(self) -> None:
         """Gives up the questions in flight."""
@@ -115,13 +154,14 @@ class Wrapped(LanguageModel):
         return self.model.answer(prompts)
 
     def metrics(self) -> dict[str, float]:
-        return self.model.metrics()
+        return self.model.metrics() | super().metrics()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict()}
+        return {"model": self.model.state_dict(), "counts": super().state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
+        super().load_state_dict(state["counts"])
 
     def close(self) -> None:
         self.model.close()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt, Wrapped
@@ -65,6 +64,8 @@ class Metered(Wrapped):
         UserError: for a budget in dollars without a price.
     """
 
+    counted = ("tokens_read", "tokens_written")
+
     def __init__(
         self,
         model: LanguageModel,
@@ -78,48 +79,30 @@ class Metered(Wrapped):
                 "give --llm-price-read and --llm-price-written, in dollars for a million tokens"
             )
         super().__init__(model)
-        self._price = price
-        self._usd, self._tokens = budget_usd, budget_tokens
+        self._price, self._usd, self._tokens = price, budget_usd, budget_tokens
         self._lock = threading.Lock()
-        self._read = self._written = 0
         self._reserved_read = self._reserved_written = 0
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
         affordable = [self._reserve(prompt) for prompt in prompts]
         asked = [prompt for prompt, can in zip(prompts, affordable, strict=True) if can]
-        answers = iter(super().answer(asked) if asked else ())
-        results: list[Answer | LanguageModelError] = []
-        for prompt, can in zip(prompts, affordable, strict=True):
-            if can:
-                answer = next(answers)
-                self._book(prompt, answer)
-                results.append(answer)
-            else:
-                results.append(
-                    LanguageModelError(f"the budget for {self.description} is spent", "over_budget")
-                )
-        return results
+        answers = super().answer(asked) if asked else []
+        for prompt, answer in zip(asked, answers, strict=True):
+            self._book(prompt, answer)
+        given, spent = iter(answers), f"the budget for {self.description} is spent"
+        return [next(given) if can else LanguageModelError(spent, "over_budget") for can in affordable]
 
     def metrics(self) -> dict[str, float]:
-        spent = {"llm/tokens_read": float(self._read), "llm/tokens_written": float(self._written)}
+        metrics = super().metrics()
         if self._price:
-            spent["llm/usd"] = self._price.of(self._read, self._written)
-        return super().metrics() | spent
-
-    def state_dict(self) -> dict[str, Any]:
-        with self._lock:
-            return super().state_dict() | {"read": self._read, "written": self._written}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        with self._lock:
-            self._read, self._written = state["read"], state["written"]
+            metrics["llm/usd"] = self._price.of(self.counts["tokens_read"], self.counts["tokens_written"])
+        return metrics
 
     def _reserve(self, prompt: Prompt) -> bool:
         read, written = _upper_bound(prompt)
         with self._lock:
-            all_read = self._read + self._reserved_read + read
-            all_written = self._written + self._reserved_written + written
+            all_read = self.counts["tokens_read"] + self._reserved_read + read
+            all_written = self.counts["tokens_written"] + self._reserved_written + written
             if self._tokens is not None and all_read + all_written > self._tokens:
                 return False
             if self._usd is not None and self._price.of(all_read, all_written) > self._usd:
@@ -138,8 +121,7 @@ class Metered(Wrapped):
                 written = answer.answer_tokens or tokens(getattr(answer, "text", ""))
             elif answer.kind not in PERHAPS_PAID:
                 read = written = 0
-            self._read += read
-            self._written += written
+            self.counts.add(tokens_read=read, tokens_written=written)
 
 
 def _upper_bound(prompt: Prompt) -> tuple[int, int]:

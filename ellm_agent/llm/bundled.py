@@ -49,6 +49,7 @@ class BundledModel(LanguageModel):
     """
 
     default_temperature = TEMPERATURE
+    counted = ("seconds",)
 
     def __init__(self, folder: Path = FOLDER):
         try:
@@ -62,7 +63,6 @@ class BundledModel(LanguageModel):
         self.description = shipped if folder == FOLDER else f"the language model in {folder}"
         self._folder = folder
         self._lock = threading.Lock()
-        self._seconds = 0.0
 
     @property
     def likely_goals(self) -> Sequence[str]:
@@ -86,20 +86,11 @@ class BundledModel(LanguageModel):
             for batch in _batches(questions):
                 self._generate(batch)
             texts = self._tokenizer.decode_batch([q.written for q in questions], skip_special_tokens=False)
-            self._seconds += time.perf_counter() - started
+            self.counts.add(seconds=time.perf_counter() - started)
         return [
             Answer(text.strip(), question.logprobs, question.length, len(question.written))
             for question, text in zip(questions, texts, strict=True)
         ]
-
-    def metrics(self) -> dict[str, float]:
-        return {"llm/seconds": self._seconds}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self._seconds}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._seconds = state["seconds"]
 
     # --- the model's files ----------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from ellm_agent.llm.bundled import FOLDER, BundledModel
 from ellm_agent.llm.cache import AnswerCache, default_path
 from ellm_agent.llm.client import OpenAIModel
 from ellm_agent.llm.endpoint import endpoint, model_at
-from ellm_agent.llm.recorded import CachedModel, ReplayModel
+from ellm_agent.llm.cache import CachedModel, ReplayModel
 from ellm_agent.llm.scripted import ScriptedModel
 from envs.interface import World
 

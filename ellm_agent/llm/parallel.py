@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, InvalidStateError
+from queue import SimpleQueue
 
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
 
@@ -17,8 +17,7 @@ from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Promp
 class RequestPool:
     """Asks a language model that waits for a server, with a bounded number of requests in flight.
 
-    Threads are started as they are needed. They are daemons, unlike those of ``ThreadPoolExecutor``, for whose
-    requests Python waits before it exits.
+    Its threads are daemons, unlike those of ``ThreadPoolExecutor``, for whose requests Python waits before it exits.
 
     Args:
         model: to ask.
@@ -29,24 +28,21 @@ class RequestPool:
         if in_flight < 1:
             raise ValueError(f"in_flight is {in_flight}; it must be at least 1")
         self._model, self._in_flight = model, in_flight
-        self._lock = threading.Lock()  # for all below
-        self._waiting: deque[tuple[Prompt, Future]] = deque()
+        self._waiting: SimpleQueue[tuple[Prompt, Future] | None] = SimpleQueue()  # None: a thread ends
         self._open: set[Future] = set()  # waiting or in flight
-        self._threads = 0
         self._closed = False
+        for _ in range(in_flight):
+            threading.Thread(target=self._work, daemon=True).start()
 
     def submit(self, prompt: Prompt) -> Future[Answer | LanguageModelError]:
         """Starts a question. Its future is cancelled by ``close``."""
         future: Future = Future()
-        with self._lock:
-            if self._closed:
-                future.cancel()
-                return future
-            self._waiting.append((prompt, future))
-            self._open.add(future)
-            if self._threads < self._in_flight:
-                threading.Thread(target=self._work, daemon=True).start()
-                self._threads += 1
+        self._open.add(future)
+        future.add_done_callback(self._open.discard)
+        if self._closed:
+            future.cancel()
+        else:
+            self._waiting.put((prompt, future))
         return future
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
@@ -67,26 +63,18 @@ class RequestPool:
 
     def close(self) -> None:
         """Gives up all questions, those in flight too, and closes the model."""
-        with self._lock:
-            self._closed = True
-            self._waiting.clear()
-            futures, self._open = self._open, set()
-        for future in futures:
+        self._closed = True
+        for future in list(self._open):
             future.cancel()
+        for _ in range(self._in_flight):
+            self._waiting.put(None)
         self._model.close()
 
     def _work(self) -> None:
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    self._threads -= 1
-                    return
-                prompt, future = self._waiting.popleft()
+        for prompt, future in iter(self._waiting.get, None):
             with contextlib.suppress(InvalidStateError):  # cancelled meanwhile
                 if not future.cancelled():
                     self._answer(prompt, future)
-            with self._lock:
-                self._open.discard(future)
 
     def _answer(self, prompt: Prompt, future: Future) -> None:
         try:
