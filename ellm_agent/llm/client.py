@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
 from ellm_agent.llm.endpoint import DEFAULT_URL, check_endpoint, endpoint
-from ellm_agent.llm.wire import (
-    Reply,
-    blamed,
-    dispensable,
-    ever_fewer,
-    extras_of,
-    failure_of,
-    read_reply,
-    request_body,
-)
+from ellm_agent.llm.wire import Reply, failure_of, read_reply, request_body, to_leave_out
 
 RETRIES = 3  # with the package's exponential back-off, honouring Retry-After
 LONGEST_BODY = 2**24  # bytes of a response; longer ones are no answers
@@ -46,6 +35,7 @@ class OpenAIModel(LanguageModel):
     """
 
     in_process = False
+    counted = ("tokens_read", "tokens_written", "seconds")
 
     def __init__(
         self,
@@ -66,25 +56,10 @@ class OpenAIModel(LanguageModel):
         self.source, self.name = url if api == "chat" else f"{url}/completions", model
         self.description = f"{model} at {self._host}"
 
-        self._lock = threading.Lock()  # for all below
-        self._rejected: frozenset[str] = frozenset()  # extras and parameters that the server rejects
-        self._counts = Counter({"tokens_read": 0, "tokens_written": 0, "seconds": 0.0})
+        self._rejected: frozenset[str] = frozenset()  # parameters that the server rejects
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
         return [self._answer(prompt) for prompt in prompts]
-
-    def metrics(self) -> dict[str, float]:
-        """Tokens as the server counts them, seconds waited for it (summed over requests), failures by kind."""
-        with self._lock:
-            return {f"llm/{name}": float(count) for name, count in self._counts.items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        with self._lock:
-            return dict(self._counts)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        with self._lock:
-            self._counts = Counter(state)
 
     def close(self) -> None:
         """Closes the connections: requests in flight fail."""
@@ -100,14 +75,14 @@ class OpenAIModel(LanguageModel):
         except Exception as error:  # a server's response can make the layers below raise almost anything
             kind, message = failure_of(error)
         finally:
-            self._count(seconds=time.monotonic() - started)
-        self._count(**{f"failed_{kind}": 1})
+            self.counts.add(seconds=time.monotonic() - started)
+        self.counts.add(**{f"failed_{kind}": 1})
         # Made outside of the handler: no traceback leads from it to the library's error, which may contain the key.
         text = f"the language model {self.name} at {self._host} {message}"
         return LanguageModelError(text, kind, spent.prompt_tokens, spent.answer_tokens)
 
     def _ask(self, prompt: Prompt) -> Reply:
-        """Asks with all extras; if that is rejected, without the parameter that is named, or with ever fewer extras.
+        """Asks with all parameters; if that is rejected, with ever fewer.
 
         Raises:
             openai.OpenAIError: for all expected failures.
@@ -115,29 +90,21 @@ class OpenAIModel(LanguageModel):
         """
         from openai import BadRequestError, UnprocessableEntityError
 
-        rejected = self._rejected
-        wanted = extras_of(prompt, self._api) - rejected
-        without = dispensable(self._api) & rejected
-        fewer = ever_fewer(wanted)
-        extras = next(fewer)
+        without = self._rejected
         while True:
+            body = request_body(prompt, self.name, self._api, without)
             try:
-                response = self._create(**request_body(prompt, self.name, self._api, extras, without))
+                response = self._create(**body)
             except (BadRequestError, UnprocessableEntityError) as error:
-                if parameter := blamed(error.body, dispensable(self._api) - without):
-                    without |= {parameter}
-                elif (extras := next(fewer, None)) is None:
+                name = to_leave_out(error.body, body, self._api)
+                if name is None:
                     raise
+                without |= {name}
                 continue
             reply = read_reply(response.content, self._api)
-            self._count(tokens_read=reply.answer.prompt_tokens, tokens_written=reply.answer.answer_tokens)
-            with self._lock:
-                self._rejected |= (wanted - extras) | without
+            self.counts.add(tokens_read=reply.answer.prompt_tokens, tokens_written=reply.answer.answer_tokens)
+            self._rejected |= without  # a thread that overwrites another's finding only delays it
             return reply
-
-    def _count(self, **more: float) -> None:
-        with self._lock:
-            self._counts.update(more)
 
 
 def _client(url: str, key: str, timeout: float, retries: int) -> Any:

@@ -9,10 +9,9 @@ from ellm_agent.errors import UserError
 from ellm_agent.llm.base import LanguageModel
 from ellm_agent.llm.budget import Metered, price_of
 from ellm_agent.llm.bundled import FOLDER, BundledModel
-from ellm_agent.llm.cache import AnswerCache, default_path
+from ellm_agent.llm.cache import AnswerCache, CachedModel, ReplayModel, default_path
 from ellm_agent.llm.client import OpenAIModel
 from ellm_agent.llm.endpoint import endpoint, model_at
-from ellm_agent.llm.cache import CachedModel, ReplayModel
 from ellm_agent.llm.scripted import ScriptedModel
 from envs.interface import World
 

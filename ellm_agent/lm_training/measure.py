@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from ellm_agent.goals import quality
 from ellm_agent.goals.quality import BINS, GoalCounts, QualityBins
 from ellm_agent.llm.base import LanguageModel
-from ellm_agent.lm_training.corpus import make_corpus
+from ellm_agent.lm_training.corpus import Corpus
 from ellm_agent.lm_training.sft import HELD_OUT_WORLDS
 from envs.interface import Language, Privileged, World
 from prompts import closed_form, open_ended
@@ -43,7 +43,7 @@ def measure(model: LanguageModel, world: World, count: int = 2_000, seed: int = 
     answers = model.answer(prompts)
     seconds = time.perf_counter() - started
     goals = [open_ended.parse(answer.text) for answer in answers]
-    corpus = make_corpus(world, seed)
+    corpus = Corpus(world, seed)
     model_shares = shares(goals, privileged, language)
     corpus_shares = shares([tuple(corpus.goals(caption)) for caption in captions], privileged, language)
     figures = {

@@ -17,7 +17,7 @@ from transformers.utils import logging
 
 from ellm_agent.errors import UserError
 from ellm_agent.llm.bundled import FOLDER
-from ellm_agent.lm_training.corpus import NO, YES, make_corpus
+from ellm_agent.lm_training.corpus import NO, YES, Corpus
 from envs.interface import World
 
 TRAINING_WORLDS = 1_000_000  # world seeds from here on are for training
@@ -72,7 +72,7 @@ def make_examples(recipe: Recipe, world: World) -> list[tuple[str, str]]:
     Raises:
         UserError: if the world has no advice.
     """
-    corpus = make_corpus(world, recipe.seed)
+    corpus = Corpus(world, recipe.seed)
     examples = []
     for caption in captions(world, recipe.scenes, TRAINING_WORLDS, recipe.seed):
         examples += [corpus.open(caption), *(corpus.closed(caption) for _ in range(CLOSED))]
@@ -164,18 +164,6 @@ def batches(
         yield torch.from_numpy(ids), torch.from_numpy(labels)
 
 
-def check_folder(folder: Path) -> Path:
-    """Creates the folder for a new model.
-
-    Raises:
-        UserError: if it has a model already; so the shipped model is never overwritten.
-    """
-    if (folder / "model.safetensors").exists() or folder.resolve() == FOLDER.resolve():
-        raise UserError(f"out is {folder}, which holds a model; name a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
 def train(
     recipe: Recipe, world: World, folder: Path, report: Callable[[str], None] = print
 ) -> GPT2LMHeadModel:
@@ -190,7 +178,9 @@ def train(
     Raises:
         UserError: if the folder has a model already, or the world has no advice.
     """
-    check_folder(folder)  # before minutes of training
+    if (folder / "model.safetensors").exists() or folder.resolve() == FOLDER.resolve():
+        raise UserError(f"out is {folder}, which holds a model; name a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
     examples = make_examples(recipe, world)
     tokenizer = make_tokenizer([text for example in examples for text in example], recipe.vocabulary)
     encoded = encode(examples, tokenizer)

@@ -16,11 +16,10 @@ import pytest
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import FAILURES, Answer, LanguageModelError
 from ellm_agent.llm.budget import Metered, Price
-from ellm_agent.llm.cache import AnswerCache
+from ellm_agent.llm.cache import AnswerCache, CachedModel
 from ellm_agent.llm.client import OpenAIModel
 from ellm_agent.llm.endpoint import check_endpoint
 from ellm_agent.llm.parallel import RequestPool
-from ellm_agent.llm.cache import CachedModel
 from prompts import closed_form, open_ended
 from tests.helpers.llm_server import Reply, asked, bullets, busy, completion, faults, reply, sends, serve
 from tests.helpers.questions import CLOSED, KEY, OPEN, ask
