@@ -9,9 +9,8 @@ from concurrent.futures import Future
 from typing import Any, NoReturn
 
 from ellm_agent.goals.answered_captions import AnsweredCaptions
-from ellm_agent.goals.asking import BATCH, Backoff, CaptionQueue
+from ellm_agent.goals.asking import BATCH, Backoff, CaptionQueue, Question, Questions
 from ellm_agent.goals.base import Goal, GoalSuggester
-from ellm_agent.goals.questions import ClosedQuestions, OpenQuestions, Question
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
 from ellm_agent.llm.parallel import RequestPool
 from ellm_agent.terminal import one_line, print_stderr
@@ -70,17 +69,13 @@ class LanguageModelSuggester(GoalSuggester):
         structured: bool = False,
         stop_on_failure: bool = False,
     ):
-        if form not in ("open", "closed"):
-            raise ValueError(f"form is {form!r}; choose 'open' or 'closed'")
         self.description = one_line(f"{form}-form goals from {model.description}")
         self.likely_goals = tuple(model.likely_goals) if form == "open" else ()
         self._model, self._stop = model, stop_on_failure
         self._caption = functools.lru_cache(CAPTIONS_CACHED)(caption)
-        if form == "closed":
-            self._questions = ClosedQuestions(language, language.goals if candidates is None else candidates)
-        else:
-            temperature = model.default_temperature if temperature is None else temperature
-            self._questions = OpenQuestions(language, temperature, structured)
+        candidates = language.goals if candidates is None else candidates
+        temperature = model.default_temperature if temperature is None else temperature
+        self._questions = Questions(form, language, candidates, temperature, structured)
         self._answers = AnsweredCaptions(language.clauses_of)
         # Captions with nothing but empty answers or refusals: an ordered set.
         self._unanswerable: dict[str, None] = {}
@@ -128,31 +123,27 @@ class LanguageModelSuggester(GoalSuggester):
         return text
 
     def state_dict(self) -> dict[str, Any]:
-        queue = self._queue.state_dict() if self._queue else None
-        if queue:
-            queue["credit"] += len(self._in_flight)  # which are still in the queue: they are asked again
-        return {
-            "answers": self._answers.state_dict(),
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        if self._queue:
+            state["queue"]["credit"] += len(self._in_flight)  # still in the queue: they are asked again
+        return state | {
             "unanswerable": list(self._unanswerable),
-            "questions": self._questions.state_dict(),
-            "queue": queue,
-            "backoff": self._backoff.state_dict(),
             "counts": dict(self._counts),
             "answers_without_goals": self._answers_without_goals,
             "spent": self._spent,
-            "model": self._model.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._answers.load_state_dict(state["answers"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
         self._unanswerable = dict.fromkeys(state["unanswerable"])
-        self._questions.load_state_dict(state["questions"])
-        if self._queue:
-            self._queue.load_state_dict(state["queue"])
-        self._backoff.load_state_dict(state["backoff"])
         self._counts = Counter(state["counts"])
         self._answers_without_goals, self._spent = state["answers_without_goals"], state["spent"]
-        self._model.load_state_dict(state["model"])
+
+    def _parts(self) -> dict[str, Any]:
+        """The parts that have a state of their own."""
+        parts = {"answers": self._answers, "questions": self._questions, "backoff": self._backoff}
+        return parts | {"model": self._model} | ({"queue": self._queue} if self._queue else {})
 
     def close(self) -> None:
         if self._counts["met"] and not self._counts["scenes"] and not self._ended:
@@ -226,17 +217,14 @@ class LanguageModelSuggester(GoalSuggester):
         """Reads an answer; None: it was empty or a refusal."""
         complete, goals = self._questions.learn(question, answer)
         self._check_format(bool(goals))
-        if complete:
-            self._keep(question.caption, goals)
-
-    def _keep(self, caption: str, goals: tuple[Goal, ...] | None) -> None:
-        """Keeps the answer to a caption; None: it has none, and is not asked about again."""
-        if self._queue:
-            self._queue.remove(caption)
-        if goals is None:
-            self._unanswerable[caption] = None
+        if not complete:
             return
-        self._answers.add(caption, goals)
+        if self._queue:
+            self._queue.remove(question.caption)
+        if goals is None:
+            self._unanswerable[question.caption] = None  # and is not asked about again
+            return
+        self._answers.add(question.caption, goals)
         self._counts["scenes"] += 1
         self._counts["without_goals"] += not goals
 
@@ -273,14 +261,11 @@ class LanguageModelSuggester(GoalSuggester):
     def _goals(self, captions: Sequence[str], borrow: bool) -> list[tuple[Goal, ...] | None]:
         """Goals of captions: their own answers; without one, borrowed goals, if there are any; else None."""
         goals = [self._own_goals(caption) for caption in captions]
-        if not (borrow and self._answers.can_lend):
-            return goals
-        missing = [i for i, own in enumerate(goals) if own is None]
-        if missing:
-            for i, borrowed in zip(
-                missing, self._answers.borrow([captions[i] for i in missing]), strict=True
-            ):
-                goals[i] = borrowed
+        if borrow and self._answers.can_lend and None in goals:
+            borrowed = iter(
+                self._answers.borrow([c for c, own in zip(captions, goals, strict=True) if own is None])
+            )
+            goals = [next(borrowed) if own is None else own for own in goals]
         return goals
 
     def _own_goals(self, caption: str) -> tuple[Goal, ...] | None:

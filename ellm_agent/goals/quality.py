@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -36,21 +37,19 @@ class QualityBins:
     ):
         self._canonical, self._goals = canonical, frozenset(goals)
         self._language = frozenset(f"{verb} {noun}" for verb in verbs for noun in nouns)
-        self._known: dict[Goal, tuple[str, str]] = {}  # goal -> (spelling, bin unless it is possible)
+        self._classify = functools.cache(self._classify)
 
     def sort(self, goals: Collection[Goal], possible: Collection[Goal]) -> list[str]:
         """The bin of each goal, given the goals that are possible now."""
-        known = [self._known.get(goal) or self._classify(goal) for goal in goals]
+        known = map(self._classify, goals)
         return ["good" if spelling in possible else kind for spelling, kind in known]
 
     def _classify(self, goal: Goal) -> tuple[str, str]:
+        """The spelling of a goal, and its bin unless it is possible."""
         spelling = self._canonical(goal)
         if spelling in self._goals:
-            kind = "poorly_timed"
-        else:
-            kind = "bad" if spelling in self._language else "nonsensical"
-        self._known[goal] = spelling, kind
-        return spelling, kind
+            return spelling, "poorly_timed"
+        return spelling, "bad" if spelling in self._language else "nonsensical"
 
 
 class GoalCounts:
@@ -101,21 +100,13 @@ class GoalCounts:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the result of ``state_dict``.
-
-        Raises:
-            AttributeError, KeyError, TypeError, ValueError: for anything else.
-        """
-        self.suggested, self.rewarded = _counter(state["suggested"]), _counter(state["rewarded"])
-        self.wordings = _counter(state["wordings"])
-        self._logged = {name: _counter(state["logged"][name]) for name in self._logged}
+        """Restores the result of ``state_dict``."""
+        self.suggested, self.rewarded = Counter(state["suggested"]), Counter(state["rewarded"])
+        self.wordings = Counter(state["wordings"])
+        self._logged = {name: Counter(state["logged"][name]) for name in self._logged}
 
 
 def shares(counts: Mapping[str, int]) -> dict[str, float]:
     """Share of each quality bin; empty if nothing was counted."""
     total = sum(counts.values())
     return {kind: counts.get(kind, 0) / total for kind in BINS} if total else {}
-
-
-def _counter(counts: Mapping[str, int]) -> Counter[str]:
-    return Counter({str(name): int(count) for name, count in counts.items()})
