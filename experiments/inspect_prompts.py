@@ -14,7 +14,6 @@ from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModelError, Prompt
 from ellm_agent.terminal import escape_control
 from envs import registry
-from envs.interface import Language
 from prompts import closed_form, open_ended
 
 LONGEST_LINE = 200  # characters shown of a dropped line
@@ -43,19 +42,24 @@ def main(options: Options) -> None:
         raise UserError(f"goal-mode is {suggester.kind}; choose open or closed, where a model is asked")
     if (suggester.kind == "closed") != (options.goal is not None):
         raise UserError("--goal goes with --goal-mode closed, where one goal is asked about")
-    from ellm_agent.llm.factory import make_model  # imported late: --help must not wait for PyTorch
+    from ellm_agent.goals.asking import Questions  # imported late: --help must not wait for PyTorch
+    from ellm_agent.llm.factory import make_model
 
     try:
         world = registry.get(options.world)
     except ValueError as error:
         raise UserError(str(error)) from None
+    llm, language = suggester.llm, world.language()
     model = make_model(suggester, world)
     try:
-        prompt = make_prompt(options, world.language(), model.default_temperature)
+        temperature = model.default_temperature if llm.temperature is None else llm.temperature
+        questions = Questions(suggester.kind, language, [options.goal], temperature, llm.structured)
+        caption = language.drop_target(options.caption) if llm.caption == "brief" else options.caption
+        (question,) = questions.about(caption)
         _show("model", model.description)
-        for title, text in as_sent(prompt, suggester.llm.api).items():
+        for title, text in as_sent(question.prompt, llm.api).items():
             _show(title, text)
-        (answer,) = model.answer([prompt])
+        (answer,) = model.answer([question.prompt])
     finally:
         model.close()
     if isinstance(answer, LanguageModelError):
@@ -67,26 +71,14 @@ def main(options: Options) -> None:
         _show_probability(answer)
 
 
-def make_prompt(options: Options, language: Language, default_temperature: float | None) -> Prompt:
-    """The prompt of training, see ``goals.LanguageModelSuggester``."""
-    llm = options.suggester.llm
-    caption = language.drop_target(options.caption) if llm.caption == "brief" else options.caption
-    if options.goal is not None:
-        return closed_form.prompt(caption, options.goal, language)
-    temperatures = (llm.temperature, default_temperature, open_ended.TEMPERATURE)
-    temperature = next(t for t in temperatures if t is not None)
-    return open_ended.prompt(caption, language, schema=llm.structured, temperature=temperature)
-
-
 def as_sent(prompt: Prompt, api: str) -> dict[str, str]:
     """The texts of a request, by name."""
     from ellm_agent.llm.wire import request_body
 
     body = request_body(prompt, "", api)
-    if api == "completion":
-        return {"prompt": body["prompt"]}
-    texts = {message["role"]: message["content"] for message in body["messages"]}
-    return texts | ({"schema": prompt.schema} if prompt.schema else {})
+    texts = {message["role"]: message["content"] for message in body.get("messages", ())}
+    schema = {"schema": prompt.schema} if "response_format" in body else {}
+    return texts | schema if texts else {"prompt": body["prompt"]}
 
 
 def _show_goals(answer: Answer) -> None:

@@ -260,12 +260,11 @@ class LanguageModelSuggester(GoalSuggester):
 
     def _goals(self, captions: Sequence[str], borrow: bool) -> list[tuple[Goal, ...] | None]:
         """Goals of captions: their own answers; without one, borrowed goals, if there are any; else None."""
-        goals = [self._own_goals(caption) for caption in captions]
-        if borrow and self._answers.can_lend and None in goals:
-            borrowed = iter(
-                self._answers.borrow([c for c, own in zip(captions, goals, strict=True) if own is None])
-            )
-            goals = [next(borrowed) if own is None else own for own in goals]
+        borrow = borrow and self._answers.can_lend
+        goals = []
+        for caption in captions:
+            own = self._own_goals(caption)
+            goals.append(self._answers.borrow(caption) if own is None and borrow else own)
         return goals
 
     def _own_goals(self, caption: str) -> tuple[Goal, ...] | None:
