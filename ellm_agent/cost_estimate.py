@@ -17,7 +17,7 @@ from ellm_agent.errors import UserError
 from ellm_agent.experiment import torch_settings
 from ellm_agent.goals.asking import BATCH
 from ellm_agent.llm.base import Answer, LanguageModelError, Prompt, Wrapped
-from ellm_agent.llm.budget import PRICES, Price, price_of, tokens
+from ellm_agent.llm.budget import PRICES, price_of, tokens
 from ellm_agent.llm.bundled import BundledModel
 from ellm_agent.llm.endpoint import DEFAULT_MODEL, endpoint, model_at
 from ellm_agent.runs.folder import Run
@@ -129,9 +129,7 @@ def print_estimate(config: Config, console: Console | None = None) -> None:
         f"{cost.read / 1e6:,.2f} million tokens read and {cost.written / 1e6:,.2f} million written"
     )
     own = price_of(name, llm.price_read, llm.price_written)
-    prices = ({name: own} if own else {}) | {
-        other: Price(*price) for other, price in PRICES.items() if other != name
-    }
+    prices = ({name: own} if own else {}) | {other: price for other, price in PRICES.items() if other != name}
     table = Table("model", "$ per million read", "written", "this run, $")
     for name, price in prices.items():
         table.add_row(

@@ -16,7 +16,8 @@ CACHED = 2**14  # captions whose borrowed goals are cached: most occur once or t
 
 
 class AnsweredCaptions:
-    """Goals by caption. An own answer stands, also one without goals; a caption without an answer borrows.
+    """Goals by caption. An own answer stands, also one without goals; a caption without an answer borrows, and so does
+    one that got only empty answers or refusals (None).
 
     It borrows the union of the goals of the ``SIMILAR`` most similar captions that have goals. Similarity of two
     captions with sets of clauses a and b is |a & b| / |a | b| (Jaccard); of equally similar ones the older count.
@@ -27,7 +28,7 @@ class AnsweredCaptions:
         clauses_of: caption -> its clauses.
 
     Attributes:
-        goals: answered caption -> its goals, in the order of the answers.
+        goals: answered caption -> its goals, or None, in the order of the answers.
     """
 
     def __init__(self, clauses_of: Callable[[str], Collection[str]]):
@@ -39,7 +40,7 @@ class AnsweredCaptions:
         """Whether any caption has goals."""
         return bool(self._lenders)
 
-    def add(self, caption: str, goals: tuple[Goal, ...]) -> None:
+    def add(self, caption: str, goals: tuple[Goal, ...] | None) -> None:
         """Adds an answer."""
         self.goals[caption] = goals
         self._with_goals += bool(goals)
@@ -52,13 +53,12 @@ class AnsweredCaptions:
 
     def state_dict(self) -> dict[str, Any]:
         """State for a checkpoint, as JSON values."""
-        goals = {caption: list(goals) for caption, goals in self.goals.items()}
-        return {"goals": goals, "lenders": len(self._lenders)}
+        return {"goals": dict(self.goals), "lenders": len(self._lenders)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the result of ``state_dict``."""
-        self.goals: dict[str, tuple[Goal, ...]] = {
-            caption: tuple(goals) for caption, goals in state["goals"].items()
+        self.goals: dict[str, tuple[Goal, ...] | None] = {
+            caption: goals if goals is None else tuple(goals) for caption, goals in state["goals"].items()
         }
         self._with_goals = sum(map(bool, self.goals.values()))
         self._renew(state["lenders"])

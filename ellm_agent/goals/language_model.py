@@ -77,8 +77,6 @@ class LanguageModelSuggester(GoalSuggester):
         temperature = model.default_temperature if temperature is None else temperature
         self._questions = Questions(form, language, candidates, temperature, structured)
         self._answers = AnsweredCaptions(language.clauses_of)
-        # Captions with nothing but empty answers or refusals: an ordered set.
-        self._unanswerable: dict[str, None] = {}
         self._queue = CaptionQueue(every) if every and model.can_be_asked_ahead else None
         self._backoff = Backoff()
         self._pool = None if model.in_process else RequestPool(model, in_flight)
@@ -96,7 +94,7 @@ class LanguageModelSuggester(GoalSuggester):
         else:
             self._ask_waiting(captions)
         self._counts["met"] += len(captions)
-        self._counts["unanswered"] += sum(caption not in self._answers.goals for caption in captions)
+        self._counts["unanswered"] += sum(self._answers.goals.get(caption) is None for caption in captions)
         return self._goals(captions, borrow=self._queue is not None)
 
     def recall(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
@@ -106,7 +104,7 @@ class LanguageModelSuggester(GoalSuggester):
     def metrics(self) -> dict[str, float]:
         waiting = self._queue.distinct if self._queue else 0
         counts = {f"llm/{name}": float(count) for name, count in self._counts.items()}
-        counts["llm/distinct"] = float(len(self._answers.goals) + len(self._unanswerable) + waiting)
+        counts["llm/distinct"] = float(len(self._answers.goals) + waiting)
         return self._model.metrics() | counts
 
     def status(self) -> str:
@@ -127,7 +125,6 @@ class LanguageModelSuggester(GoalSuggester):
         if self._queue:
             state["queue"]["credit"] += len(self._in_flight)  # still in the queue: they are asked again
         return state | {
-            "unanswerable": list(self._unanswerable),
             "counts": dict(self._counts),
             "answers_without_goals": self._answers_without_goals,
             "spent": self._spent,
@@ -136,7 +133,6 @@ class LanguageModelSuggester(GoalSuggester):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
-        self._unanswerable = dict.fromkeys(state["unanswerable"])
         self._counts = Counter(state["counts"])
         self._answers_without_goals, self._spent = state["answers_without_goals"], state["spent"]
 
@@ -157,12 +153,12 @@ class LanguageModelSuggester(GoalSuggester):
     # --- asking -------------------------------------------------------------------------------------------
 
     def _ask_waiting(self, captions: Sequence[str]) -> None:
-        new = dict.fromkeys(caption for caption in captions if self._is_open(caption))
+        new = dict.fromkeys(caption for caption in captions if caption not in self._answers.goals)
         if new and not self._spent and not self._backoff.skip():
             self._ask(list(new))
 
     def _ask_ahead(self, queue: CaptionQueue, captions: Sequence[str]) -> None:
-        queue.note([caption for caption in captions if self._is_open(caption)], frames=len(captions))
+        queue.note([c for c in captions if c not in self._answers.goals], frames=len(captions))
         self._collect()
         if self._spent or self._backoff.skip():
             return
@@ -173,10 +169,6 @@ class LanguageModelSuggester(GoalSuggester):
                 ]
         elif queue.credit >= BATCH and (chosen := queue.choose(BATCH)):
             self._ask(chosen)
-
-    def _is_open(self, caption: str) -> bool:
-        """Whether a caption is still to be asked about."""
-        return caption not in self._answers.goals and caption not in self._unanswerable
 
     def _ask(self, captions: Sequence[str]) -> None:
         """Asks about captions, and waits for the answers."""
@@ -221,12 +213,10 @@ class LanguageModelSuggester(GoalSuggester):
             return
         if self._queue:
             self._queue.remove(question.caption)
-        if goals is None:
-            self._unanswerable[question.caption] = None  # and is not asked about again
-            return
         self._answers.add(question.caption, goals)
-        self._counts["scenes"] += 1
-        self._counts["without_goals"] += not goals
+        if goals is not None:
+            self._counts["scenes"] += 1
+            self._counts["without_goals"] += not goals
 
     def _check_format(self, has_goals: bool) -> None:
         """Warns if the model's first answers all have no goal."""
@@ -269,8 +259,7 @@ class LanguageModelSuggester(GoalSuggester):
 
     def _own_goals(self, caption: str) -> tuple[Goal, ...] | None:
         """Goals from a caption's own answers, as far as there are any; None: there are none."""
-        if caption in self._answers.goals:
-            return self._answers.goals[caption]
-        if self._queue is None and caption in self._unanswerable:
-            return ()
-        return self._questions.partial_goals(caption)
+        if caption not in self._answers.goals:
+            return self._questions.partial_goals(caption)
+        own = self._answers.goals[caption]
+        return () if own is None and self._queue is None else own

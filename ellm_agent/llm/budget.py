@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt, Wrapped
@@ -12,19 +12,9 @@ from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Promp
 PAID = ("empty", "refused")  # failures that servers charge for
 PERHAPS_PAID = ("timeout", "malformed")  # may be charged for: counted as the most that the question may cost
 CHARACTERS_IN_A_TOKEN = 4  # of English, roughly; for servers that do not count
-# US dollars for a million tokens, read and written, by model name. Prices change: --llm-price-read and
-# --llm-price-written override them.
-PRICES = {
-    "gpt-4o": (2.50, 10.00),
-    "gpt-4o-mini": (0.15, 0.60),
-    "gpt-4.1": (2.00, 8.00),
-    "gpt-4.1-mini": (0.40, 1.60),
-    "gpt-4.1-nano": (0.10, 0.40),
-}
 
 
-@dataclass(frozen=True)
-class Price:
+class Price(NamedTuple):
     """US dollars for a million tokens."""
 
     read: float
@@ -35,11 +25,21 @@ class Price:
         return (self.read * read + self.written * written) / 1e6
 
 
+# By model name. Prices change: --llm-price-read and --llm-price-written override them.
+PRICES = {
+    "gpt-4o": Price(2.50, 10.00),
+    "gpt-4o-mini": Price(0.15, 0.60),
+    "gpt-4.1": Price(2.00, 8.00),
+    "gpt-4.1-mini": Price(0.40, 1.60),
+    "gpt-4.1-nano": Price(0.10, 0.40),
+}
+
+
 def price_of(model: str, read: float | None = None, written: float | None = None) -> Price | None:
     """The price of a model: as configured, else from the table, else None."""
-    known = PRICES.get(model, (None, None))
-    read, written = known[0] if read is None else read, known[1] if written is None else written
-    return None if read is None or written is None else Price(read, written)
+    pairs = zip((read, written), PRICES.get(model, (None, None)), strict=True)
+    price = [known if given is None else given for given, known in pairs]
+    return None if None in price else Price(*price)
 
 
 def tokens(text: str) -> int:

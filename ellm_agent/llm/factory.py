@@ -15,15 +15,11 @@ from ellm_agent.llm.endpoint import endpoint, model_at
 from ellm_agent.llm.scripted import ScriptedModel
 from envs.interface import World
 
-ENDPOINT_OPTIONS = (  # of LLMConfig, without effect on models in this process
-    "base_url",
-    "model",
-    "structured",
-    "budget_usd",
-    "budget_tokens",
+# Options of LLMConfig without effect on models in this process.
+ENDPOINT_OPTIONS = {"base_url", "model", "structured", "budget_usd", "budget_tokens"} | {
     "price_read",
     "price_written",
-)
+}
 
 
 def resolve(suggester: SuggesterConfig) -> SuggesterConfig:
@@ -50,19 +46,11 @@ def resolve(suggester: SuggesterConfig) -> SuggesterConfig:
     if kind == "endpoint":
         resolved |= {"base_url": url, "model": model_at(url, llm.model)}
     elif kind != "replay":
-        _refuse_endpoint_options(llm, kind)
+        for name in sorted(llm.model_dump(exclude_defaults=True).keys() & ENDPOINT_OPTIONS):
+            auto = "what answers is bundled: set OPENAI_API_KEY, or give --llm-base-url"
+            option, why = f"llm-{name.replace('_', '-')}", auto if llm.kind == "auto" else f"llm is {kind}"
+            raise UserError(f"{option} is for endpoints, but {why}")
     return suggester.model_copy(update={"llm": LLMConfig.model_validate(llm.model_dump() | resolved)})
-
-
-def _refuse_endpoint_options(llm: LLMConfig, kind: str) -> None:
-    for name in ENDPOINT_OPTIONS:
-        if getattr(llm, name) != LLMConfig.model_fields[name].default:
-            option = f"llm-{name.replace('_', '-')}"
-            raise UserError(
-                f"{option} is for endpoints, but what answers is {kind}: set OPENAI_API_KEY, or give --llm-base-url"
-                if llm.kind == "auto"
-                else f"{option} is for endpoints, but llm is {kind}"
-            )
 
 
 def make_model(suggester: SuggesterConfig, world: World) -> LanguageModel:

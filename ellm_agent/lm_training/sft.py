@@ -34,24 +34,15 @@ IGNORED = -100  # label of tokens that are not learned
 class Recipe:
     """Hyperparameters of corpus, model and training."""
 
-    scenes: int = 40_000
-    """Situations in the corpus; each gives an open and three closed questions."""
-    vocabulary: int = 2_048
-    """Tokens."""
-    width: int = 192
-    """Width of the layers, units."""
+    scenes: int = 40_000  # situations in the corpus; each gives an open and three closed questions
+    vocabulary: int = 2_048  # tokens
+    width: int = 192  # of the layers, units
     layers: int = 3
-    """Layers."""
-    heads: int = 4
-    """Attention heads."""
-    passes: int = 2
-    """Passes over the corpus."""
-    batch: int = 64
-    """Examples in a step."""
-    learning_rate: float = 1e-3
-    """AdamW's largest step size: a short warm-up, then a cosine down to a tenth of it."""
-    seed: int = 0
-    """Of corpus and training."""
+    heads: int = 4  # of attention
+    passes: int = 2  # over the corpus
+    batch: int = 64  # examples in a step
+    learning_rate: float = 1e-3  # of AdamW, the largest: a short warm-up, then a cosine down to a tenth of it
+    seed: int = 0  # of corpus and training
 
     def __post_init__(self):
         for name, value in vars(self).items():
@@ -133,18 +124,6 @@ def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHead
     return model
 
 
-def encode(
-    examples: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerFast
-) -> list[tuple[list, list]]:
-    """Token ids of questions and of answers, with the end-of-text token after each answer."""
-    questions = tokenizer([question for question, _ in examples])["input_ids"]
-    answers = tokenizer([answer for _, answer in examples])["input_ids"]
-    return [
-        (question, [*answer, tokenizer.eos_token_id])
-        for question, answer in zip(questions, answers, strict=True)
-    ]
-
-
 def batches(
     encoded: Sequence[tuple[list, list]], size: int, rng: np.random.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -183,7 +162,8 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     examples = make_examples(recipe, world)
     tokenizer = make_tokenizer([text for example in examples for text in example], recipe.vocabulary)
-    encoded = encode(examples, tokenizer)
+    questions, answers = (tokenizer(list(texts))["input_ids"] for texts in zip(*examples, strict=True))
+    encoded = [(q, [*a, tokenizer.eos_token_id]) for q, a in zip(questions, answers, strict=True)]
     model = make_model(recipe, tokenizer)
     report(f"{len(examples):,} examples, {sum(p.numel() for p in model.parameters()):,} parameters")
     decayed = [p for p in model.parameters() if p.dim() > 1]
