@@ -43,19 +43,12 @@ class Counting(Wrapped):
 
 
 class Estimate(NamedTuple):
-    """The questions of a run.
+    """The questions of a run."""
 
-    Attributes:
-        scenes: captions asked about.
-        questions: in open form one for each caption, in closed form one for each caption and goal.
-        read: tokens.
-        written: tokens.
-    """
-
-    scenes: float
-    questions: float
-    read: float
-    written: float
+    scenes: float  # captions asked about
+    questions: float  # in open form one for each caption, in closed form one for each caption and goal
+    read: float  # tokens
+    written: float  # tokens
 
 
 def estimate(config: Config) -> Estimate:

@@ -21,16 +21,10 @@ LONGEST_PAUSE = 1024  # calls
 
 
 class Question(NamedTuple):
-    """One question to a language model.
+    """One question to a language model."""
 
-    Attributes:
-        caption: that it is about.
-        goal: that it is about; "" in open form.
-        prompt: its text.
-    """
-
-    caption: str
-    goal: Goal
+    caption: str  # that it is about
+    goal: Goal  # that it is about; "" in open form
     prompt: Prompt
 
 

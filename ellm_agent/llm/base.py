@@ -27,19 +27,14 @@ FAILURES = (
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to one question.
-
-    Attributes:
-        text: of the answer.
-        logprobs: natural log-probabilities of the likeliest first tokens; empty if not given.
-        prompt_tokens: tokens read, as the server counts them; 0 if it does not say, or if the answer cost nothing.
-        answer_tokens: tokens written, likewise.
-    """
+    """The answer to one question. Tokens are as the server counts them: 0 if it does not say, or they cost nothing."""
 
     text: str
-    logprobs: Mapping[str, float] = field(default_factory=dict)
-    prompt_tokens: int = 0
-    answer_tokens: int = 0
+    logprobs: Mapping[str, float] = field(
+        default_factory=dict
+    )  # natural, of the likeliest first tokens; or empty
+    prompt_tokens: int = 0  # read
+    answer_tokens: int = 0  # written
 
 
 class LanguageModelError(Exception):
@@ -90,27 +85,18 @@ class Counters:
 
 
 class LanguageModel:
-    """Answers prompts in batches. May be called from several threads at once.
+    """Answers prompts in batches. May be called from several threads at once."""
 
-    Attributes:
-        description: one line for people.
-        name: the model's name.
-        source: URL of its server, "" for models in this process; with ``name``, part of the answer cache's key.
-        in_process: computes its answers in the calling thread; otherwise it waits for a server.
-        can_be_asked_ahead: whether ``llm.every`` applies; otherwise each new caption is asked about at once.
-        default_temperature: of open answers, unless configured; None: the prompt's.
-        likely_goals: goals that it is known to suggest, if any are known beforehand.
-        counted: names of its counters.
-    """
-
-    description: str
+    description: str  # one line for people
     name: str
-    source: str = ""
-    in_process: bool = True
-    can_be_asked_ahead: bool = True
-    default_temperature: float | None = None
-    likely_goals: Sequence[str] = ()
-    counted: Sequence[str] = ()
+    source: str = ""  # URL of its server, if it has one; with `name`, part of the answer cache's key
+    in_process: bool = True  # computes its answers in the calling thread; otherwise it waits for a server
+    can_be_asked_ahead: bool = (
+        True  # whether `llm.every` applies; otherwise new captions are asked about at once
+    )
+    default_temperature: float | None = None  # of open answers, unless configured; None: the prompt's
+    likely_goals: Sequence[str] = ()  # that it is known to suggest, if any are known beforehand
+    counted: Sequence[str] = ()  # names of its counters
 
     @functools.cached_property
     def counts(self) -> Counters:

@@ -192,23 +192,14 @@ class BundledModel(LanguageModel):
 
 @dataclass
 class _Question:
-    """A prompt while it is answered.
-
-    Attributes:
-        prompt: as it was asked.
-        caption: its tokens.
-        question: tokens of the question after it.
-        seed: of the answer's random numbers; empty for the likeliest answer.
-        written: tokens of the answer.
-        logprobs: of the likeliest first tokens.
-    """
+    """A prompt while it is answered."""
 
     prompt: Prompt
-    caption: tuple[int, ...]
-    question: list[int]
-    seed: bytes
-    written: list[int] = field(default_factory=list)
-    logprobs: dict[str, float] = field(default_factory=dict)
+    caption: tuple[int, ...]  # tokens
+    question: list[int]  # tokens after the caption
+    seed: bytes  # of the answer's random numbers; empty for the likeliest answer
+    written: list[int] = field(default_factory=list)  # tokens of the answer
+    logprobs: dict[str, float] = field(default_factory=dict)  # of the likeliest first tokens
 
     @property
     def length(self) -> int:

@@ -15,12 +15,6 @@ from ellm_agent.llm.endpoint import endpoint, model_at
 from ellm_agent.llm.scripted import ScriptedModel
 from envs.interface import World
 
-# Options of LLMConfig without effect on models in this process.
-ENDPOINT_OPTIONS = {"base_url", "model", "structured", "budget_usd", "budget_tokens"} | {
-    "price_read",
-    "price_written",
-}
-
 
 def resolve(suggester: SuggesterConfig) -> SuggesterConfig:
     """The configuration with "auto" and the environment's settings written out.
@@ -46,10 +40,14 @@ def resolve(suggester: SuggesterConfig) -> SuggesterConfig:
     if kind == "endpoint":
         resolved |= {"base_url": url, "model": model_at(url, llm.model)}
     elif kind != "replay":
-        for name in sorted(llm.model_dump(exclude_defaults=True).keys() & ENDPOINT_OPTIONS):
-            auto = "what answers is bundled: set OPENAI_API_KEY, or give --llm-base-url"
-            option, why = f"llm-{name.replace('_', '-')}", auto if llm.kind == "auto" else f"llm is {kind}"
-            raise UserError(f"{option} is for endpoints, but {why}")
+        for name in llm.model_dump(exclude_defaults=True):
+            if name in ("base_url", "model", "structured") or name.startswith(("budget_", "price_")):
+                auto = "what answers is bundled: set OPENAI_API_KEY, or give --llm-base-url"
+                option, why = (
+                    f"llm-{name.replace('_', '-')}",
+                    auto if llm.kind == "auto" else f"llm is {kind}",
+                )
+                raise UserError(f"{option} is for endpoints, but {why}")
     return suggester.model_copy(update={"llm": LLMConfig.model_validate(llm.model_dump() | resolved)})
 
 

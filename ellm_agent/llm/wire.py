@@ -85,15 +85,10 @@ def to_leave_out(rejection: Any, body: Mapping[str, Any], api: str) -> str | Non
 
 @dataclass(frozen=True)
 class Reply:
-    """A parsed response.
+    """A parsed response."""
 
-    Attributes:
-        answer: the answer; its tokens are counted by the server, 0 if it does not say.
-        failed: why it cannot be used: a kind of ``base.FAILURES`` and words for people; None: it can.
-    """
-
-    answer: Answer
-    failed: tuple[str, str] | None
+    answer: Answer  # its tokens are counted by the server, 0 if it does not say
+    failed: tuple[str, str] | None  # why it cannot be used: a kind of `base.FAILURES`, and words for people
 
 
 def read_reply(body: bytes, api: str) -> Reply:
