@@ -11,7 +11,7 @@ import tyro
 from ellm_agent import cli
 from ellm_agent.config.schema import SuggesterConfig
 from ellm_agent.errors import UserError
-from ellm_agent.llm.base import Answer, LanguageModelError, Prompt
+from ellm_agent.llm.base import LanguageModelError, Prompt
 from ellm_agent.terminal import escape_control
 from envs import registry
 from prompts import closed_form, open_ended
@@ -66,9 +66,15 @@ def main(options: Options) -> None:
         raise answer
     _show(f"answer ({answer.prompt_tokens} tokens read, {answer.answer_tokens} written)", answer.text)
     if suggester.kind == "open":
-        _show_goals(answer)
+        goals, dropped = open_ended.explain(answer.text)
+        _show("goals", "\n".join(goals) or "none")
+        lines = [f"{line.strip()[:LONGEST_LINE]!r}: {reason}" for line, reason in dropped]
+        _show("dropped", "\n".join(lines) or "nothing")
     else:
-        _show_probability(answer)
+        logprobs = sorted(answer.logprobs.items(), key=lambda pair: -pair[1])
+        _show("log-probabilities", "\n".join(f"{token!r}: {p:.3f}" for token, p in logprobs) or "none")
+        p = closed_form.probability_of_yes(answer.text, answer.logprobs)
+        _show("P(yes)", f"{p:.3f}: {'' if p > closed_form.THRESHOLD else 'not '}suggested")
 
 
 def as_sent(prompt: Prompt, api: str) -> dict[str, str]:
@@ -79,20 +85,6 @@ def as_sent(prompt: Prompt, api: str) -> dict[str, str]:
     texts = {message["role"]: message["content"] for message in body.get("messages", ())}
     schema = {"schema": prompt.schema} if "response_format" in body else {}
     return texts | schema if texts else {"prompt": body["prompt"]}
-
-
-def _show_goals(answer: Answer) -> None:
-    goals, dropped = open_ended.explain(answer.text)
-    _show("goals", "\n".join(goals) or "none")
-    lines = [f"{line.strip()[:LONGEST_LINE]!r}: {reason}" for line, reason in dropped]
-    _show("dropped", "\n".join(lines) or "nothing")
-
-
-def _show_probability(answer: Answer) -> None:
-    logprobs = sorted(answer.logprobs.items(), key=lambda pair: -pair[1])
-    _show("log-probabilities", "\n".join(f"{token!r}: {p:.3f}" for token, p in logprobs) or "none")
-    p = closed_form.probability_of_yes(answer.text, answer.logprobs)
-    _show("P(yes)", f"{p:.3f}: {'' if p > closed_form.THRESHOLD else 'not '}suggested")
 
 
 def _show(title: str, text: str) -> None:

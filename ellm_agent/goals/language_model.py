@@ -12,7 +12,7 @@ from ellm_agent.goals.answered_captions import AnsweredCaptions
 from ellm_agent.goals.asking import BATCH, Backoff, CaptionQueue, Question, Questions
 from ellm_agent.goals.base import Goal, GoalSuggester
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
-from ellm_agent.llm.parallel import RequestPool
+from ellm_agent.llm.client import RequestPool
 from ellm_agent.terminal import one_line, print_stderr
 from envs.interface import Language, Situation
 
@@ -182,7 +182,7 @@ class LanguageModelSuggester(GoalSuggester):
         ]
         pairs = [pair for caption in arrived for pair in self._in_flight.pop(caption)]
         if pairs:
-            self._take([q for q, _ in pairs], [self._pool.result(future) for _, future in pairs])
+            self._take([q for q, _ in pairs], [future.result() for _, future in pairs])
 
     # --- answers ------------------------------------------------------------------------------------------
 

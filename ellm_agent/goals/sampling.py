@@ -70,11 +70,7 @@ class GoalSampler:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the result of ``state_dict``.
-
-        Raises:
-            KeyError, TypeError, ValueError: for anything else.
-        """
+        """Restores the result of ``state_dict``. Raises: KeyError, TypeError, ValueError for anything else."""
         self._random.bit_generator.state = state["random"]
         self.active = [tuple(goals) for _, goals in zip(self.active, state["active"], strict=True)]
         self._age[:] = state["age"]

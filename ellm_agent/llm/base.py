@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prompts.base import Prompt as Prompt
+from prompts import Prompt as Prompt
 
 # Kinds of failures of one question; each is counted separately.
 FAILURES = (

@@ -181,13 +181,13 @@ class BundledModel(LanguageModel):
             mask = F.pad(mask, (0, 1), value=1)
 
     def _note_logprobs(self, questions: Sequence[_Question], logits: torch.Tensor) -> None:
-        rows = [row for row, question in enumerate(questions) if question.prompt.logprobs]
-        if not rows:
-            return
-        top = torch.log_softmax(logits[rows], dim=1).topk(TOP_LOGPROBS, dim=1)
-        for row, values, tokens in zip(rows, top.values.tolist(), top.indices.tolist(), strict=True):
-            pairs = zip(tokens, values, strict=True)
-            questions[row].logprobs = {self._tokens[token]: min(value, 0.0) for token, value in pairs}
+        top = torch.log_softmax(logits, dim=1).topk(TOP_LOGPROBS, dim=1)
+        for question, values, tokens in zip(
+            questions, top.values.tolist(), top.indices.tolist(), strict=True
+        ):
+            if question.prompt.logprobs:
+                names = (self._tokens[token] for token in tokens)
+                question.logprobs = {name: min(value, 0.0) for name, value in zip(names, values, strict=True)}
 
 
 @dataclass

@@ -1,10 +1,17 @@
-"""A client for any OpenAI-compatible endpoint, through the ``openai`` package and its retries."""
+"""A client for any OpenAI-compatible endpoint, through the ``openai`` package and its retries; several questions at once.
+
+The only threads of the language-model stack are here: models themselves answer in the calling thread.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future, InvalidStateError
+from queue import SimpleQueue
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -107,30 +114,85 @@ class OpenAIModel(LanguageModel):
             return reply
 
 
+class RequestPool:
+    """Asks a language model that waits for a server, with a bounded number of requests in flight.
+
+    Its threads are daemons, unlike those of ``ThreadPoolExecutor``, for whose requests Python waits before it exits.
+
+    Args:
+        model: to ask.
+        in_flight: requests at once, at most.
+    """
+
+    def __init__(self, model: LanguageModel, in_flight: int):
+        if in_flight < 1:
+            raise ValueError(f"in_flight is {in_flight}; it must be at least 1")
+        self._model, self._in_flight = model, in_flight
+        self._waiting: SimpleQueue[tuple[Prompt, Future] | None] = SimpleQueue()  # None: a thread ends
+        self._open: set[Future] = set()  # waiting or in flight
+        self._closed = False
+        self._given_up = LanguageModelError(f"{model.description} was not waited for", "unreachable")
+        for _ in range(in_flight):
+            threading.Thread(target=self._work, daemon=True).start()
+
+    def submit(self, prompt: Prompt) -> Future[Answer | LanguageModelError]:
+        """Starts a question. ``close`` gives it up: then its result is an error."""
+        future: Future = Future()
+        self._open.add(future)
+        future.add_done_callback(self._open.discard)
+        if self._closed:
+            future.set_result(self._given_up)
+        else:
+            self._waiting.put((prompt, future))
+        return future
+
+    def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
+        """One answer, or the error in its place, for each prompt; waits for all."""
+        futures = [self.submit(prompt) for prompt in prompts]
+        try:
+            return [future.result() for future in futures]
+        finally:  # after Ctrl-C nobody waits for the others
+            for future in futures:
+                future.cancel()
+
+    def close(self) -> None:
+        """Gives up all questions, those in flight too, and closes the model."""
+        self._closed = True
+        for future in list(self._open):
+            with contextlib.suppress(InvalidStateError):  # done meanwhile
+                future.set_result(self._given_up)
+        for _ in range(self._in_flight):
+            self._waiting.put(None)
+        self._model.close()
+
+    def _work(self) -> None:
+        for prompt, future in iter(self._waiting.get, None):
+            with contextlib.suppress(InvalidStateError):  # given up meanwhile
+                if future.done():
+                    continue
+                try:
+                    (answer,) = self._model.answer([prompt])
+                except BaseException as error:  # whoever waits for the future raises it
+                    future.set_exception(error)
+                else:
+                    future.set_result(answer)
+
+
 def _client(url: str, key: str, timeout: float, retries: int) -> Any:
     """The ``openai`` package's client, with bounds on the time and size of a response."""
     import httpx2  # the one that `openai` uses; both are imported late: half a second
     import openai
 
-    class Bounded(httpx2.SyncByteStream):
-        def __init__(self, stream: httpx2.SyncByteStream):
-            self._stream = stream
-
-        def __iter__(self) -> Iterator[bytes]:
-            received, deadline = 0, time.monotonic() + timeout
-            for part in self._stream:
-                received += len(part)
-                if received > LONGEST_BODY:
-                    raise ValueError("the response is too long")
-                if time.monotonic() > deadline:  # httpx2's own timeout starts anew with each byte
-                    raise httpx2.ReadTimeout("the response does not end")
-                yield part
-
-        def close(self) -> None:
-            self._stream.close()
-
     def bound(response: httpx2.Response) -> None:
-        response.stream = Bounded(response.stream)
+        body, deadline = bytearray(), time.monotonic() + timeout
+        for part in response.stream:
+            body += part
+            if len(body) > LONGEST_BODY:
+                raise ValueError("the response is too long")
+            if time.monotonic() > deadline:  # httpx2's own timeout starts anew with each byte
+                raise httpx2.ReadTimeout("the response does not end")
+        response.stream.close()
+        response.stream = httpx2.ByteStream(bytes(body))
 
     # At lower levels they log requests and responses with their headers.
     for name in ("openai", "httpx2", "httpcore2"):
