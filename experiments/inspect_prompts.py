@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from ellm_agent import cli
+from ellm_agent.config import files as config_files
 from ellm_agent.config.schema import SuggesterConfig
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import LanguageModelError, Prompt
@@ -45,10 +46,8 @@ def main(options: Options) -> None:
     from ellm_agent.goals.asking import Questions  # imported late: --help must not wait for PyTorch
     from ellm_agent.llm.factory import make_model
 
-    try:
+    with config_files.one_line():
         world = registry.get(options.world)
-    except ValueError as error:
-        raise UserError(str(error)) from None
     llm, language = suggester.llm, world.language()
     model = make_model(suggester, world)
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ellm_agent import cli
-from ellm_agent.errors import UserError
+from ellm_agent.config import files as config_files
 from envs import registry
 from envs.interface import World
 
@@ -92,10 +92,8 @@ class Corpus:
 
 
 def _world(name: str) -> World:
-    try:
+    with config_files.one_line():
         return registry.get(name)
-    except ValueError as error:
-        raise UserError(str(error)) from None
 
 
 def _set_threads(threads: int) -> None:

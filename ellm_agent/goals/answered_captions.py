@@ -52,11 +52,9 @@ class AnsweredCaptions:
         return self._borrow(caption)
 
     def state_dict(self) -> dict[str, Any]:
-        """State for a checkpoint, as JSON values."""
         return {"goals": dict(self.goals), "lenders": len(self._lenders)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the result of ``state_dict``."""
         self.goals: dict[str, tuple[Goal, ...] | None] = {
             caption: goals if goals is None else tuple(goals) for caption, goals in state["goals"].items()
         }

@@ -88,11 +88,9 @@ class Questions:
         return tuple(goal for asked in self._goals for goal in answered.get(asked) or ())
 
     def state_dict(self) -> dict[str, Any]:
-        """State for a checkpoint, as JSON values."""
         return {caption: dict(answers) for caption, answers in self._partial.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the result of ``state_dict``."""
         self._partial = {
             caption: {asked: goals if goals is None else tuple(goals) for asked, goals in answers.items()}
             for caption, answers in state.items()
@@ -155,11 +153,9 @@ class CaptionQueue:
         self._frames.pop(caption, None)
 
     def state_dict(self) -> dict[str, Any]:
-        """State for a checkpoint, as JSON values."""
         return {"credit": self.credit, "frames": dict(self._frames), "forgotten": self._forgotten}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the result of ``state_dict``."""
         self.credit, self._forgotten = state["credit"], state["forgotten"]
         self._frames = Counter(state["frames"])
 
@@ -190,9 +186,7 @@ class Backoff:
         self._length = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """State for a checkpoint, as JSON values."""
         return {"length": self._length, "left": self._left}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the result of ``state_dict``."""
         self._length, self._left = state["length"], state["left"]

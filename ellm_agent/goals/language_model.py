@@ -83,16 +83,13 @@ class LanguageModelSuggester(GoalSuggester):
         self._in_flight: dict[str, list[tuple[Question, Future]]] = {}
         self._most_in_flight = IN_FLIGHT * in_flight
         self._counts = Counter(scenes=0, questions=0, failures=0, without_goals=0, met=0, unanswered=0)
-        self._answers_without_goals: int | None = 0  # as long as no answer has had a goal
+        self._format_doubted = FORMAT_CHECK  # for so many more answers, or until one has a goal
         self._spent = False  # the budget: nothing is asked any more
         self._ended = False  # by an error that was raised, or by `close`
 
     def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
         captions = [self._caption(situation.caption) for situation in situations]
-        if self._queue:
-            self._ask_ahead(self._queue, captions)
-        else:
-            self._ask_waiting(captions)
+        (self._ask_ahead if self._queue else self._ask_waiting)(captions)
         self._counts["met"] += len(captions)
         self._counts["unanswered"] += sum(self._answers.goals.get(caption) is None for caption in captions)
         return self._goals(captions, borrow=self._queue is not None)
@@ -126,7 +123,7 @@ class LanguageModelSuggester(GoalSuggester):
             state["queue"]["credit"] += len(self._in_flight)  # still in the queue: they are asked again
         return state | {
             "counts": dict(self._counts),
-            "answers_without_goals": self._answers_without_goals,
+            "format_doubted": self._format_doubted,
             "spent": self._spent,
         }
 
@@ -134,7 +131,7 @@ class LanguageModelSuggester(GoalSuggester):
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self._counts = Counter(state["counts"])
-        self._answers_without_goals, self._spent = state["answers_without_goals"], state["spent"]
+        self._format_doubted, self._spent = state["format_doubted"], state["spent"]
 
     def _parts(self) -> dict[str, Any]:
         """The parts that have a state of their own."""
@@ -157,7 +154,8 @@ class LanguageModelSuggester(GoalSuggester):
         if new and not self._spent and not self._backoff.skip():
             self._ask(list(new))
 
-    def _ask_ahead(self, queue: CaptionQueue, captions: Sequence[str]) -> None:
+    def _ask_ahead(self, captions: Sequence[str]) -> None:
+        queue = self._queue
         queue.note([c for c in captions if c not in self._answers.goals], frames=len(captions))
         self._collect()
         if self._spent or self._backoff.skip():
@@ -220,15 +218,15 @@ class LanguageModelSuggester(GoalSuggester):
 
     def _check_format(self, has_goals: bool) -> None:
         """Warns if the model's first answers all have no goal."""
-        if self._answers_without_goals is None:
-            return
-        self._answers_without_goals = None if has_goals else self._answers_without_goals + 1
-        if self._answers_without_goals == FORMAT_CHECK:
-            self._answers_without_goals = None
-            print_stderr(
-                f"warning: the first {FORMAT_CHECK} answers of {self._model.description} suggest no goal; "
-                "experiments/inspect_prompts.py shows prompts and answers"
-            )
+        if has_goals:
+            self._format_doubted = 0
+        elif self._format_doubted:
+            self._format_doubted -= 1
+            if not self._format_doubted:
+                print_stderr(
+                    f"warning: the first {FORMAT_CHECK} answers of {self._model.description} suggest no goal; "
+                    "experiments/inspect_prompts.py shows prompts and answers"
+                )
 
     def _pause(self, error: LanguageModelError) -> None:
         """All questions of a call have failed: stops asking for a while, or, at the budget's end, for good."""
@@ -250,16 +248,12 @@ class LanguageModelSuggester(GoalSuggester):
 
     def _goals(self, captions: Sequence[str], borrow: bool) -> list[tuple[Goal, ...] | None]:
         """Goals of captions: their own answers; without one, borrowed goals, if there are any; else None."""
-        borrow = borrow and self._answers.can_lend
-        goals = []
-        for caption in captions:
-            own = self._own_goals(caption)
-            goals.append(self._answers.borrow(caption) if own is None and borrow else own)
-        return goals
+        return [self._goals_of(caption, borrow and self._answers.can_lend) for caption in captions]
 
-    def _own_goals(self, caption: str) -> tuple[Goal, ...] | None:
-        """Goals from a caption's own answers, as far as there are any; None: there are none."""
-        if caption not in self._answers.goals:
-            return self._questions.partial_goals(caption)
-        own = self._answers.goals[caption]
-        return () if own is None and self._queue is None else own
+    def _goals_of(self, caption: str, borrow: bool) -> tuple[Goal, ...] | None:
+        if caption in self._answers.goals:
+            own = self._answers.goals[caption]
+            own = () if own is None and not self._queue else own
+        else:
+            own = self._questions.partial_goals(caption)
+        return self._answers.borrow(caption) if own is None and borrow else own

@@ -70,7 +70,6 @@ class GoalCounts:
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
-        """State for a checkpoint, as JSON values."""
         return {
             "suggested": dict(self.suggested),
             "rewarded": dict(self.rewarded),
@@ -79,7 +78,6 @@ class GoalCounts:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the result of ``state_dict``."""
         self.suggested, self.rewarded = Counter(state["suggested"]), Counter(state["rewarded"])
         self.wordings = Counter(state["wordings"])
         self._logged = {name: Counter(state["logged"][name]) for name in self._logged}

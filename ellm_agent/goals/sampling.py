@@ -62,7 +62,6 @@ class GoalSampler:
         return still_open
 
     def state_dict(self) -> dict[str, Any]:
-        """State for a checkpoint, as JSON values."""
         return {
             "random": self._random.bit_generator.state,
             "active": [list(goals) for goals in self.active],

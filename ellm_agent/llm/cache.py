@@ -190,6 +190,11 @@ class AnswerCache:
                 self._check(connection, read_only)
                 if not read_only:
                     connection.execute("DELETE FROM answers WHERE 0")  # fails if the file cannot be written
+            if not read_only:
+                with contextlib.suppress(sqlite3.OperationalError):  # another process uses it: later, then
+                    connection.execute(
+                        "PRAGMA journal_mode = DELETE"
+                    )  # files of 0.7.0 have a write-ahead log
         except BaseException:
             connection.close()
             raise
