@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
@@ -133,14 +134,12 @@ def batches(
     groups = [order[i : i + size] for i in range(0, len(order), size)]
     for place in rng.permutation(len(groups)):
         rows = [encoded[i] for i in groups[place]]
-        longest = max(len(question) + len(answer) for question, answer in rows)
-        ids = np.zeros((len(rows), longest), np.int64)
-        labels = np.full((len(rows), longest), IGNORED)
-        for row, (question, answer) in enumerate(rows):
-            both = [*question, *answer]
-            ids[row, : len(both)] = both
-            labels[row, len(question) : len(both)] = answer
-        yield torch.from_numpy(ids), torch.from_numpy(labels)
+        ids = [torch.tensor([*question, *answer]) for question, answer in rows]
+        labels = [torch.tensor([*[IGNORED] * len(question), *answer]) for question, answer in rows]
+        yield (
+            pad_sequence(ids, batch_first=True),
+            pad_sequence(labels, batch_first=True, padding_value=IGNORED),
+        )
 
 
 def train(
