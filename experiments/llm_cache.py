@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -70,20 +69,17 @@ class Import(File):
     """The file to read."""
 
     def run(self) -> None:
-        rows = list(self._rows())
-        with self.open(read_only=False) as cache:
-            new = cache.add(rows)
-        print(f"{new:,} new of {len(rows):,} answers added to {self.cache}")
-
-    def _rows(self) -> Iterator[Row]:
+        rows = []
         with open(self.file, "rb") as file:
             for number, line in enumerate(file, 1):
                 try:
-                    yield Row.model_validate(json.loads(line))
+                    rows.append(Row.model_validate(json.loads(line)))
                 except (ValueError, RecursionError) as error:
-                    raise UserError(
-                        f"line {number} of {self.file} is wrong, nothing was imported: {reason(error)}"
-                    ) from error
+                    fault = f"line {number} of {self.file} is wrong, nothing was imported: {reason(error)}"
+                    raise UserError(fault) from error
+        with self.open(read_only=False) as cache:
+            new = cache.add(rows)
+        print(f"{new:,} new of {len(rows):,} answers added to {self.cache}")
 
 
 @dataclass(frozen=True)
