@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -16,8 +16,8 @@ from ellm_agent.config.schema import Config, LLMConfig
 from ellm_agent.errors import UserError
 from ellm_agent.experiment import torch_settings
 from ellm_agent.goals.asking import BATCH
-from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt, Wrapped
-from ellm_agent.llm.budget import PRICES, Price, price_of, tokens
+from ellm_agent.llm.base import Answer, LanguageModelError, Prompt, Wrapped
+from ellm_agent.llm.budget import PRICES, price_of, tokens
 from ellm_agent.llm.bundled import BundledModel
 from ellm_agent.llm.endpoint import DEFAULT_MODEL, endpoint, model_at
 from ellm_agent.runs.folder import Run
@@ -28,35 +28,27 @@ DRY_FRAMES = 60_000
 
 
 class Counting(Wrapped):
-    """A language model whose questions and answers are counted."""
+    """A language model whose questions and tokens are counted, as an endpoint would count them."""
 
-    def __init__(self, model: LanguageModel):
-        super().__init__(model)
-        self.questions = self.read = self.written = 0
+    counted = ("questions", "read", "written")
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
         answers = super().answer(prompts)
-        self.questions += len(prompts)
-        self.read += sum(tokens(prompt.system + prompt.user) for prompt in prompts)
-        self.written += sum(tokens(answer.text) for answer in answers if isinstance(answer, Answer))
+        self.counts.add(
+            questions=len(prompts),
+            read=sum(tokens(prompt.system + prompt.user) for prompt in prompts),
+            written=sum(tokens(answer.text) for answer in answers if isinstance(answer, Answer)),
+        )
         return answers
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """The questions of a run.
+class Estimate(NamedTuple):
+    """The questions of a run."""
 
-    Attributes:
-        scenes: captions asked about.
-        questions: in open form one for each caption, in closed form one for each caption and goal.
-        read: tokens.
-        written: tokens.
-    """
-
-    scenes: float
-    questions: float
-    read: float
-    written: float
+    scenes: float  # captions asked about
+    questions: float  # in open form one for each caption, in closed form one for each caption and goal
+    read: float  # tokens
+    written: float  # tokens
 
 
 def estimate(config: Config) -> Estimate:
@@ -70,9 +62,7 @@ def estimate(config: Config) -> Estimate:
         raise UserError(f"goal-mode is {kind}, which asks no language model; choose open or closed")
     frames = min(config.run.frames, DRY_FRAMES)
     model = Counting(BundledModel())
-    llm = LLMConfig(
-        kind="bundled", cache="off", wait=config.suggester.llm.wait, every=config.suggester.llm.every
-    )
+    llm = config.suggester.llm
     with tempfile.TemporaryDirectory() as folder:
         dry = config.changed(
             **{
@@ -83,7 +73,9 @@ def estimate(config: Config) -> Estimate:
                 "run.checkpoint_every": 10**9,
                 "run.eval_episodes": 1,
                 "run.tensorboard": False,
-                "suggester.llm": llm.model_copy(update={"caption": config.suggester.llm.caption}),
+                "suggester.llm": LLMConfig(
+                    kind="bundled", cache="off", wait=llm.wait, every=llm.every, caption=llm.caption
+                ),
             }
         )
         run = Run.create(dry)
@@ -92,14 +84,13 @@ def estimate(config: Config) -> Estimate:
             train(build(run, make_suggester(dry, language, model)), run)
         rows = run.read("metrics")
     half, end = rows[len(rows) // 2 - 1] if len(rows) > 1 else rows[-1], rows[-1]
-    distinct = end["llm/distinct"] * growth(
+    scenes = end["llm/distinct"] * growth(
         half["frames"], half["llm/distinct"], end["frames"], end["llm/distinct"], config.run.frames
     )
-    scenes = distinct
-    if not config.suggester.llm.wait:
-        scenes = min(distinct, BATCH + config.run.frames / config.suggester.frames_per_question)
+    if not llm.wait:
+        scenes = min(scenes, BATCH + config.run.frames / config.suggester.frames_per_question)
     grown = scenes / max(end["llm/scenes"], 1)
-    return Estimate(scenes, model.questions * grown, model.read * grown, model.written * grown)
+    return Estimate(scenes, *(model.counts[name] * grown for name in model.counted))
 
 
 def growth(frames: float, count: float, more_frames: float, more: float, all_frames: float) -> float:
@@ -130,10 +121,8 @@ def print_estimate(config: Config, console: Console | None = None) -> None:
         f"{config.run.frames:,} frames: about {cost.scenes:,.0f} captions, {cost.questions:,.0f} questions, "
         f"{cost.read / 1e6:,.2f} million tokens read and {cost.written / 1e6:,.2f} million written"
     )
-    prices = {name: Price(*price) for name, price in PRICES.items()}
     own = price_of(name, llm.price_read, llm.price_written)
-    if own:
-        prices = {name: own, **{other: price for other, price in prices.items() if other != name}}
+    prices = ({name: own} if own else {}) | {other: price for other, price in PRICES.items() if other != name}
     table = Table("model", "$ per million read", "written", "this run, $")
     for name, price in prices.items():
         table.add_row(

@@ -9,12 +9,12 @@ from typing import Annotated
 import tyro
 
 from ellm_agent import cli
+from ellm_agent.config import files as config_files
 from ellm_agent.config.schema import SuggesterConfig
 from ellm_agent.errors import UserError
-from ellm_agent.llm.base import Answer, LanguageModelError, Prompt
+from ellm_agent.llm.base import LanguageModelError, Prompt
 from ellm_agent.terminal import escape_control
 from envs import registry
-from envs.interface import Language
 from prompts import closed_form, open_ended
 
 LONGEST_LINE = 200  # characters shown of a dropped line
@@ -43,39 +43,37 @@ def main(options: Options) -> None:
         raise UserError(f"goal-mode is {suggester.kind}; choose open or closed, where a model is asked")
     if (suggester.kind == "closed") != (options.goal is not None):
         raise UserError("--goal goes with --goal-mode closed, where one goal is asked about")
-    from ellm_agent.llm.factory import make_model  # imported late: --help must not wait for PyTorch
+    from ellm_agent.goals.asking import Questions  # imported late: --help must not wait for PyTorch
+    from ellm_agent.llm.factory import make_model
 
-    try:
+    with config_files.one_line():
         world = registry.get(options.world)
-    except ValueError as error:
-        raise UserError(str(error)) from None
+    llm, language = suggester.llm, world.language()
     model = make_model(suggester, world)
     try:
-        prompt = make_prompt(options, world.language(), model.default_temperature)
+        temperature = model.default_temperature if llm.temperature is None else llm.temperature
+        questions = Questions(suggester.kind, language, [options.goal], temperature, llm.structured)
+        caption = language.drop_target(options.caption) if llm.caption == "brief" else options.caption
+        (question,) = questions.about(caption)
         _show("model", model.description)
-        for title, text in as_sent(prompt, suggester.llm.api).items():
+        for title, text in as_sent(question.prompt, llm.api).items():
             _show(title, text)
-        (answer,) = model.answer([prompt])
+        (answer,) = model.answer([question.prompt])
     finally:
         model.close()
     if isinstance(answer, LanguageModelError):
         raise answer
     _show(f"answer ({answer.prompt_tokens} tokens read, {answer.answer_tokens} written)", answer.text)
     if suggester.kind == "open":
-        _show_goals(answer)
+        goals, dropped = open_ended.explain(answer.text)
+        _show("goals", "\n".join(goals) or "none")
+        lines = [f"{line.strip()[:LONGEST_LINE]!r}: {reason}" for line, reason in dropped]
+        _show("dropped", "\n".join(lines) or "nothing")
     else:
-        _show_probability(answer)
-
-
-def make_prompt(options: Options, language: Language, default_temperature: float | None) -> Prompt:
-    """The prompt of training, see ``goals.LanguageModelSuggester``."""
-    llm = options.suggester.llm
-    caption = language.drop_target(options.caption) if llm.caption == "brief" else options.caption
-    if options.goal is not None:
-        return closed_form.prompt(caption, options.goal, language)
-    temperatures = (llm.temperature, default_temperature, open_ended.TEMPERATURE)
-    temperature = next(t for t in temperatures if t is not None)
-    return open_ended.prompt(caption, language, schema=llm.structured, temperature=temperature)
+        logprobs = sorted(answer.logprobs.items(), key=lambda pair: -pair[1])
+        _show("log-probabilities", "\n".join(f"{token!r}: {p:.3f}" for token, p in logprobs) or "none")
+        p = closed_form.probability_of_yes(answer.text, answer.logprobs)
+        _show("P(yes)", f"{p:.3f}: {'' if p > closed_form.THRESHOLD else 'not '}suggested")
 
 
 def as_sent(prompt: Prompt, api: str) -> dict[str, str]:
@@ -83,24 +81,9 @@ def as_sent(prompt: Prompt, api: str) -> dict[str, str]:
     from ellm_agent.llm.wire import request_body
 
     body = request_body(prompt, "", api)
-    if api == "completion":
-        return {"prompt": body["prompt"]}
-    texts = {message["role"]: message["content"] for message in body["messages"]}
-    return texts | ({"schema": prompt.schema} if prompt.schema else {})
-
-
-def _show_goals(answer: Answer) -> None:
-    goals, dropped = open_ended.explain(answer.text)
-    _show("goals", "\n".join(goals) or "none")
-    lines = [f"{line.strip()[:LONGEST_LINE]!r}: {reason}" for line, reason in dropped]
-    _show("dropped", "\n".join(lines) or "nothing")
-
-
-def _show_probability(answer: Answer) -> None:
-    logprobs = sorted(answer.logprobs.items(), key=lambda pair: -pair[1])
-    _show("log-probabilities", "\n".join(f"{token!r}: {p:.3f}" for token, p in logprobs) or "none")
-    p = closed_form.probability_of_yes(answer.text, answer.logprobs)
-    _show("P(yes)", f"{p:.3f}: {'' if p > closed_form.THRESHOLD else 'not '}suggested")
+    texts = {message["role"]: message["content"] for message in body.get("messages", ())}
+    schema = {"schema": prompt.schema} if "response_format" in body else {}
+    return texts | schema if texts else {"prompt": body["prompt"]}
 
 
 def _show(title: str, text: str) -> None:

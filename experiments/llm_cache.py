@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -14,10 +13,8 @@ import tyro
 
 from ellm_agent import cli
 from ellm_agent.errors import UserError
-from ellm_agent.llm.cache import AnswerCache, Row, default_path
+from ellm_agent.llm.cache import AnswerCache, Row, default_path, reason
 from ellm_agent.terminal import one_line
-
-JSON_COLUMNS = ("parameters", "logprobs")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +53,7 @@ class Export(File):
         try:
             with self.open() as cache, open(partial, "x", encoding="ascii", newline="\n") as file:
                 for row in cache.rows():
-                    columns = {c: json.loads(v) if c in JSON_COLUMNS else v for c, v in row._asdict().items()}
-                    file.write(json.dumps(columns) + "\n")
+                    file.write(json.dumps(row.model_dump()) + "\n")
                     rows += 1
             partial.replace(self.file)
         finally:
@@ -73,24 +69,17 @@ class Import(File):
     """The file to read."""
 
     def run(self) -> None:
-        rows = list(self._rows())
-        with self.open(read_only=False) as cache:
-            new = cache.add(rows)
-        print(f"{new:,} new of {len(rows):,} answers added to {self.cache}")
-
-    def _rows(self) -> Iterator[Row]:
+        rows = []
         with open(self.file, "rb") as file:
             for number, line in enumerate(file, 1):
                 try:
-                    columns = json.loads(line.decode())
-                    texts = {column: json.dumps(columns[column]) for column in JSON_COLUMNS}
-                    row = Row(**columns | texts)
-                    fault = row.fault()
-                except (ValueError, TypeError, LookupError, RecursionError):
-                    fault = "it is no answer of an export"
-                if fault:
-                    raise UserError(f"line {number} of {self.file} is wrong, nothing was imported: {fault}")
-                yield row
+                    rows.append(Row.model_validate(json.loads(line)))
+                except (ValueError, RecursionError) as error:
+                    fault = f"line {number} of {self.file} is wrong, nothing was imported: {reason(error)}"
+                    raise UserError(fault) from error
+        with self.open(read_only=False) as cache:
+            new = cache.add(rows)
+        print(f"{new:,} new of {len(rows):,} answers added to {self.cache}")
 
 
 @dataclass(frozen=True)

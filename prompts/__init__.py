@@ -2,3 +2,20 @@
 
 The version changes whenever the text or the parser changes: it is part of the answer cache's key.
 """
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One question to a language model."""
+
+    system: str  # the standing instructions
+    user: str  # the question
+    max_tokens: int  # of the answer
+    temperature: float  # of sampling; 0 for the most likely answer
+    logprobs: bool  # whether log-probabilities of the first token are wanted
+    version: str  # of the prompt text and its parser
+    schema: str = (
+        ""  # JSON schema that the answer should follow, where a server supports it; "" for free text
+    )

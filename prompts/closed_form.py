@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from prompts.base import Prompt
+from prompts import Prompt
 
 if TYPE_CHECKING:
     from envs.interface import Language

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,8 @@ CACHED = 2**14  # captions whose borrowed goals are cached: most occur once or t
 
 
 class AnsweredCaptions:
-    """Goals by caption. An own answer stands, also one without goals; a caption without an answer borrows.
+    """Goals by caption. An own answer stands, also one without goals; a caption without an answer borrows, and so does
+    one that got only empty answers or refusals (None).
 
     It borrows the union of the goals of the ``SIMILAR`` most similar captions that have goals. Similarity of two
     captions with sets of clauses a and b is |a & b| / |a | b| (Jaccard); of equally similar ones the older count.
@@ -26,7 +28,7 @@ class AnsweredCaptions:
         clauses_of: caption -> its clauses.
 
     Attributes:
-        goals: answered caption -> its goals, in the order of the answers.
+        goals: answered caption -> its goals, or None, in the order of the answers.
     """
 
     def __init__(self, clauses_of: Callable[[str], Collection[str]]):
@@ -38,65 +40,41 @@ class AnsweredCaptions:
         """Whether any caption has goals."""
         return bool(self._lenders)
 
-    def add(self, caption: str, goals: tuple[Goal, ...]) -> None:
+    def add(self, caption: str, goals: tuple[Goal, ...] | None) -> None:
         """Adds an answer."""
         self.goals[caption] = goals
         self._with_goals += bool(goals)
         if goals and self._with_goals >= GROWTH * len(self._lenders):
             self._renew(self._with_goals)
 
-    def borrow(self, captions: Sequence[str]) -> list[tuple[Goal, ...]]:
-        """Goals for captions without an answer. At least one caption must have goals (``can_lend``)."""
-        new = [caption for caption in dict.fromkeys(captions) if caption not in self._borrowed]
-        if new:
-            if len(self._borrowed) + len(new) > CACHED:
-                self._borrowed.clear()
-                new = list(dict.fromkeys(captions))
-            self._borrowed.update(zip(new, self._look_up(new), strict=True))
-        return [self._borrowed[caption] for caption in captions]
+    def borrow(self, caption: str) -> tuple[Goal, ...]:
+        """Goals for a caption without an answer. At least one caption must have goals (``can_lend``)."""
+        return self._borrow(caption)
 
     def state_dict(self) -> dict[str, Any]:
-        """State for a checkpoint, as JSON values."""
-        goals = {caption: list(goals) for caption, goals in self.goals.items()}
-        return {"goals": goals, "lenders": len(self._lenders)}
+        return {"goals": dict(self.goals), "lenders": len(self._lenders)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the result of ``state_dict``.
-
-        Raises:
-            AttributeError, KeyError, TypeError, ValueError: for anything else.
-        """
-        self.goals: dict[str, tuple[Goal, ...]] = {
-            caption: tuple(goals) for caption, goals in state["goals"].items()
+        self.goals: dict[str, tuple[Goal, ...] | None] = {
+            caption: goals if goals is None else tuple(goals) for caption, goals in state["goals"].items()
         }
         self._with_goals = sum(map(bool, self.goals.values()))
-        self._renew(int(state["lenders"]))
+        self._renew(state["lenders"])
 
     def _renew(self, count: int) -> None:
         """Makes the first ``count`` captions with goals the lenders."""
         self._lenders = [caption for caption, goals in self.goals.items() if goals][:count]
         clauses = [frozenset(self._clauses_of(caption)) for caption in self._lenders]
         self._columns = {clause: i for i, clause in enumerate(frozenset().union(*clauses))}
-        self._matrix = self._one_hot(clauses)  # (lenders, clauses)
-        self._sizes = np.array([len(own) for own in clauses], np.float32)
-        self._borrowed: dict[str, tuple[Goal, ...]] = {}
+        self._matrix = np.zeros((len(clauses), len(self._columns)), np.float32)  # (lenders, clauses): 1 or 0
+        for row, own in zip(self._matrix, clauses, strict=True):
+            row[[self._columns[clause] for clause in own]] = 1
+        self._sizes = self._matrix.sum(axis=1)
+        self._borrow = functools.lru_cache(CACHED)(self._look_up)
 
-    def _one_hot(self, clauses: Sequence[Collection[str]]) -> np.ndarray:
-        matrix = np.zeros((len(clauses), len(self._columns)), np.float32)
-        for row, own in zip(matrix, clauses, strict=True):
-            row[[self._columns[clause] for clause in own if clause in self._columns]] = 1
-        return matrix
-
-    def _look_up(self, captions: Sequence[str]) -> list[tuple[Goal, ...]]:
-        clauses = [frozenset(self._clauses_of(caption)) for caption in captions]
-        shared = self._one_hot(clauses) @ self._matrix.T  # (captions, lenders): |a & b|, exact
-        sizes = np.array([len(own) for own in clauses], np.float32)[:, None]
-        similarity = shared / np.maximum(sizes + self._sizes - shared, 1)
-        goals: list[dict[Goal, None]] = [{} for _ in captions]
-        rows = np.arange(len(captions))
-        for _ in range(min(SIMILAR, len(self._lenders))):
-            best = similarity.argmax(axis=1)  # the first of equal ones
-            similarity[rows, best] = -1
-            for own, lender in zip(goals, best.tolist(), strict=True):
-                own.update(dict.fromkeys(self.goals[self._lenders[lender]]))
-        return [tuple(own) for own in goals]
+    def _look_up(self, caption: str) -> tuple[Goal, ...]:
+        own = frozenset(self._clauses_of(caption))
+        shared = self._matrix[:, [self._columns[c] for c in own if c in self._columns]].sum(axis=1)  # |a & b|
+        similarity = shared / np.maximum(len(own) + self._sizes - shared, 1)  # (lenders,)
+        closest = np.argsort(-similarity, kind="stable")[:SIMILAR]  # of equal ones the older first
+        return tuple(dict.fromkeys(goal for i in closest for goal in self.goals[self._lenders[i]]))

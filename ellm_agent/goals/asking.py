@@ -1,15 +1,111 @@
-"""When a language model is asked: which captions next, and how long to pause after failures. Asks nothing itself."""
+"""Questions about captions: which are asked, when, how long to pause after failures, and the goals in their answers.
+
+Asks nothing itself.
+"""
 
 from __future__ import annotations
 
 import heapq
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
+
+from ellm_agent.goals.base import Goal
+from ellm_agent.llm.base import Answer, Prompt
+from envs.interface import Language
+from prompts import closed_form, open_ended
 
 BATCH = 64  # captions that a model in this process is asked about at once
 COUNTED = 2**14  # captions whose frequency is counted; some are forgotten when there are twice as many
 LONGEST_PAUSE = 1024  # calls
+
+
+class Question(NamedTuple):
+    """One question to a language model."""
+
+    caption: str  # that it is about
+    goal: Goal  # that it is about; "" in open form
+    prompt: Prompt
+
+
+class Questions:
+    """*Open*: one question for each caption, answered by a list of goals. *Closed*: a yes/no question for each caption
+    and candidate; goals are the candidates with P(yes) > 0.5.
+
+    Args:
+        form: "open" or "closed".
+        language: of the world.
+        candidates: goals that are asked about in closed form.
+        temperature: of sampling open answers; None: the prompt's.
+        structured: whether to ask for open answers that follow a JSON schema.
+    """
+
+    def __init__(
+        self,
+        form: str,
+        language: Language,
+        candidates: Sequence[Goal],
+        temperature: float | None,
+        structured: bool,
+    ):
+        if form not in ("open", "closed"):
+            raise ValueError(f"form is {form!r}; choose 'open' or 'closed'")
+        self._language, self._structured = language, structured
+        self._temperature = open_ended.TEMPERATURE if temperature is None else temperature
+        self._goals = tuple(candidates) if form == "closed" else ("",)
+        # Caption whose questions are not all answered -> goal of the question -> goals in the answer; None: it was
+        # empty or a refusal.
+        self._partial: dict[str, dict[Goal, tuple[Goal, ...] | None]] = {}
+
+    def about(self, caption: str) -> list[Question]:
+        """The questions about a caption that are not answered yet."""
+        answered = self._partial.get(caption, ())
+        return [
+            Question(caption, goal, self._prompt(caption, goal))
+            for goal in self._goals
+            if goal not in answered
+        ]
+
+    def learn(self, question: Question, answer: Answer | None) -> tuple[bool, tuple[Goal, ...] | None]:
+        """Reads an answer; None: an empty one or a refusal.
+
+        Returns:
+            Whether the caption's questions are all answered, and its ``partial_goals``.
+        """
+        answered = self._partial.setdefault(question.caption, {})
+        answered[question.goal] = answer and self._read(question.goal, answer)
+        goals = self.partial_goals(question.caption)
+        complete = len(answered) == len(self._goals)
+        if complete:
+            del self._partial[question.caption]
+        return complete, goals
+
+    def partial_goals(self, caption: str) -> tuple[Goal, ...] | None:
+        """Goals of a caption whose questions are not all answered; None: no answers, or only empty ones and refusals."""
+        answered = self._partial.get(caption, {})
+        if all(goals is None for goals in answered.values()):
+            return None
+        return tuple(goal for asked in self._goals for goal in answered.get(asked) or ())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {caption: dict(answers) for caption, answers in self._partial.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._partial = {
+            caption: {asked: goals if goals is None else tuple(goals) for asked, goals in answers.items()}
+            for caption, answers in state.items()
+        }
+
+    def _prompt(self, caption: str, goal: Goal) -> Prompt:
+        if goal:
+            return closed_form.prompt(caption, goal, self._language)
+        return open_ended.prompt(caption, self._language, self._structured, self._temperature)
+
+    def _read(self, goal: Goal, answer: Answer) -> tuple[Goal, ...]:
+        if not goal:
+            return open_ended.parse(answer.text)
+        yes = closed_form.probability_of_yes(answer.text, answer.logprobs) > closed_form.THRESHOLD
+        return (goal,) if yes else ()
 
 
 class CaptionQueue:
@@ -57,11 +153,9 @@ class CaptionQueue:
         self._frames.pop(caption, None)
 
     def state_dict(self) -> dict[str, Any]:
-        """State for a checkpoint, as JSON values."""
         return {"credit": self.credit, "frames": dict(self._frames), "forgotten": self._forgotten}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the result of ``state_dict``."""
         self.credit, self._forgotten = state["credit"], state["forgotten"]
         self._frames = Counter(state["frames"])
 
@@ -92,9 +186,7 @@ class Backoff:
         self._length = 0
 
     def state_dict(self) -> dict[str, Any]:
-        """State for a checkpoint, as JSON values."""
         return {"length": self._length, "left": self._left}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the result of ``state_dict``."""
         self._length, self._left = state["length"], state["left"]

@@ -11,19 +11,14 @@ Goal = str  # a goal is its text
 
 
 class GoalSuggester:
-    """Suggests goals for a batch of situations.
+    """Suggests goals for a batch of situations."""
 
-    Attributes:
-        description: one line for people: the source of the suggestions.
-        likely_goals: goals that it will probably suggest, if any are known beforehand.
-        rewards_goals: whether achieving a goal gives intrinsic reward, which closes it for the rest of the episode.
-        reads_privileged: whether it is given ``Privileged`` records in place of ``Situation``. Only for oracles.
-    """
-
-    description: str
-    likely_goals: Sequence[Goal] = ()
-    rewards_goals: bool = True
-    reads_privileged: bool = False
+    description: str  # one line for people: the source of the suggestions
+    likely_goals: Sequence[Goal] = ()  # that it will probably suggest, if any are known beforehand
+    rewards_goals: bool = True  # whether achieving one gives intrinsic reward, and closes it for the episode
+    reads_privileged: bool = (
+        False  # whether it is given `Privileged` in place of `Situation`. Only for oracles
+    )
 
     def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
         """Goals for each situation, most important first, possibly none; None where they are not known yet."""

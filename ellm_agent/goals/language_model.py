@@ -9,11 +9,10 @@ from concurrent.futures import Future
 from typing import Any, NoReturn
 
 from ellm_agent.goals.answered_captions import AnsweredCaptions
-from ellm_agent.goals.asking import BATCH, Backoff, CaptionQueue
+from ellm_agent.goals.asking import BATCH, Backoff, CaptionQueue, Question, Questions
 from ellm_agent.goals.base import Goal, GoalSuggester
-from ellm_agent.goals.questions import ClosedQuestions, OpenQuestions, Question
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
-from ellm_agent.llm.parallel import RequestPool
+from ellm_agent.llm.client import RequestPool
 from ellm_agent.terminal import one_line, print_stderr
 from envs.interface import Language, Situation
 
@@ -70,38 +69,29 @@ class LanguageModelSuggester(GoalSuggester):
         structured: bool = False,
         stop_on_failure: bool = False,
     ):
-        if form not in ("open", "closed"):
-            raise ValueError(f"form is {form!r}; choose 'open' or 'closed'")
         self.description = one_line(f"{form}-form goals from {model.description}")
         self.likely_goals = tuple(model.likely_goals) if form == "open" else ()
         self._model, self._stop = model, stop_on_failure
         self._caption = functools.lru_cache(CAPTIONS_CACHED)(caption)
-        if form == "closed":
-            self._questions = ClosedQuestions(language, language.goals if candidates is None else candidates)
-        else:
-            temperature = model.default_temperature if temperature is None else temperature
-            self._questions = OpenQuestions(language, temperature, structured)
+        candidates = language.goals if candidates is None else candidates
+        temperature = model.default_temperature if temperature is None else temperature
+        self._questions = Questions(form, language, candidates, temperature, structured)
         self._answers = AnsweredCaptions(language.clauses_of)
-        # Captions with nothing but empty answers or refusals: an ordered set.
-        self._unanswerable: dict[str, None] = {}
         self._queue = CaptionQueue(every) if every and model.can_be_asked_ahead else None
         self._backoff = Backoff()
         self._pool = None if model.in_process else RequestPool(model, in_flight)
         self._in_flight: dict[str, list[tuple[Question, Future]]] = {}
         self._most_in_flight = IN_FLIGHT * in_flight
         self._counts = Counter(scenes=0, questions=0, failures=0, without_goals=0, met=0, unanswered=0)
-        self._answers_without_goals: int | None = 0  # as long as no answer has had a goal
+        self._format_doubted = FORMAT_CHECK  # for so many more answers, or until one has a goal
         self._spent = False  # the budget: nothing is asked any more
         self._ended = False  # by an error that was raised, or by `close`
 
     def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
         captions = [self._caption(situation.caption) for situation in situations]
-        if self._queue:
-            self._ask_ahead(self._queue, captions)
-        else:
-            self._ask_waiting(captions)
+        (self._ask_ahead if self._queue else self._ask_waiting)(captions)
         self._counts["met"] += len(captions)
-        self._counts["unanswered"] += sum(caption not in self._answers.goals for caption in captions)
+        self._counts["unanswered"] += sum(self._answers.goals.get(caption) is None for caption in captions)
         return self._goals(captions, borrow=self._queue is not None)
 
     def recall(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
@@ -111,7 +101,7 @@ class LanguageModelSuggester(GoalSuggester):
     def metrics(self) -> dict[str, float]:
         waiting = self._queue.distinct if self._queue else 0
         counts = {f"llm/{name}": float(count) for name, count in self._counts.items()}
-        counts["llm/distinct"] = float(len(self._answers.goals) + len(self._unanswerable) + waiting)
+        counts["llm/distinct"] = float(len(self._answers.goals) + waiting)
         return self._model.metrics() | counts
 
     def status(self) -> str:
@@ -128,31 +118,25 @@ class LanguageModelSuggester(GoalSuggester):
         return text
 
     def state_dict(self) -> dict[str, Any]:
-        queue = self._queue.state_dict() if self._queue else None
-        if queue:
-            queue["credit"] += len(self._in_flight)  # which are still in the queue: they are asked again
-        return {
-            "answers": self._answers.state_dict(),
-            "unanswerable": list(self._unanswerable),
-            "questions": self._questions.state_dict(),
-            "queue": queue,
-            "backoff": self._backoff.state_dict(),
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        if self._queue:
+            state["queue"]["credit"] += len(self._in_flight)  # still in the queue: they are asked again
+        return state | {
             "counts": dict(self._counts),
-            "answers_without_goals": self._answers_without_goals,
+            "format_doubted": self._format_doubted,
             "spent": self._spent,
-            "model": self._model.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._answers.load_state_dict(state["answers"])
-        self._unanswerable = dict.fromkeys(state["unanswerable"])
-        self._questions.load_state_dict(state["questions"])
-        if self._queue:
-            self._queue.load_state_dict(state["queue"])
-        self._backoff.load_state_dict(state["backoff"])
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
         self._counts = Counter(state["counts"])
-        self._answers_without_goals, self._spent = state["answers_without_goals"], state["spent"]
-        self._model.load_state_dict(state["model"])
+        self._format_doubted, self._spent = state["format_doubted"], state["spent"]
+
+    def _parts(self) -> dict[str, Any]:
+        """The parts that have a state of their own."""
+        parts = {"answers": self._answers, "questions": self._questions, "backoff": self._backoff}
+        return parts | {"model": self._model} | ({"queue": self._queue} if self._queue else {})
 
     def close(self) -> None:
         if self._counts["met"] and not self._counts["scenes"] and not self._ended:
@@ -166,12 +150,13 @@ class LanguageModelSuggester(GoalSuggester):
     # --- asking -------------------------------------------------------------------------------------------
 
     def _ask_waiting(self, captions: Sequence[str]) -> None:
-        new = dict.fromkeys(caption for caption in captions if self._is_open(caption))
+        new = dict.fromkeys(caption for caption in captions if caption not in self._answers.goals)
         if new and not self._spent and not self._backoff.skip():
             self._ask(list(new))
 
-    def _ask_ahead(self, queue: CaptionQueue, captions: Sequence[str]) -> None:
-        queue.note([caption for caption in captions if self._is_open(caption)], frames=len(captions))
+    def _ask_ahead(self, captions: Sequence[str]) -> None:
+        queue = self._queue
+        queue.note([c for c in captions if c not in self._answers.goals], frames=len(captions))
         self._collect()
         if self._spent or self._backoff.skip():
             return
@@ -182,10 +167,6 @@ class LanguageModelSuggester(GoalSuggester):
                 ]
         elif queue.credit >= BATCH and (chosen := queue.choose(BATCH)):
             self._ask(chosen)
-
-    def _is_open(self, caption: str) -> bool:
-        """Whether a caption is still to be asked about."""
-        return caption not in self._answers.goals and caption not in self._unanswerable
 
     def _ask(self, captions: Sequence[str]) -> None:
         """Asks about captions, and waits for the answers."""
@@ -199,7 +180,7 @@ class LanguageModelSuggester(GoalSuggester):
         ]
         pairs = [pair for caption in arrived for pair in self._in_flight.pop(caption)]
         if pairs:
-            self._take([q for q, _ in pairs], [self._pool.result(future) for _, future in pairs])
+            self._take([q for q, _ in pairs], [future.result() for _, future in pairs])
 
     # --- answers ------------------------------------------------------------------------------------------
 
@@ -226,31 +207,26 @@ class LanguageModelSuggester(GoalSuggester):
         """Reads an answer; None: it was empty or a refusal."""
         complete, goals = self._questions.learn(question, answer)
         self._check_format(bool(goals))
-        if complete:
-            self._keep(question.caption, goals)
-
-    def _keep(self, caption: str, goals: tuple[Goal, ...] | None) -> None:
-        """Keeps the answer to a caption; None: it has none, and is not asked about again."""
-        if self._queue:
-            self._queue.remove(caption)
-        if goals is None:
-            self._unanswerable[caption] = None
+        if not complete:
             return
-        self._answers.add(caption, goals)
-        self._counts["scenes"] += 1
-        self._counts["without_goals"] += not goals
+        if self._queue:
+            self._queue.remove(question.caption)
+        self._answers.add(question.caption, goals)
+        if goals is not None:
+            self._counts["scenes"] += 1
+            self._counts["without_goals"] += not goals
 
     def _check_format(self, has_goals: bool) -> None:
         """Warns if the model's first answers all have no goal."""
-        if self._answers_without_goals is None:
-            return
-        self._answers_without_goals = None if has_goals else self._answers_without_goals + 1
-        if self._answers_without_goals == FORMAT_CHECK:
-            self._answers_without_goals = None
-            print_stderr(
-                f"warning: the first {FORMAT_CHECK} answers of {self._model.description} suggest no goal; "
-                "experiments/inspect_prompts.py shows prompts and answers"
-            )
+        if has_goals:
+            self._format_doubted = 0
+        elif self._format_doubted:
+            self._format_doubted -= 1
+            if not self._format_doubted:
+                print_stderr(
+                    f"warning: the first {FORMAT_CHECK} answers of {self._model.description} suggest no goal; "
+                    "experiments/inspect_prompts.py shows prompts and answers"
+                )
 
     def _pause(self, error: LanguageModelError) -> None:
         """All questions of a call have failed: stops asking for a while, or, at the budget's end, for good."""
@@ -272,21 +248,12 @@ class LanguageModelSuggester(GoalSuggester):
 
     def _goals(self, captions: Sequence[str], borrow: bool) -> list[tuple[Goal, ...] | None]:
         """Goals of captions: their own answers; without one, borrowed goals, if there are any; else None."""
-        goals = [self._own_goals(caption) for caption in captions]
-        if not (borrow and self._answers.can_lend):
-            return goals
-        missing = [i for i, own in enumerate(goals) if own is None]
-        if missing:
-            for i, borrowed in zip(
-                missing, self._answers.borrow([captions[i] for i in missing]), strict=True
-            ):
-                goals[i] = borrowed
-        return goals
+        return [self._goals_of(caption, borrow and self._answers.can_lend) for caption in captions]
 
-    def _own_goals(self, caption: str) -> tuple[Goal, ...] | None:
-        """Goals from a caption's own answers, as far as there are any; None: there are none."""
+    def _goals_of(self, caption: str, borrow: bool) -> tuple[Goal, ...] | None:
         if caption in self._answers.goals:
-            return self._answers.goals[caption]
-        if self._queue is None and caption in self._unanswerable:
-            return ()
-        return self._questions.partial_goals(caption)
+            own = self._answers.goals[caption]
+            own = () if own is None and not self._queue else own
+        else:
+            own = self._questions.partial_goals(caption)
+        return self._answers.borrow(caption) if own is None and borrow else own

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ellm_agent.goals.base import Goal
-from envs.interface import Privileged
+from envs.interface import Language, Privileged
 
 BINS = ("good", "poorly_timed", "bad", "nonsensical")
 
 
-class QualityBins:
-    """Sorts goals into the four bins of Du et al. 2023.
+class GoalCounts:
+    """Counts suggested and rewarded goals by the four bins of Du et al. 2023, and suggestions of each goal verbatim.
 
     - *good*: the oracle would suggest it now;
     - *poorly timed*: a real goal, not possible now;
@@ -21,43 +22,7 @@ class QualityBins:
     - *nonsensical*: not in the action language.
 
     Args:
-        canonical: goal -> its one spelling.
-        goals: all real goals.
-        verbs: of the action language.
-        nouns: of the action language.
-    """
-
-    def __init__(
-        self,
-        canonical: Callable[[str], str],
-        goals: Collection[Goal],
-        verbs: Collection[str],
-        nouns: Collection[str],
-    ):
-        self._canonical, self._goals = canonical, frozenset(goals)
-        self._language = frozenset(f"{verb} {noun}" for verb in verbs for noun in nouns)
-        self._known: dict[Goal, tuple[str, str]] = {}  # goal -> (spelling, bin unless it is possible)
-
-    def sort(self, goals: Collection[Goal], possible: Collection[Goal]) -> list[str]:
-        """The bin of each goal, given the goals that are possible now."""
-        known = [self._known.get(goal) or self._classify(goal) for goal in goals]
-        return ["good" if spelling in possible else kind for spelling, kind in known]
-
-    def _classify(self, goal: Goal) -> tuple[str, str]:
-        spelling = self._canonical(goal)
-        if spelling in self._goals:
-            kind = "poorly_timed"
-        else:
-            kind = "bad" if spelling in self._language else "nonsensical"
-        self._known[goal] = spelling, kind
-        return spelling, kind
-
-
-class GoalCounts:
-    """Counts suggested and rewarded goals by quality bin, and suggestions of each goal verbatim.
-
-    Args:
-        bins: sorts goals.
+        language: of the world.
 
     Attributes:
         suggested: number of suggested goals by bin, so far.
@@ -65,22 +30,35 @@ class GoalCounts:
         wordings: number of suggestions of each goal, verbatim, so far.
     """
 
-    def __init__(self, bins: QualityBins):
-        self._bins = bins
+    def __init__(self, language: Language):
+        self._canonical, self._goals = language.canonical, frozenset(language.goals)
+        self._pairs = frozenset(f"{verb} {noun}" for verb in language.verbs for noun in language.nouns)
+        self._classify = functools.cache(self._classify)
         self.suggested: Counter[str] = Counter()
         self.rewarded: Counter[str] = Counter()
         self.wordings: Counter[Goal] = Counter()
         self._logged = {"suggested": Counter(), "rewarded": Counter()}  # counts at the last call of `metrics`
 
+    def bins(self, goals: Collection[Goal], possible: Collection[Goal]) -> list[str]:
+        """The bin of each goal, given the goals that are possible now."""
+        return ["good" if spelling in possible else kind for spelling, kind in map(self._classify, goals)]
+
+    def _classify(self, goal: Goal) -> tuple[str, str]:
+        """The spelling of a goal, and its bin unless it is possible."""
+        spelling = self._canonical(goal)
+        if spelling in self._goals:
+            return spelling, "poorly_timed"
+        return spelling, "bad" if spelling in self._pairs else "nonsensical"
+
     def note_suggested(self, goals: Sequence[tuple[Goal, ...]], privileged: Sequence[Privileged]) -> None:
         """Counts the goals suggested to each world in one step."""
         for suggested, facts in zip(goals, privileged, strict=True):
             self.wordings.update(suggested)
-            self.suggested.update(self._bins.sort(suggested, facts.possible))
+            self.suggested.update(self.bins(suggested, facts.possible))
 
     def note_rewarded(self, goals: Sequence[Goal], possible: Collection[Goal]) -> None:
         """Counts goals that were rewarded, given those that were possible."""
-        self.rewarded.update(self._bins.sort(goals, possible))
+        self.rewarded.update(self.bins(goals, possible))
 
     def metrics(self) -> dict[str, float]:
         """Shares of the bins among goals suggested and rewarded since the last call."""
@@ -92,7 +70,6 @@ class GoalCounts:
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
-        """State for a checkpoint, as JSON values."""
         return {
             "suggested": dict(self.suggested),
             "rewarded": dict(self.rewarded),
@@ -101,21 +78,12 @@ class GoalCounts:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the result of ``state_dict``.
-
-        Raises:
-            AttributeError, KeyError, TypeError, ValueError: for anything else.
-        """
-        self.suggested, self.rewarded = _counter(state["suggested"]), _counter(state["rewarded"])
-        self.wordings = _counter(state["wordings"])
-        self._logged = {name: _counter(state["logged"][name]) for name in self._logged}
+        self.suggested, self.rewarded = Counter(state["suggested"]), Counter(state["rewarded"])
+        self.wordings = Counter(state["wordings"])
+        self._logged = {name: Counter(state["logged"][name]) for name in self._logged}
 
 
 def shares(counts: Mapping[str, int]) -> dict[str, float]:
     """Share of each quality bin; empty if nothing was counted."""
     total = sum(counts.values())
     return {kind: counts.get(kind, 0) / total for kind in BINS} if total else {}
-
-
-def _counter(counts: Mapping[str, int]) -> Counter[str]:
-    return Counter({str(name): int(count) for name, count in counts.items()})

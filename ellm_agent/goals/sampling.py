@@ -62,7 +62,6 @@ class GoalSampler:
         return still_open
 
     def state_dict(self) -> dict[str, Any]:
-        """State for a checkpoint, as JSON values."""
         return {
             "random": self._random.bit_generator.state,
             "active": [list(goals) for goals in self.active],
@@ -70,11 +69,7 @@ class GoalSampler:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the result of ``state_dict``.
-
-        Raises:
-            KeyError, TypeError, ValueError: for anything else.
-        """
+        """Restores the result of ``state_dict``. Raises: KeyError, TypeError, ValueError for anything else."""
         self._random.bit_generator.state = state["random"]
         self.active = [tuple(goals) for _, goals in zip(self.active, state["active"], strict=True)]
         self._age[:] = state["age"]

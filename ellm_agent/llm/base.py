@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from prompts.base import Prompt
-
-__all__ = ["FAILURES", "Answer", "LanguageModel", "LanguageModelError", "Prompt", "Wrapped"]
+from prompts import Prompt as Prompt
 
 # Kinds of failures of one question; each is counted separately.
 FAILURES = (
@@ -27,19 +27,14 @@ FAILURES = (
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to one question.
-
-    Attributes:
-        text: of the answer.
-        logprobs: natural log-probabilities of the likeliest first tokens; empty if not given.
-        prompt_tokens: tokens read, as the server counts them; 0 if it does not say, or if the answer cost nothing.
-        answer_tokens: tokens written, likewise.
-    """
+    """The answer to one question. Tokens are as the server counts them: 0 if it does not say, or they cost nothing."""
 
     text: str
-    logprobs: Mapping[str, float] = field(default_factory=dict)
-    prompt_tokens: int = 0
-    answer_tokens: int = 0
+    logprobs: Mapping[str, float] = field(
+        default_factory=dict
+    )  # natural, of the likeliest first tokens; or empty
+    prompt_tokens: int = 0  # read
+    answer_tokens: int = 0  # written
 
 
 class LanguageModelError(Exception):
@@ -58,26 +53,55 @@ class LanguageModelError(Exception):
         self.kind, self.prompt_tokens, self.answer_tokens = kind, prompt_tokens, answer_tokens
 
 
-class LanguageModel:
-    """Answers prompts in batches. May be called from several threads at once.
+class Counters:
+    """Counters for the log and for checkpoints; safe to use from several threads.
 
-    Attributes:
-        description: one line for people.
-        name: the model's name.
-        source: URL of its server, "" for models in this process; with ``name``, part of the answer cache's key.
-        in_process: computes its answers in the calling thread; otherwise it waits for a server.
-        can_be_asked_ahead: whether ``llm.every`` applies; otherwise each new caption is asked about at once.
-        default_temperature: of open answers, unless configured; None: the prompt's.
-        likely_goals: goals that it is known to suggest, if any are known beforehand.
+    Args:
+        *names: counters that are there from the beginning, at 0.
     """
 
-    description: str
+    def __init__(self, *names: str):
+        self._counts: dict[str, float] = dict.fromkeys(names, 0)
+        self._lock = threading.Lock()
+
+    def add(self, **more: float) -> None:
+        """Increases counters, new ones from 0."""
+        with self._lock:
+            for name, by in more.items():
+                self._counts[name] = self._counts.get(name, 0) + by
+
+    def __getitem__(self, name: str) -> float:
+        return self._counts[name]
+
+    def state_dict(self) -> dict[str, float]:
+        """All counters, by name."""
+        with self._lock:
+            return dict(self._counts)
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Restores the result of ``state_dict``."""
+        with self._lock:
+            self._counts = dict(state)
+
+
+class LanguageModel:
+    """Answers prompts in batches. May be called from several threads at once."""
+
+    description: str  # one line for people
     name: str
-    source: str = ""
-    in_process: bool = True
-    can_be_asked_ahead: bool = True
-    default_temperature: float | None = None
-    likely_goals: Sequence[str] = ()
+    source: str = ""  # URL of its server, if it has one; with `name`, part of the answer cache's key
+    in_process: bool = True  # computes its answers in the calling thread; otherwise it waits for a server
+    can_be_asked_ahead: bool = (
+        True  # whether `llm.every` applies; otherwise new captions are asked about at once
+    )
+    default_temperature: float | None = None  # of open answers, unless configured; None: the prompt's
+    likely_goals: Sequence[str] = ()  # that it is known to suggest, if any are known beforehand
+    counted: Sequence[str] = ()  # names of its counters
+
+    @functools.cached_property
+    def counts(self) -> Counters:
+        """Its own counters, for the log and checkpoints."""
+        return Counters(*self.counted)
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
         """One answer, or the error in its place, for each prompt."""
@@ -85,14 +109,15 @@ class LanguageModel:
 
     def metrics(self) -> dict[str, float]:
         """Counters for the log, by name."""
-        return {}
+        return {f"llm/{name}": float(count) for name, count in self.counts.state_dict().items()}
 
     def state_dict(self) -> dict[str, Any]:
         """Counters for a checkpoint, as JSON values."""
-        return {}
+        return self.counts.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores the result of ``state_dict``."""
+        self.counts.load_state_dict(state)
 
     def close(self) -> None:
         """Gives up the questions in flight."""
@@ -115,13 +140,14 @@ class Wrapped(LanguageModel):
         return self.model.answer(prompts)
 
     def metrics(self) -> dict[str, float]:
-        return self.model.metrics()
+        return self.model.metrics() | super().metrics()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict()}
+        return {"model": self.model.state_dict(), "counts": super().state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
+        super().load_state_dict(state["counts"])
 
     def close(self) -> None:
         self.model.close()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt, Wrapped
@@ -13,19 +12,9 @@ from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Promp
 PAID = ("empty", "refused")  # failures that servers charge for
 PERHAPS_PAID = ("timeout", "malformed")  # may be charged for: counted as the most that the question may cost
 CHARACTERS_IN_A_TOKEN = 4  # of English, roughly; for servers that do not count
-# US dollars for a million tokens, read and written, by model name. Prices change: --llm-price-read and
-# --llm-price-written override them.
-PRICES = {
-    "gpt-4o": (2.50, 10.00),
-    "gpt-4o-mini": (0.15, 0.60),
-    "gpt-4.1": (2.00, 8.00),
-    "gpt-4.1-mini": (0.40, 1.60),
-    "gpt-4.1-nano": (0.10, 0.40),
-}
 
 
-@dataclass(frozen=True)
-class Price:
+class Price(NamedTuple):
     """US dollars for a million tokens."""
 
     read: float
@@ -36,11 +25,21 @@ class Price:
         return (self.read * read + self.written * written) / 1e6
 
 
+# By model name. Prices change: --llm-price-read and --llm-price-written override them.
+PRICES = {
+    "gpt-4o": Price(2.50, 10.00),
+    "gpt-4o-mini": Price(0.15, 0.60),
+    "gpt-4.1": Price(2.00, 8.00),
+    "gpt-4.1-mini": Price(0.40, 1.60),
+    "gpt-4.1-nano": Price(0.10, 0.40),
+}
+
+
 def price_of(model: str, read: float | None = None, written: float | None = None) -> Price | None:
     """The price of a model: as configured, else from the table, else None."""
-    known = PRICES.get(model, (None, None))
-    read, written = known[0] if read is None else read, known[1] if written is None else written
-    return None if read is None or written is None else Price(read, written)
+    pairs = zip((read, written), PRICES.get(model, (None, None)), strict=True)
+    price = [known if given is None else given for given, known in pairs]
+    return None if None in price else Price(*price)
 
 
 def tokens(text: str) -> int:
@@ -65,6 +64,8 @@ class Metered(Wrapped):
         UserError: for a budget in dollars without a price.
     """
 
+    counted = ("tokens_read", "tokens_written")
+
     def __init__(
         self,
         model: LanguageModel,
@@ -78,48 +79,30 @@ class Metered(Wrapped):
                 "give --llm-price-read and --llm-price-written, in dollars for a million tokens"
             )
         super().__init__(model)
-        self._price = price
-        self._usd, self._tokens = budget_usd, budget_tokens
+        self._price, self._usd, self._tokens = price, budget_usd, budget_tokens
         self._lock = threading.Lock()
-        self._read = self._written = 0
         self._reserved_read = self._reserved_written = 0
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
         affordable = [self._reserve(prompt) for prompt in prompts]
         asked = [prompt for prompt, can in zip(prompts, affordable, strict=True) if can]
-        answers = iter(super().answer(asked) if asked else ())
-        results: list[Answer | LanguageModelError] = []
-        for prompt, can in zip(prompts, affordable, strict=True):
-            if can:
-                answer = next(answers)
-                self._book(prompt, answer)
-                results.append(answer)
-            else:
-                results.append(
-                    LanguageModelError(f"the budget for {self.description} is spent", "over_budget")
-                )
-        return results
+        answers = super().answer(asked) if asked else []
+        for prompt, answer in zip(asked, answers, strict=True):
+            self._book(prompt, answer)
+        given, spent = iter(answers), f"the budget for {self.description} is spent"
+        return [next(given) if can else LanguageModelError(spent, "over_budget") for can in affordable]
 
     def metrics(self) -> dict[str, float]:
-        spent = {"llm/tokens_read": float(self._read), "llm/tokens_written": float(self._written)}
+        metrics = super().metrics()
         if self._price:
-            spent["llm/usd"] = self._price.of(self._read, self._written)
-        return super().metrics() | spent
-
-    def state_dict(self) -> dict[str, Any]:
-        with self._lock:
-            return super().state_dict() | {"read": self._read, "written": self._written}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        with self._lock:
-            self._read, self._written = state["read"], state["written"]
+            metrics["llm/usd"] = self._price.of(self.counts["tokens_read"], self.counts["tokens_written"])
+        return metrics
 
     def _reserve(self, prompt: Prompt) -> bool:
         read, written = _upper_bound(prompt)
         with self._lock:
-            all_read = self._read + self._reserved_read + read
-            all_written = self._written + self._reserved_written + written
+            all_read = self.counts["tokens_read"] + self._reserved_read + read
+            all_written = self.counts["tokens_written"] + self._reserved_written + written
             if self._tokens is not None and all_read + all_written > self._tokens:
                 return False
             if self._usd is not None and self._price.of(all_read, all_written) > self._usd:
@@ -138,8 +121,7 @@ class Metered(Wrapped):
                 written = answer.answer_tokens or tokens(getattr(answer, "text", ""))
             elif answer.kind not in PERHAPS_PAID:
                 read = written = 0
-            self._read += read
-            self._written += written
+            self.counts.add(tokens_read=read, tokens_written=written)
 
 
 def _upper_bound(prompt: Prompt) -> tuple[int, int]:

@@ -5,11 +5,12 @@ Run by ``transformers``. ``docs/bundled_model.md`` is its model card. Knows noth
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,7 @@ class BundledModel(LanguageModel):
     """
 
     default_temperature = TEMPERATURE
+    counted = ("seconds",)
 
     def __init__(self, folder: Path = FOLDER):
         try:
@@ -62,7 +64,6 @@ class BundledModel(LanguageModel):
         self.description = shipped if folder == FOLDER else f"the language model in {folder}"
         self._folder = folder
         self._lock = threading.Lock()
-        self._seconds = 0.0
 
     @property
     def likely_goals(self) -> Sequence[str]:
@@ -83,32 +84,23 @@ class BundledModel(LanguageModel):
         started = time.perf_counter()
         with self._lock, torch.inference_mode():
             questions = self._tokenize(prompts)
-            for batch in _batches(questions):
-                self._generate(batch)
+            # Batches of similar lengths, with questions about the same caption side by side.
+            order = sorted(questions, key=lambda question: (len(question.caption), question.caption))
+            for start in range(0, len(order), BATCH):
+                self._generate(order[start : start + BATCH])
             texts = self._tokenizer.decode_batch([q.written for q in questions], skip_special_tokens=False)
-            self._seconds += time.perf_counter() - started
+            self.counts.add(seconds=time.perf_counter() - started)
         return [
             Answer(text.strip(), question.logprobs, question.length, len(question.written))
             for question, text in zip(questions, texts, strict=True)
         ]
 
-    def metrics(self) -> dict[str, float]:
-        return {"llm/seconds": self._seconds}
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"seconds": self._seconds}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._seconds = state["seconds"]
-
     # --- the model's files ----------------------------------------------------------------------------------
 
     @functools.cached_property
     def _tokenizer(self) -> Tokenizer:
-        try:
+        with self._reading():
             return Tokenizer.from_file(str(self._folder / "tokenizer.json"))
-        except Exception as error:  # all that the package raises
-            raise self._unreadable(error) from error
 
     @functools.cached_property
     def _tokens(self) -> list[str]:
@@ -118,40 +110,39 @@ class BundledModel(LanguageModel):
 
     @functools.cached_property
     def _network(self) -> PreTrainedModel:
-        try:
-            return _load_network(self._folder, self._tokenizer.get_vocab_size())
-        except UserError:
-            raise
-        except Exception as error:  # damaged files raise all kinds
-            raise self._unreadable(error) from error
+        vocabulary = self._tokenizer.get_vocab_size()
+        with self._reading():
+            return _load_network(self._folder, vocabulary)
 
-    def _unreadable(self, error: Exception) -> UserError:
-        reason = one_line(f"{type(error).__name__}: {error}")[:300]
-        return UserError(
-            f"{self._folder} holds no model that can be read ({reason}); train one with"
-            " experiments/train_suggester.py"
-        )
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # damaged files raise all kinds
+            reason = one_line(f"{type(error).__name__}: {error}")[:300]
+            raise UserError(
+                f"{self._folder} holds no model that can be read ({reason}); train one with"
+                " experiments/train_suggester.py"
+            ) from error
 
     # --- answering ------------------------------------------------------------------------------------------
 
     def _tokenize(self, prompts: Sequence[Prompt]) -> list[_Question]:
-        parts = [prompt.user.strip().split("\n\n")[-1].rpartition("\n") for prompt in prompts]
-        texts = list(
-            dict.fromkeys(text for caption, _, question in parts for text in (caption, f"\n{question}"))
-        )
-        # Lone surrogates, which UTF-8 cannot encode, are read as question marks.
-        clean = [text.encode(errors="replace").decode() for text in texts]
-        encodings = self._tokenizer.encode_batch_fast(clean, add_special_tokens=False)
-        ids = {text: encoding.ids for text, encoding in zip(texts, encodings, strict=True)}
         room = self._network.config.max_position_embeddings
+        # Lone surrogates, which UTF-8 cannot encode, are read as question marks.
+        texts = [p.user.strip().split("\n\n")[-1].encode(errors="replace").decode() for p in prompts]
+        parts = [text.rpartition("\n") for text in texts]
+        encode = functools.partial(self._tokenizer.encode_batch_fast, add_special_tokens=False)
+        captions = encode([caption for caption, _, _ in parts])
+        asked = encode([f"\n{question}" for _, _, question in parts])
         return [
             _Question(
                 prompt=prompt,
-                caption=tuple(ids[caption][-(room // 2) :]),
-                question=ids[f"\n{question}"][-(room // 4) :],
-                seed=_seed(prompt.temperature, caption, question) if prompt.temperature else b"",
+                caption=tuple(caption.ids[-(room // 2) :]),
+                question=question.ids[-(room // 4) :],
+                seed=_seed(prompt.temperature, text) if prompt.temperature else b"",
             )
-            for prompt, (caption, _, question) in zip(prompts, parts, strict=True)
+            for prompt, text, caption, question in zip(prompts, texts, captions, asked, strict=True)
         ]
 
     def _generate(self, questions: Sequence[_Question]) -> None:
@@ -159,33 +150,17 @@ class BundledModel(LanguageModel):
         network, config = self._network, self._network.config
         last = network.generation_config.eos_token_id  # tokens after which an answer is over
         last = {*last} if isinstance(last, list) else {last}
-        captions = {question.caption: None for question in questions}
-        rows = {caption: row for row, caption in enumerate(captions)}
+        rows = {caption: row for row, caption in enumerate(dict.fromkeys(q.caption for q in questions))}
         # Padding is on the left, masked; attention goes by column, and positions are counted without it.
-        ids, mask = _padded(list(captions))
-        read = network(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=_positions(mask),
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        cache = read.past_key_values
+        ids, mask = _padded(list(rows))
+        cache = _read(network, ids, mask, None).past_key_values
         row_of = torch.tensor([rows[question.caption] for question in questions])
-        if len(questions) > len(captions):
-            cache.batch_select_indices(row_of)
+        cache.batch_select_indices(row_of)
         ids, own = _padded([question.question for question in questions])
         mask = torch.cat([mask[row_of], own], dim=1)  # (questions, columns)
         active = list(questions)
         for step in range(config.max_position_embeddings):
-            logits = network(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=_positions(mask)[:, -ids.shape[1] :],
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            ).logits[:, -1]  # (questions, vocabulary)
+            logits = _read(network, ids, mask, cache).logits[:, -1]  # (questions, vocabulary)
             if step == 0:
                 self._note_logprobs(active, logits)
             tokens = _choose(logits, active, step)
@@ -206,34 +181,25 @@ class BundledModel(LanguageModel):
             mask = F.pad(mask, (0, 1), value=1)
 
     def _note_logprobs(self, questions: Sequence[_Question], logits: torch.Tensor) -> None:
-        rows = [row for row, question in enumerate(questions) if question.prompt.logprobs]
-        if not rows:
-            return
-        top = torch.log_softmax(logits[rows], dim=1).topk(TOP_LOGPROBS, dim=1)
-        for row, values, tokens in zip(rows, top.values.tolist(), top.indices.tolist(), strict=True):
-            pairs = zip(tokens, values, strict=True)
-            questions[row].logprobs = {self._tokens[token]: min(value, 0.0) for token, value in pairs}
+        top = torch.log_softmax(logits, dim=1).topk(TOP_LOGPROBS, dim=1)
+        for question, values, tokens in zip(
+            questions, top.values.tolist(), top.indices.tolist(), strict=True
+        ):
+            if question.prompt.logprobs:
+                names = (self._tokens[token] for token in tokens)
+                question.logprobs = {name: min(value, 0.0) for name, value in zip(names, values, strict=True)}
 
 
 @dataclass
 class _Question:
-    """A prompt while it is answered.
-
-    Attributes:
-        prompt: as it was asked.
-        caption: its tokens.
-        question: tokens of the question after it.
-        seed: of the answer's random numbers; empty for the likeliest answer.
-        written: tokens of the answer.
-        logprobs: of the likeliest first tokens.
-    """
+    """A prompt while it is answered."""
 
     prompt: Prompt
-    caption: tuple[int, ...]
-    question: list[int]
-    seed: bytes
-    written: list[int] = field(default_factory=list)
-    logprobs: dict[str, float] = field(default_factory=dict)
+    caption: tuple[int, ...]  # tokens
+    question: list[int]  # tokens after the caption
+    seed: bytes  # of the answer's random numbers; empty for the likeliest answer
+    written: list[int] = field(default_factory=list)  # tokens of the answer
+    logprobs: dict[str, float] = field(default_factory=dict)  # of the likeliest first tokens
 
     @property
     def length(self) -> int:
@@ -273,13 +239,6 @@ def _load_network(folder: Path, vocabulary: int) -> PreTrainedModel:
     return network.eval()
 
 
-def _batches(questions: Sequence[_Question]) -> Iterator[Sequence[_Question]]:
-    """Batches of similar lengths, with questions about the same caption side by side."""
-    order = sorted(questions, key=lambda question: (len(question.caption), question.caption))
-    for start in range(0, len(order), BATCH):
-        yield order[start : start + BATCH]
-
-
 def _padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
     """Token ids with padding on the left, and a mask that is 1 for tokens; both ``(rows, longest)``."""
     longest = max(1, *map(len, rows))
@@ -288,13 +247,21 @@ def _padded(rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
     return ids, mask
 
 
-def _positions(mask: torch.Tensor) -> torch.Tensor:
-    """Position of each token, counted without padding."""
-    return (mask.cumsum(dim=1) - 1).clamp(min=0)
+def _read(network: PreTrainedModel, ids: torch.Tensor, mask: torch.Tensor, cache: Any) -> Any:
+    """Reads more tokens (``ids``, each row's last columns of ``mask``) after those in the cache."""
+    positions = (mask.cumsum(dim=1) - 1).clamp(min=0)  # without padding
+    return network(
+        input_ids=ids,
+        attention_mask=mask,
+        position_ids=positions[:, -ids.shape[1] :],
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
+    )
 
 
-def _seed(temperature: float, caption: str, question: str) -> bytes:
-    return hashlib.blake2b(f"{temperature}\n{caption}\n{question}".encode(errors="replace")).digest()
+def _seed(temperature: float, text: str) -> bytes:
+    return hashlib.blake2b(f"{temperature}\n{text}".encode()).digest()
 
 
 def _uniform(seed: bytes, step: int) -> float:

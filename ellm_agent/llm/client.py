@@ -1,27 +1,23 @@
-"""A client for any OpenAI-compatible endpoint, through the ``openai`` package and its retries."""
+"""A client for any OpenAI-compatible endpoint, through the ``openai`` package and its retries; several questions at once.
+
+The only threads of the language-model stack are here: models themselves answer in the calling thread.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from concurrent.futures import Future, InvalidStateError
+from queue import SimpleQueue
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
 from ellm_agent.llm.endpoint import DEFAULT_URL, check_endpoint, endpoint
-from ellm_agent.llm.wire import (
-    Reply,
-    blamed,
-    dispensable,
-    ever_fewer,
-    extras_of,
-    failure_of,
-    read_reply,
-    request_body,
-)
+from ellm_agent.llm.wire import Reply, failure_of, read_reply, request_body, to_leave_out
 
 RETRIES = 3  # with the package's exponential back-off, honouring Retry-After
 LONGEST_BODY = 2**24  # bytes of a response; longer ones are no answers
@@ -46,6 +42,7 @@ class OpenAIModel(LanguageModel):
     """
 
     in_process = False
+    counted = ("tokens_read", "tokens_written", "seconds")
 
     def __init__(
         self,
@@ -66,25 +63,10 @@ class OpenAIModel(LanguageModel):
         self.source, self.name = url if api == "chat" else f"{url}/completions", model
         self.description = f"{model} at {self._host}"
 
-        self._lock = threading.Lock()  # for all below
-        self._rejected: frozenset[str] = frozenset()  # extras and parameters that the server rejects
-        self._counts = Counter({"tokens_read": 0, "tokens_written": 0, "seconds": 0.0})
+        self._rejected: frozenset[str] = frozenset()  # parameters that the server rejects
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
         return [self._answer(prompt) for prompt in prompts]
-
-    def metrics(self) -> dict[str, float]:
-        """Tokens as the server counts them, seconds waited for it (summed over requests), failures by kind."""
-        with self._lock:
-            return {f"llm/{name}": float(count) for name, count in self._counts.items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        with self._lock:
-            return dict(self._counts)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        with self._lock:
-            self._counts = Counter(state)
 
     def close(self) -> None:
         """Closes the connections: requests in flight fail."""
@@ -100,14 +82,14 @@ class OpenAIModel(LanguageModel):
         except Exception as error:  # a server's response can make the layers below raise almost anything
             kind, message = failure_of(error)
         finally:
-            self._count(seconds=time.monotonic() - started)
-        self._count(**{f"failed_{kind}": 1})
+            self.counts.add(seconds=time.monotonic() - started)
+        self.counts.add(**{f"failed_{kind}": 1})
         # Made outside of the handler: no traceback leads from it to the library's error, which may contain the key.
         text = f"the language model {self.name} at {self._host} {message}"
         return LanguageModelError(text, kind, spent.prompt_tokens, spent.answer_tokens)
 
     def _ask(self, prompt: Prompt) -> Reply:
-        """Asks with all extras; if that is rejected, without the parameter that is named, or with ever fewer extras.
+        """Asks with all parameters; if that is rejected, with ever fewer.
 
         Raises:
             openai.OpenAIError: for all expected failures.
@@ -115,29 +97,85 @@ class OpenAIModel(LanguageModel):
         """
         from openai import BadRequestError, UnprocessableEntityError
 
-        rejected = self._rejected
-        wanted = extras_of(prompt, self._api) - rejected
-        without = dispensable(self._api) & rejected
-        fewer = ever_fewer(wanted)
-        extras = next(fewer)
+        without = self._rejected
         while True:
+            body = request_body(prompt, self.name, self._api, without)
             try:
-                response = self._create(**request_body(prompt, self.name, self._api, extras, without))
+                response = self._create(**body)
             except (BadRequestError, UnprocessableEntityError) as error:
-                if parameter := blamed(error.body, dispensable(self._api) - without):
-                    without |= {parameter}
-                elif (extras := next(fewer, None)) is None:
+                name = to_leave_out(error.body, body, self._api)
+                if name is None:
                     raise
+                without |= {name}
                 continue
             reply = read_reply(response.content, self._api)
-            self._count(tokens_read=reply.answer.prompt_tokens, tokens_written=reply.answer.answer_tokens)
-            with self._lock:
-                self._rejected |= (wanted - extras) | without
+            self.counts.add(tokens_read=reply.answer.prompt_tokens, tokens_written=reply.answer.answer_tokens)
+            self._rejected |= without  # a thread that overwrites another's finding only delays it
             return reply
 
-    def _count(self, **more: float) -> None:
-        with self._lock:
-            self._counts.update(more)
+
+class RequestPool:
+    """Asks a language model that waits for a server, with a bounded number of requests in flight.
+
+    Its threads are daemons, unlike those of ``ThreadPoolExecutor``, for whose requests Python waits before it exits.
+
+    Args:
+        model: to ask.
+        in_flight: requests at once, at most.
+    """
+
+    def __init__(self, model: LanguageModel, in_flight: int):
+        if in_flight < 1:
+            raise ValueError(f"in_flight is {in_flight}; it must be at least 1")
+        self._model, self._in_flight = model, in_flight
+        self._waiting: SimpleQueue[tuple[Prompt, Future] | None] = SimpleQueue()  # None: a thread ends
+        self._open: set[Future] = set()  # waiting or in flight
+        self._closed = False
+        self._given_up = LanguageModelError(f"{model.description} was not waited for", "unreachable")
+        for _ in range(in_flight):
+            threading.Thread(target=self._work, daemon=True).start()
+
+    def submit(self, prompt: Prompt) -> Future[Answer | LanguageModelError]:
+        """Starts a question. ``close`` gives it up: then its result is an error."""
+        future: Future = Future()
+        self._open.add(future)
+        future.add_done_callback(self._open.discard)
+        if self._closed:
+            future.set_result(self._given_up)
+        else:
+            self._waiting.put((prompt, future))
+        return future
+
+    def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
+        """One answer, or the error in its place, for each prompt; waits for all."""
+        futures = [self.submit(prompt) for prompt in prompts]
+        try:
+            return [future.result() for future in futures]
+        finally:  # after Ctrl-C nobody waits for the others
+            for future in futures:
+                future.cancel()
+
+    def close(self) -> None:
+        """Gives up all questions, those in flight too, and closes the model."""
+        self._closed = True
+        for future in list(self._open):
+            with contextlib.suppress(InvalidStateError):  # done meanwhile
+                future.set_result(self._given_up)
+        for _ in range(self._in_flight):
+            self._waiting.put(None)
+        self._model.close()
+
+    def _work(self) -> None:
+        for prompt, future in iter(self._waiting.get, None):
+            with contextlib.suppress(InvalidStateError):  # given up meanwhile
+                if future.done():
+                    continue
+                try:
+                    (answer,) = self._model.answer([prompt])
+                except BaseException as error:  # whoever waits for the future raises it
+                    future.set_exception(error)
+                else:
+                    future.set_result(answer)
 
 
 def _client(url: str, key: str, timeout: float, retries: int) -> Any:
@@ -145,25 +183,16 @@ def _client(url: str, key: str, timeout: float, retries: int) -> Any:
     import httpx2  # the one that `openai` uses; both are imported late: half a second
     import openai
 
-    class Bounded(httpx2.SyncByteStream):
-        def __init__(self, stream: httpx2.SyncByteStream):
-            self._stream = stream
-
-        def __iter__(self) -> Iterator[bytes]:
-            received, deadline = 0, time.monotonic() + timeout
-            for part in self._stream:
-                received += len(part)
-                if received > LONGEST_BODY:
-                    raise ValueError("the response is too long")
-                if time.monotonic() > deadline:  # httpx2's own timeout starts anew with each byte
-                    raise httpx2.ReadTimeout("the response does not end")
-                yield part
-
-        def close(self) -> None:
-            self._stream.close()
-
     def bound(response: httpx2.Response) -> None:
-        response.stream = Bounded(response.stream)
+        body, deadline = bytearray(), time.monotonic() + timeout
+        for part in response.stream:
+            body += part
+            if len(body) > LONGEST_BODY:
+                raise ValueError("the response is too long")
+            if time.monotonic() > deadline:  # httpx2's own timeout starts anew with each byte
+                raise httpx2.ReadTimeout("the response does not end")
+        response.stream.close()
+        response.stream = httpx2.ByteStream(bytes(body))
 
     # At lower levels they log requests and responses with their headers.
     for name in ("openai", "httpx2", "httpcore2"):

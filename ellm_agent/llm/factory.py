@@ -9,22 +9,11 @@ from ellm_agent.errors import UserError
 from ellm_agent.llm.base import LanguageModel
 from ellm_agent.llm.budget import Metered, price_of
 from ellm_agent.llm.bundled import FOLDER, BundledModel
-from ellm_agent.llm.cache import AnswerCache, default_path
+from ellm_agent.llm.cache import AnswerCache, CachedModel, ReplayModel, default_path
 from ellm_agent.llm.client import OpenAIModel
 from ellm_agent.llm.endpoint import endpoint, model_at
-from ellm_agent.llm.recorded import CachedModel, ReplayModel
 from ellm_agent.llm.scripted import ScriptedModel
 from envs.interface import World
-
-ENDPOINT_OPTIONS = (  # of LLMConfig, without effect on models in this process
-    "base_url",
-    "model",
-    "structured",
-    "budget_usd",
-    "budget_tokens",
-    "price_read",
-    "price_written",
-)
 
 
 def resolve(suggester: SuggesterConfig) -> SuggesterConfig:
@@ -51,19 +40,15 @@ def resolve(suggester: SuggesterConfig) -> SuggesterConfig:
     if kind == "endpoint":
         resolved |= {"base_url": url, "model": model_at(url, llm.model)}
     elif kind != "replay":
-        _refuse_endpoint_options(llm, kind)
+        for name in llm.model_dump(exclude_defaults=True):
+            if name in ("base_url", "model", "structured") or name.startswith(("budget_", "price_")):
+                auto = "what answers is bundled: set OPENAI_API_KEY, or give --llm-base-url"
+                option, why = (
+                    f"llm-{name.replace('_', '-')}",
+                    auto if llm.kind == "auto" else f"llm is {kind}",
+                )
+                raise UserError(f"{option} is for endpoints, but {why}")
     return suggester.model_copy(update={"llm": LLMConfig.model_validate(llm.model_dump() | resolved)})
-
-
-def _refuse_endpoint_options(llm: LLMConfig, kind: str) -> None:
-    for name in ENDPOINT_OPTIONS:
-        if getattr(llm, name) != LLMConfig.model_fields[name].default:
-            option = f"llm-{name.replace('_', '-')}"
-            raise UserError(
-                f"{option} is for endpoints, but what answers is {kind}: set OPENAI_API_KEY, or give --llm-base-url"
-                if llm.kind == "auto"
-                else f"{option} is for endpoints, but llm is {kind}"
-            )
 
 
 def make_model(suggester: SuggesterConfig, world: World) -> LanguageModel:

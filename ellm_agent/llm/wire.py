@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +16,7 @@ TOP_LOGPROBS = 5  # the paper's
 LONGEST_ANSWER = 20_000  # characters; the rest is cut off
 ROUNDING = 0.01  # servers round: a log-probability this little above 0 is one of 0
 DISPENSABLE = ("max_tokens", "temperature")  # parameters that some models reject
+EXTRAS = ("response_format", "logprobs")  # parameters that some servers do not know
 _HINTS = {  # by HTTP status
     401: f": check {KEY_VARIABLE}",
     403: f": check {KEY_VARIABLE}",
@@ -30,7 +30,6 @@ def request_body(
     prompt: Prompt,
     model: str,
     api: Literal["chat", "completion"] = "chat",
-    extras: Collection[str] | None = None,
     without: Collection[str] = (),
 ) -> dict[str, Any]:
     """The request for a prompt.
@@ -39,70 +38,57 @@ def request_body(
         prompt: the question.
         model: the model's name on the server.
         api: see ``OpenAIModel``.
-        extras: of "logprobs" and "schema", those to request; None: all that the prompt wants.
-        without: of ``DISPENSABLE``, those to leave out; max_completion_tokens stands in for max_tokens.
+        without: of ``EXTRAS`` and ``DISPENSABLE``, those to leave out; max_completion_tokens stands in for max_tokens.
     """
-    extras = extras_of(prompt, api) if extras is None else extras
     longest = "max_completion_tokens" if "max_tokens" in without else "max_tokens"
-    body = {"model": model, longest: prompt.max_tokens}
-    if "temperature" not in without:
-        body["temperature"] = prompt.temperature
+    body = {"model": model, longest: prompt.max_tokens, "temperature": prompt.temperature}
     if api == "completion":
         body["prompt"] = f"{prompt.system}\n\n{prompt.user}"
-        if "logprobs" in extras:
+        if prompt.logprobs:
             body["logprobs"] = TOP_LOGPROBS
-        if not prompt.logprobs:  # a closed answer is one word, and may come after a blank line
+        else:  # a closed answer is one word, and may come after a blank line
             body["stop"] = "\n\n"  # after which, as in the prompt's examples, the next question would follow
-        return body
-    body["messages"] = [
-        {"role": "system", "content": prompt.system},
-        {"role": "user", "content": prompt.user},
-    ]
-    if "logprobs" in extras:
-        body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
-    if "schema" in extras:
-        schema = {"name": "answer", "schema": json.loads(prompt.schema), "strict": True}
-        body["response_format"] = {"type": "json_schema", "json_schema": schema}
-    return body
+    else:
+        body["messages"] = [
+            {"role": "system", "content": prompt.system},
+            {"role": "user", "content": prompt.user},
+        ]
+        if prompt.logprobs:
+            body |= {"logprobs": True, "top_logprobs": TOP_LOGPROBS}
+        if prompt.schema:
+            schema = {"name": "answer", "schema": json.loads(prompt.schema), "strict": True}
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+    left_out = {*without, "top_logprobs"} if "logprobs" in without else without
+    return {name: value for name, value in body.items() if name not in left_out}
 
 
-def extras_of(prompt: Prompt, api: str) -> frozenset[str]:
-    """Features that a prompt wants and that not every server supports: "logprobs", "schema"."""
-    schema = prompt.schema and api == "chat"
-    return frozenset(name for name, wanted in (("logprobs", prompt.logprobs), ("schema", schema)) if wanted)
+def to_leave_out(rejection: Any, body: Mapping[str, Any], api: str) -> str | None:
+    """The parameter without which a rejected request is worth another try; None: there is none.
 
+    It is the one that the rejection names, in its field for that or else in its text; or else an extra.
 
-def dispensable(api: str) -> frozenset[str]:
-    """Parameters that may be left out. (The older endpoint has no max_completion_tokens.)"""
-    return frozenset(DISPENSABLE if api == "chat" else ("temperature",))
-
-
-def blamed(body: Any, parameters: Collection[str]) -> str | None:
-    """The parameter that a rejection's body names, in its field for that or else in its text; None: none of them."""
-    named = body.get("param") if isinstance(body, dict) else None
+    Args:
+        rejection: body of the response.
+        body: of the request.
+        api: see ``OpenAIModel``.
+    """
+    # The older endpoint has no max_completion_tokens.
+    dispensable = [name for name in DISPENSABLE if name in body and (api == "chat" or name != "max_tokens")]
+    extras = [name for name in EXTRAS if name in body]
+    named = rejection.get("param") if isinstance(rejection, dict) else None
     if isinstance(named, str) and named:
-        return named if named in parameters else None
-    return next((name for name in sorted(parameters) if re.search(rf"\b{name}\b", str(body))), None)
-
-
-def ever_fewer(extras: frozenset[str]) -> Iterator[frozenset[str]]:
-    """All subsets, the largest first."""
-    for left_out in range(len(extras) + 1):
-        for kept in itertools.combinations(sorted(extras), len(extras) - left_out):
-            yield frozenset(kept)
+        blamed = [named] if named in (*dispensable, *extras) else []
+    else:
+        blamed = [name for name in dispensable if re.search(rf"\b{name}\b", str(rejection))]
+    return next(iter(blamed + extras), None)
 
 
 @dataclass(frozen=True)
 class Reply:
-    """A parsed response.
+    """A parsed response."""
 
-    Attributes:
-        answer: the answer; its tokens are counted by the server, 0 if it does not say.
-        failed: why it cannot be used: a kind of ``base.FAILURES`` and words for people; None: it can.
-    """
-
-    answer: Answer
-    failed: tuple[str, str] | None
+    answer: Answer  # its tokens are counted by the server, 0 if it does not say
+    failed: tuple[str, str] | None  # why it cannot be used: a kind of `base.FAILURES`, and words for people
 
 
 def read_reply(body: bytes, api: str) -> Reply:

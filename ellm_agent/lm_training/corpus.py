@@ -12,7 +12,7 @@ import random
 from collections import Counter
 
 from ellm_agent.errors import UserError
-from envs.interface import Advice, Language, World
+from envs.interface import World
 from prompts import closed_form, open_ended
 
 FORGOTTEN = 0.05  # share of sensible goals left out of an open answer
@@ -29,13 +29,18 @@ class Corpus:
     """Writes examples: a question and its answer.
 
     Args:
-        advice: general knowledge of the world.
-        language: of the world.
+        world: whose advice it is written from.
         seed: of all random choices.
+
+    Raises:
+        UserError: if the world has no advice.
     """
 
-    def __init__(self, advice: Advice, language: Language, seed: int):
-        self._advice = advice
+    def __init__(self, world: World, seed: int):
+        self._advice = world.advice()
+        if self._advice is None:
+            raise UserError(f"the world {world.name} has no advice to write a corpus from")
+        language = world.language()
         self._rng = random.Random(seed)
         self._often: Counter[str] = Counter()  # how often each goal has been sensible
         pairs = (f"{verb} {noun}" for verb in language.verbs for noun in language.nouns)
@@ -85,15 +90,3 @@ class Corpus:
         if kind == "poorly_timed":
             return self._rng.choice([goal for goal in self._advice.goals if goal not in sensible])
         return self._rng.choice(self._bad if kind == "bad" else self._advice.outside)
-
-
-def make_corpus(world: World, seed: int) -> Corpus:
-    """The corpus of a world.
-
-    Raises:
-        UserError: if the world has no advice.
-    """
-    advice = world.advice()
-    if advice is None:
-        raise UserError(f"the world {world.name} has no advice to write a corpus from")
-    return Corpus(advice, world.language(), seed)

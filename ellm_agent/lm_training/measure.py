@@ -9,9 +9,10 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ellm_agent.goals import quality
-from ellm_agent.goals.quality import BINS, GoalCounts, QualityBins
+from ellm_agent.goals.asking import Questions
+from ellm_agent.goals.quality import BINS, GoalCounts
 from ellm_agent.llm.base import LanguageModel
-from ellm_agent.lm_training.corpus import make_corpus
+from ellm_agent.lm_training.corpus import Corpus
 from ellm_agent.lm_training.sft import HELD_OUT_WORLDS
 from envs.interface import Language, Privileged, World
 from prompts import closed_form, open_ended
@@ -35,15 +36,14 @@ def measure(model: LanguageModel, world: World, count: int = 2_000, seed: int = 
     pairs = list(world.situations(HELD_OUT_WORLDS, count, seed))
     privileged = [facts for _, facts in pairs]
     captions = [language.drop_target(situation.caption) for situation, _ in pairs]
-    temperature = model.default_temperature
-    temperature = open_ended.TEMPERATURE if temperature is None else temperature
-    prompts = [open_ended.prompt(caption, language, temperature=temperature) for caption in captions]
+    questions = Questions("open", language, (), model.default_temperature, structured=False)
+    prompts = [question.prompt for caption in captions for question in questions.about(caption)]
     model.answer(prompts[:2])  # loads it
     started = time.perf_counter()
     answers = model.answer(prompts)
     seconds = time.perf_counter() - started
     goals = [open_ended.parse(answer.text) for answer in answers]
-    corpus = make_corpus(world, seed)
+    corpus = Corpus(world, seed)
     model_shares = shares(goals, privileged, language)
     corpus_shares = shares([tuple(corpus.goals(caption)) for caption in captions], privileged, language)
     figures = {
@@ -55,16 +55,14 @@ def measure(model: LanguageModel, world: World, count: int = 2_000, seed: int = 
     for kind in BINS:
         figures[f"model_{kind}"] = model_shares.get(kind, 0.0)
         figures[f"corpus_{kind}"] = corpus_shares.get(kind, 0.0)
-    asked = [
-        (caption, goal, goal in facts.possible)
-        for caption, facts in zip(captions[:CLOSED], privileged[:CLOSED], strict=True)
-        for goal in language.goals
-    ]
+    closed = Questions("closed", language, language.goals, None, structured=False)
+    asked = [question for caption in captions[:CLOSED] for question in closed.about(caption)]
     started = time.perf_counter()
-    replies = model.answer([closed_form.prompt(caption, goal, language) for caption, goal, _ in asked])
+    replies = model.answer([question.prompt for question in asked])
     figures["closed_scenes_per_second"] = min(CLOSED, count) / (time.perf_counter() - started)
-    p = np.array([closed_form.probability_of_yes(reply.text, reply.logprobs) for reply in replies])
-    figures["closed_auc"] = roc_auc(p, np.array([possible for _, _, possible in asked]))
+    p = [closed_form.probability_of_yes(reply.text, reply.logprobs) for reply in replies]
+    possible = [goal in facts.possible for facts in privileged[:CLOSED] for goal in language.goals]
+    figures["closed_auc"] = roc_auc(np.array(p), np.array(possible))
     return figures
 
 
@@ -78,8 +76,7 @@ def shares(
     goals: Sequence[tuple[str, ...]], privileged: Sequence[Privileged], language: Language
 ) -> dict[str, float]:
     """Shares of the quality bins among goals for situations."""
-    bins = QualityBins(language.canonical, language.goals, language.verbs, language.nouns)
-    counts = GoalCounts(bins)
+    counts = GoalCounts(language)
     counts.note_suggested(goals, privileged)
     return quality.shares(counts.suggested)
 

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from ellm_agent.errors import UserError
 from ellm_agent.llm.bundled import FOLDER
-from ellm_agent.lm_training.corpus import NO, YES, make_corpus
+from ellm_agent.lm_training.corpus import NO, YES, Corpus
 from envs.interface import World
 
 TRAINING_WORLDS = 1_000_000  # world seeds from here on are for training
@@ -34,24 +35,15 @@ IGNORED = -100  # label of tokens that are not learned
 class Recipe:
     """Hyperparameters of corpus, model and training."""
 
-    scenes: int = 40_000
-    """Situations in the corpus; each gives an open and three closed questions."""
-    vocabulary: int = 2_048
-    """Tokens."""
-    width: int = 192
-    """Width of the layers, units."""
+    scenes: int = 40_000  # situations in the corpus; each gives an open and three closed questions
+    vocabulary: int = 2_048  # tokens
+    width: int = 192  # of the layers, units
     layers: int = 3
-    """Layers."""
-    heads: int = 4
-    """Attention heads."""
-    passes: int = 2
-    """Passes over the corpus."""
-    batch: int = 64
-    """Examples in a step."""
-    learning_rate: float = 1e-3
-    """AdamW's largest step size: a short warm-up, then a cosine down to a tenth of it."""
-    seed: int = 0
-    """Of corpus and training."""
+    heads: int = 4  # of attention
+    passes: int = 2  # over the corpus
+    batch: int = 64  # examples in a step
+    learning_rate: float = 1e-3  # of AdamW, the largest: a short warm-up, then a cosine down to a tenth of it
+    seed: int = 0  # of corpus and training
 
     def __post_init__(self):
         for name, value in vars(self).items():
@@ -72,7 +64,7 @@ def make_examples(recipe: Recipe, world: World) -> list[tuple[str, str]]:
     Raises:
         UserError: if the world has no advice.
     """
-    corpus = make_corpus(world, recipe.seed)
+    corpus = Corpus(world, recipe.seed)
     examples = []
     for caption in captions(world, recipe.scenes, TRAINING_WORLDS, recipe.seed):
         examples += [corpus.open(caption), *(corpus.closed(caption) for _ in range(CLOSED))]
@@ -133,18 +125,6 @@ def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHead
     return model
 
 
-def encode(
-    examples: Sequence[tuple[str, str]], tokenizer: PreTrainedTokenizerFast
-) -> list[tuple[list, list]]:
-    """Token ids of questions and of answers, with the end-of-text token after each answer."""
-    questions = tokenizer([question for question, _ in examples])["input_ids"]
-    answers = tokenizer([answer for _, answer in examples])["input_ids"]
-    return [
-        (question, [*answer, tokenizer.eos_token_id])
-        for question, answer in zip(questions, answers, strict=True)
-    ]
-
-
 def batches(
     encoded: Sequence[tuple[list, list]], size: int, rng: np.random.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -154,26 +134,12 @@ def batches(
     groups = [order[i : i + size] for i in range(0, len(order), size)]
     for place in rng.permutation(len(groups)):
         rows = [encoded[i] for i in groups[place]]
-        longest = max(len(question) + len(answer) for question, answer in rows)
-        ids = np.zeros((len(rows), longest), np.int64)
-        labels = np.full((len(rows), longest), IGNORED)
-        for row, (question, answer) in enumerate(rows):
-            both = [*question, *answer]
-            ids[row, : len(both)] = both
-            labels[row, len(question) : len(both)] = answer
-        yield torch.from_numpy(ids), torch.from_numpy(labels)
-
-
-def check_folder(folder: Path) -> Path:
-    """Creates the folder for a new model.
-
-    Raises:
-        UserError: if it has a model already; so the shipped model is never overwritten.
-    """
-    if (folder / "model.safetensors").exists() or folder.resolve() == FOLDER.resolve():
-        raise UserError(f"out is {folder}, which holds a model; name a new folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+        ids = [torch.tensor([*question, *answer]) for question, answer in rows]
+        labels = [torch.tensor([*[IGNORED] * len(question), *answer]) for question, answer in rows]
+        yield (
+            pad_sequence(ids, batch_first=True),
+            pad_sequence(labels, batch_first=True, padding_value=IGNORED),
+        )
 
 
 def train(
@@ -190,10 +156,13 @@ def train(
     Raises:
         UserError: if the folder has a model already, or the world has no advice.
     """
-    check_folder(folder)  # before minutes of training
+    if (folder / "model.safetensors").exists() or folder.resolve() == FOLDER.resolve():
+        raise UserError(f"out is {folder}, which holds a model; name a new folder")
+    folder.mkdir(parents=True, exist_ok=True)
     examples = make_examples(recipe, world)
     tokenizer = make_tokenizer([text for example in examples for text in example], recipe.vocabulary)
-    encoded = encode(examples, tokenizer)
+    questions, answers = (tokenizer(list(texts))["input_ids"] for texts in zip(*examples, strict=True))
+    encoded = [(q, [*a, tokenizer.eos_token_id]) for q, a in zip(questions, answers, strict=True)]
     model = make_model(recipe, tokenizer)
     report(f"{len(examples):,} examples, {sum(p.numel() for p in model.parameters()):,} parameters")
     decayed = [p for p in model.parameters() if p.dim() > 1]

@@ -13,7 +13,7 @@ import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
 from ellm_agent.goals.base import Goal, GoalSuggester
-from ellm_agent.goals.quality import GoalCounts, QualityBins
+from ellm_agent.goals.quality import GoalCounts
 from ellm_agent.goals.sampling import GoalSampler
 from ellm_agent.llm.base import LanguageModelError
 from ellm_agent.records import NO_REWARD, Episode, IntrinsicReward, StepLog
@@ -103,11 +103,7 @@ class GoalExploration(VecEnvWrapper):
         self._observe_all_events = observe_all_events
         self._sampler = GoalSampler(venv.num_envs, max_active_goals, active_goal_frames)
         self._one_episode, self._over = one_episode, set()  # worlds whose episode is over
-        self.counts = GoalCounts(
-            QualityBins(
-                self.language.canonical, self.language.goals, self.language.verbs, self.language.nouns
-            )
-        )
+        self.counts = GoalCounts(self.language)
         self.failure: LanguageModelError | None = None
         self._begin()
 

@@ -8,7 +8,7 @@ from crafter import constants
 
 from ellm_agent.build import make_worlds
 from ellm_agent.config.schema import AgentConfig, Config, EnvConfig, RewardConfig, SuggesterConfig
-from ellm_agent.goals import FixedGoals, TaskGoals
+from ellm_agent.goals.base import FixedGoals, TaskGoals
 from ellm_agent.text.phrases import PhraseTable
 from ellm_agent.wrappers.goal_exploration import GoalExploration
 

@@ -2,22 +2,27 @@
 
 import json
 
-from ellm_agent.goals.quality import GoalCounts, QualityBins, shares
-from envs.interface import Privileged
+from ellm_agent.goals.quality import GoalCounts, shares
+from envs.interface import Language, Privileged
 
-BINS = QualityBins(
-    lambda goal: goal.removesuffix("!"), ("eat cow", "chop tree"), ("eat", "chop"), ("cow", "tree")
+LANGUAGE = Language(
+    vocabulary=(),
+    to_sentence=" ".join,
+    goals=("eat cow", "chop tree"),
+    canonical=lambda goal: goal.removesuffix("!"),
+    verbs=("eat", "chop"),
+    nouns=("cow", "tree"),
 )
 
 
 def test_bins():
     goals = ("eat cow!", "chop tree", "eat tree", "go fishing")
-    assert BINS.sort(goals, ("eat cow",)) == ["good", "poorly_timed", "bad", "nonsensical"]
-    assert BINS.sort(goals, ("chop tree",))[:2] == ["poorly_timed", "good"]
+    assert GoalCounts(LANGUAGE).bins(goals, ("eat cow",)) == ["good", "poorly_timed", "bad", "nonsensical"]
+    assert GoalCounts(LANGUAGE).bins(goals, ("chop tree",))[:2] == ["poorly_timed", "good"]
 
 
 def test_counts_of_steps():
-    counts = GoalCounts(BINS)
+    counts = GoalCounts(LANGUAGE)
     counts.note_suggested([("eat cow", "eat tree"), ()], [Privileged(("eat cow",)), Privileged(())])
     counts.note_suggested([("eat cow",), ("eat cow!",)], [Privileged(()), Privileged(("eat cow",))])
     counts.note_rewarded(["eat cow!"], ("eat cow",))
@@ -28,11 +33,11 @@ def test_counts_of_steps():
 
 
 def test_metrics_are_shares_since_the_last_call_also_in_a_resumed_run():
-    counts = GoalCounts(BINS)
+    counts = GoalCounts(LANGUAGE)
     counts.note_suggested([("eat cow",)], [Privileged(())])
     assert counts.metrics()["goals/suggested_poorly_timed"] == 1
     assert counts.metrics() == {}
-    resumed = GoalCounts(BINS)
+    resumed = GoalCounts(LANGUAGE)
     resumed.load_state_dict(json.loads(json.dumps(counts.state_dict())))
     for one in (counts, resumed):
         one.note_suggested([("eat cow",)], [Privileged(("eat cow",))])

@@ -2,14 +2,8 @@
 
 import pytest
 
-from ellm_agent.goals import (
-    AllGoals,
-    FixedGoals,
-    LanguageModelSuggester,
-    NoGoals,
-    OracleSuggester,
-    TaskGoals,
-)
+from ellm_agent.goals.base import AllGoals, FixedGoals, NoGoals, OracleSuggester, TaskGoals
+from ellm_agent.goals.language_model import LanguageModelSuggester
 from envs.interface import Privileged, Situation
 from tests.helpers.scene_model import Model, suggester_of
 

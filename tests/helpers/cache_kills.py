@@ -17,7 +17,6 @@ import traceback
 from contextlib import closing
 from pathlib import Path
 
-from ellm_agent.llm import cache as cache_module
 from ellm_agent.llm.base import Answer, Prompt
 from ellm_agent.llm.cache import AnswerCache
 
@@ -44,7 +43,6 @@ def write_until_killed(path, report, seed, writing, slot):
         writing: ``writing[slot]`` is 1 while it writes.
         slot: its own.
     """
-    cache_module.WAL_LIMIT = 250_000  # so that some are killed while they empty the log
     rng = random.Random(seed)
     cache = AnswerCache(path)
     with open(report, "ab", buffering=0) as file:

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 
-from ellm_agent.goals import LanguageModelSuggester
+from ellm_agent.goals.language_model import LanguageModelSuggester
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
 from envs.interface import Situation
 from prompts import open_ended

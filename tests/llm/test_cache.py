@@ -24,7 +24,7 @@ from tests.helpers.cache_kills import NAME, URL, question
 ROOT = Path(__file__).resolve().parents[2]
 
 
-any_text = st.text(st.characters(exclude_categories=()), max_size=12)  # surrogates and NUL too
+any_text = st.text(max_size=12)  # NUL too
 
 
 any_prompt = st.builds(
@@ -100,16 +100,6 @@ def test_many_at_once(cache):
     prompts = [question(str(i)) for i in range(2_500)]
     assert cache.put(URL, NAME, prompts, [Answer(p.user) for p in prompts]) == 2_500
     assert [answer.text for answer in cache.get(URL, NAME, prompts)] == [p.user for p in prompts]
-
-
-def test_a_long_write_ahead_log_is_moved_into_the_file(cache, cache_path, monkeypatch):
-    log = cache_path.with_name("answers.sqlite-wal")
-    cache.put(URL, NAME, [question("a")], [Answer("x" * 100_000)])
-    assert log.stat().st_size > 100_000
-    monkeypatch.setattr(cache_module, "WAL_LIMIT", 100_000)
-    cache.put(URL, NAME, [question("b")], [Answer("y")])
-    assert log.stat().st_size == 0
-    assert cache_path.stat().st_size > 100_000
 
 
 def damage(cache_path, how):
@@ -230,16 +220,22 @@ def test_the_default_file(monkeypatch):
             lambda row: row | {"parameters": row["parameters"] | {"max_tokens": 8}},
             "is not that of the question",
         ),
-        (lambda row: row | {"parameters": []}, "no JSON objects"),
-        (lambda row: row | {"logprobs": {"Yes": "-1"}}, "logprobs are no numbers"),
-        (lambda row: row | {"text": None}, "text is None"),
-        (lambda row: row | {"prompt_tokens": -1}, "prompt_tokens is -1"),
-        (lambda row: row | {"answer_tokens": 2**63}, "answer_tokens is 9223372036854775808"),
-        (lambda row: row | {"api_key": "sk-1"}, "no answer of an export"),
-        (lambda row: {c: v for c, v in row.items() if c != "logprobs"}, "no answer of an export"),
-        (lambda row: {c: v for c, v in row.items() if c != "text"}, "no answer of an export"),
-        (lambda row: [], "no answer of an export"),
-        (lambda row: "\udc80", "no answer of an export"),
+        (lambda row: row | {"parameters": []}, "parameters: Input should be"),
+        (lambda row: row | {"logprobs": {"Yes": "-1"}}, "logprobs.Yes: Input should be a valid number"),
+        (lambda row: row | {"text": None}, "text: Input should be a valid string"),
+        (
+            lambda row: row | {"prompt_tokens": -1},
+            "prompt_tokens: Input should be greater than or equal to 0",
+        ),
+        (
+            lambda row: row | {"answer_tokens": 2**63},
+            "answer_tokens: Input should be less than 9223372036854775808",
+        ),
+        (lambda row: row | {"api_key": "sk-1"}, "api_key: Extra inputs are not permitted"),
+        (lambda row: {c: v for c, v in row.items() if c != "logprobs"}, "logprobs: Field required"),
+        (lambda row: {c: v for c, v in row.items() if c != "text"}, "text: Field required"),
+        (lambda row: [], "Input should be a valid dictionary"),
+        (lambda row: "\udc80", "Input should be a valid dictionary"),
     ],
 )
 def test_a_wrong_line_is_named_and_nothing_is_imported(cache_path, tmp_path, change, message):
@@ -297,7 +293,7 @@ def script(*arguments):
 
 def test_the_command_line_from_export_to_verify(cache_path, tmp_path):
     with closing(AnswerCache(cache_path)) as cache:
-        asked = [question("ab"), question("\ud800")]
+        asked = [question("ab"), question("ü")]
         cache.put(URL, NAME, asked, [Answer(prompt.user[::-1], {}, 7, 3) for prompt in asked])
     exported, again, other = (tmp_path / name for name in ("a.jsonl", "b.jsonl", "other.sqlite"))
     assert script("export", exported, "--cache", cache_path).stdout == f"2 answers written to {exported}\n"

@@ -16,11 +16,9 @@ import pytest
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import FAILURES, Answer, LanguageModelError
 from ellm_agent.llm.budget import Metered, Price
-from ellm_agent.llm.cache import AnswerCache
-from ellm_agent.llm.client import OpenAIModel
+from ellm_agent.llm.cache import AnswerCache, CachedModel
+from ellm_agent.llm.client import OpenAIModel, RequestPool
 from ellm_agent.llm.endpoint import check_endpoint
-from ellm_agent.llm.parallel import RequestPool
-from ellm_agent.llm.recorded import CachedModel
 from prompts import closed_form, open_ended
 from tests.helpers.llm_server import Reply, asked, bullets, busy, completion, faults, reply, sends, serve
 from tests.helpers.questions import CLOSED, KEY, OPEN, ask
@@ -223,7 +221,7 @@ def test_requests_in_flight_do_not_keep_the_process_from_ending():
     code = (
         "import sys\n"
         "from ellm_agent.llm.client import OpenAIModel\n"
-        "from ellm_agent.llm.parallel import RequestPool\n"
+        "from ellm_agent.llm.client import RequestPool\n"
         "from tests.helpers.questions import OPEN\n"
         "RequestPool(OpenAIModel('m', sys.argv[1]), 8).answer([OPEN] * 20)\n"
     )

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from ellm_agent.llm.base import Answer
-from ellm_agent.llm.parallel import RequestPool
+from ellm_agent.llm.client import RequestPool
 from tests.helpers.questions import OPEN
 from tests.helpers.scene_model import Model
 
@@ -31,7 +31,7 @@ def test_after_closing_nothing_is_asked():
     futures = [pool.submit(OPEN) for _ in range(3)]
     pool.close()
     held.set()
-    assert [pool.result(future).kind for future in (*futures, pool.submit(OPEN))] == ["unreachable"] * 4
+    assert [future.result().kind for future in (*futures, pool.submit(OPEN))] == ["unreachable"] * 4
     assert len(model.asked) <= 1
 
 

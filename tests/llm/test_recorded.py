@@ -10,7 +10,7 @@ import pytest
 
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
-from ellm_agent.llm.recorded import CachedModel, ReplayModel
+from ellm_agent.llm.cache import CachedModel, ReplayModel
 from tests.helpers.cache_kills import NAME, URL, question
 
 

@@ -9,10 +9,11 @@ import pytest
 from ellm_agent.errors import UserError
 from ellm_agent.goals.quality import BINS
 from ellm_agent.llm.bundled import FOLDER, BundledModel
-from ellm_agent.lm_training import commands, measure, sft
-from ellm_agent.lm_training.corpus import make_corpus
+from ellm_agent.lm_training import measure, sft
+from ellm_agent.lm_training.corpus import Corpus
 from envs import registry
 from envs.interface import World
+from experiments import train_suggester
 from prompts import closed_form
 
 CRAFTER = registry.get("crafter")
@@ -45,7 +46,7 @@ def test_situations_are_seeded_and_the_worlds_own():
 
 
 def test_the_corpus_makes_mistakes_in_the_stated_proportions():
-    corpus, advice = make_corpus(CRAFTER, seed=3), CRAFTER.advice()
+    corpus, advice = Corpus(CRAFTER, seed=3), CRAFTER.advice()
     captions = list(sft.captions(CRAFTER, 1_500, sft.TRAINING_WORLDS, seed=3))
     answers = [corpus.goals(caption) for caption in captions]
     sensible = [set(advice.sensible_goals(caption)) for caption in captions]
@@ -75,7 +76,7 @@ def test_a_world_without_advice_has_no_corpus():
     world = World()
     world.name = "plain"
     with pytest.raises(UserError, match="world plain has no advice"):
-        make_corpus(world, seed=0)
+        Corpus(world, seed=0)
 
 
 def test_training_is_seeded_and_learns(tmp_path):
@@ -100,7 +101,7 @@ def test_the_tokenizer_writes_anything():
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 
 
-# --- commands -----------------------------------------------------------------------------------------------
+# --- the script -----------------------------------------------------------------------------------------------
 
 
 def test_training_never_overwrites_a_model(tmp_path):
@@ -108,7 +109,7 @@ def test_training_never_overwrites_a_model(tmp_path):
     (tmp_path / "model.safetensors").touch()
     for folder in (FOLDER, tmp_path):
         with pytest.raises(UserError, match=f"out is {folder}, which holds a model"):
-            commands.sft(folder, "crafter", scenes=1, passes=1, seed=0, threads=1)
+            train_suggester.Sft(folder, scenes=1, passes=1, threads=1).run()
     assert hashlib.sha256((FOLDER / "model.safetensors").read_bytes()).digest() == before
 
 
@@ -117,19 +118,19 @@ def test_a_trained_model_is_in_a_new_folder_and_can_be_selected(tmp_path, monkey
     small = {"vocabulary": 300, "width": 16, "layers": 1, "heads": 2}
     recipe = sft.Recipe
     monkeypatch.setattr(sft, "Recipe", lambda **options: recipe(**small, **options))
-    commands.sft(None, "crafter", scenes=20, passes=1, seed=4, threads=1)
+    train_suggester.Sft(scenes=20, passes=1, seed=4, threads=1).run()
     folder = Path("runs/lm/crafter-sft-seed4")
     assert f"--llm-folder {folder}" in capsys.readouterr().out
     model = BundledModel(folder)
     model.load()
     assert str(folder) in model.description
-    commands.measure(folder, "crafter", scenes=20, threads=1, out=tmp_path / "new" / "figures.json")
+    train_suggester.Measure(folder, scenes=20, threads=1, out=tmp_path / "new" / "figures.json").run()
     assert "closed auc" in capsys.readouterr().out
     assert (tmp_path / "new" / "figures.json").exists()
 
 
 def test_the_corpus_can_be_shown(capsys):
-    commands.corpus("crafter", examples=2, seed=0)
+    train_suggester.Corpus(examples=2).run()
     assert capsys.readouterr().out.count("What should the player do?") == 2
 
 
@@ -143,7 +144,7 @@ def test_the_corpus_can_be_shown(capsys):
     ],
 )
 def test_options_out_of_bounds_are_named(tmp_path, options, message):
-    usual = {"out": tmp_path / "x", "world": "crafter", "scenes": 1, "passes": 1, "seed": 0, "threads": 1}
+    usual = {"out": tmp_path / "x", "scenes": 1, "passes": 1, "threads": 1}
     with pytest.raises(UserError, match=message):
-        commands.sft(**usual | options)
+        train_suggester.Sft(**usual | options).run()
     assert not (tmp_path / "x" / "model.safetensors").exists()
