@@ -21,28 +21,29 @@ from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
 from ellm_agent.runs.folder import write_whole
 
-SECTIONS = {  # 0.7.0 -> 0.8.0; "" is the top level
-    "": "run",
-    "environment": "env",
-    "goals": "suggester",
-    "novelty": "reward.novelty",
-    "dqn": "agent.dqn",
-    "ppo": "agent.on_policy",
-}
-OPTIONS = {  # 0.7.0 -> 0.8.0, where more than the section has changed
+RENAMED = {  # beginning of a name in 0.7.0 -> in 0.8.0; the longest that fits
+    "": "run.",
+    "environment.": "env.",
     "environment.pays": "env.task_reward",
+    "goals.": "suggester.",
     "goals.goal_mode": "suggester.kind",
     "goals.goals_at_once": "suggester.max_active_goals",
     "goals.goal_frames": "suggester.active_goal_frames",
     "goals.llm": "suggester.llm.kind",
+    "goals.llm_": "suggester.llm.",
     "goals.llm_scene": "suggester.llm.caption",
     "goals.threshold": "reward.threshold",
     "goals.success": "reward.success",
     "goals.extrinsic_weight": "reward.extrinsic_weight",
     "goals.goal_conditioned": "agent.goal_conditioned",
     "novelty.bonus": "reward.novelty.kind",
+    "novelty.bonus_": "reward.novelty.",
     "novelty.bonus_batch": "reward.novelty.batch_size",
+    "transfer.": "transfer.",
     "transfer.transfer": "transfer.mode",
+    "agent.": "agent.",
+    "dqn.": "agent.dqn.",
+    "ppo.": "agent.on_policy.",
 }
 THREADS = 2  # 0.7.0's default
 
@@ -67,8 +68,10 @@ def migrated(old: Mapping[str, Any]) -> Config:
         raise UserError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
     values = {"run.threads": THREADS, "run.device": "cpu", "transfer.mode": "finetune"}
     for name, value in old.items():
-        section, options = (name, value) if isinstance(value, Mapping) else ("", {name: value})
-        values |= {_renamed(section, option): chosen for option, chosen in options.items()}
+        if isinstance(value, Mapping):
+            values |= {_renamed(f"{name}.{option}"): chosen for option, chosen in value.items()}
+        else:
+            values[_renamed(name)] = value
     if values.get("suggester.llm.kind") == "embedded":
         values["suggester.llm.kind"] = "bundled"
     if values.get("transfer.pretrained") is None:
@@ -83,13 +86,10 @@ def migrated(old: Mapping[str, Any]) -> Config:
         raise UserError(f"there is no section {error.args[0]!r} in a configuration of 0.7.0") from error
 
 
-def _renamed(section: str, option: str) -> str:
+def _renamed(name: str) -> str:
     """An option's dotted name in 0.8.0."""
-    if option.startswith("llm_"):
-        new = f"suggester.llm.{option.removeprefix('llm_')}"
-    else:
-        new = f"{SECTIONS.get(section, section)}.{option.removeprefix('bonus_')}"
-    return OPTIONS.get(f"{section}.{option}", new)
+    old = max((old for old in RENAMED if name.startswith(old)), key=len)
+    return RENAMED[old] + name.removeprefix(old)
 
 
 def migrate(path: Path) -> bool:

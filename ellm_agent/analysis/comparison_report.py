@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ellm_agent.analysis import figures, page
-from ellm_agent.analysis.results import Group, TaskGroup, read_all, read_tasks
+from ellm_agent.analysis.results import Group, read_all, read_tasks
 from ellm_agent.evaluation.recording import Recording
 
 SHOWN = ("open", "oracle", "rnd")  # methods of which an episode is drawn
@@ -35,12 +35,12 @@ def write_report(folder: Path) -> str:
     return text
 
 
-def markdown(groups: Sequence[Group], tasks: Sequence[TaskGroup] = ()) -> str:
+def markdown(groups: Sequence[Group], tasks: Sequence[Group] = ()) -> str:
     """The tables as Markdown."""
     return page.render("tables.md.j2", groups=groups, tasks=tasks).rstrip() + "\n"
 
 
-def build(groups: Sequence[Group], name: str, tasks: Sequence[TaskGroup] = ()) -> str:
+def build(groups: Sequence[Group], name: str, tasks: Sequence[Group] = ()) -> str:
     """The whole page.
 
     Args:
@@ -48,13 +48,8 @@ def build(groups: Sequence[Group], name: str, tasks: Sequence[TaskGroup] = ()) -
         name: of the comparison.
         tasks: runs of downstream tasks.
     """
-    values = {"groups": groups, "tasks": tasks, "sampled": _sampled, "episodes": _episodes}
+    values = {"groups": groups, "tasks": tasks, "episodes": _episodes}
     return page.render("comparison.html.j2", title=name, **values)
-
-
-def _sampled(group: Group) -> list[str]:
-    """Methods of which only some of the suggested goals are active."""
-    return [name for name, runs in group.methods.items() if runs[0].config.suggester.max_active_goals]
 
 
 def _episodes(group: Group) -> Iterator[tuple[bytes, str]]:

@@ -6,8 +6,7 @@ import functools
 import io
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ellm_agent.analysis.results import Group, Result, TaskGroup
+from ellm_agent.analysis.results import Group, Result
 from ellm_agent.analysis.statistics import Estimate, interquartile_mean, performance_profile
 from ellm_agent.analysis.tables import words
 from ellm_agent.evaluation.scores import RECENT
@@ -31,23 +30,19 @@ POINTS = 60  # of a curve
 Rows = Sequence[Mapping[str, Any]]
 
 
-@contextmanager
-def style() -> Iterator[None]:
-    """Settings of matplotlib within which all figures are drawn and saved."""
-    ink = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-    settings = {
-        **dict.fromkeys(ink, INK),
-        "svg.fonttype": "none",
-        "svg.hashsalt": "ellm",
-        "font.size": 9,
-        "axes.titlesize": 10,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "legend.frameon": False,
-        "figure.constrained_layout.use": True,
-    }
-    with matplotlib.rc_context(settings):
-        yield
+INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+STYLE = {  # settings of matplotlib
+    **dict.fromkeys(INKED, INK),
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ellm",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+style = functools.partial(matplotlib.rc_context, STYLE)  # within which all figures are drawn and saved
 
 
 def svg(figure: Figure) -> str:
@@ -78,39 +73,32 @@ def _thousands(rows: Rows) -> list[float]:
 # --- one run; drawn into a figure of its own unless there are axes ---------------------------------------------------
 
 
-class Score(NamedTuple):
-    """The number that says how well a run does, in rows of its metrics.
+def run_curve(
+    metrics: Rows,
+    key: str,
+    title: str,
+    factor: float = 1,
+    evaluations: Rows = (),
+    axes: Axes | None = None,
+) -> Figure:
+    """A number against frames, in training and, if there are evaluations, on held-out worlds.
 
-    Attributes:
-        key: its name there.
+    Args:
+        metrics: rows of the log.
+        key: name of the number in them.
         title: for people.
-        factor: that makes it %.
+        factor: by which it is multiplied.
+        evaluations: rows of that log.
+        axes: to draw into.
     """
-
-    key: str
-    title: str
-    factor: float = 1
-
-
-def run_unlocks(metrics: Rows, evaluations: Rows, axes: Axes | None = None) -> Figure:
-    """Unlocks per episode against frames."""
     axes = axes or _axes(5, 3.4)
     rows = [row for row in metrics if row["episodes"]]
-    curves = ((rows, "-", COLOURS[0], "training"), (evaluations, "o", COLOURS[1], "held-out worlds"))
-    for some, mark, colour, label in curves:
-        unlocks = [row["unlocks_per_episode"] for row in some]
-        axes.plot(_thousands(some), unlocks, mark, color=colour, label=label)
-    axes.set(title=f"unlocks per episode (last {RECENT})", xlabel="thousand frames", ylim=(0, None))
-    axes.legend()
-    return axes.figure
-
-
-def run_score(metrics: Rows, score: Score, axes: Axes | None = None) -> Figure:
-    """The score, or the share of solved episodes, against frames."""
-    axes = axes or _axes(5, 3.4)
-    rows = [row for row in metrics if row["episodes"]]
-    axes.plot(_thousands(rows), [score.factor * row[score.key] for row in rows], color=COLOURS[0])
-    axes.set(title=f"{score.title}, %", xlabel="thousand frames", ylim=(0, None))
+    axes.plot(_thousands(rows), [factor * row[key] for row in rows], color=COLOURS[0], label="training")
+    if evaluations:
+        held_out = [factor * row[key] for row in evaluations]
+        axes.plot(_thousands(evaluations), held_out, "o", color=COLOURS[1], label="held-out worlds")
+        axes.legend()
+    axes.set(title=title, xlabel="thousand frames", ylim=(0, None))
     return axes.figure
 
 
@@ -216,7 +204,7 @@ def comparison_profile(group: Group) -> Figure:
     return axes.figure
 
 
-def task_curves(group: TaskGroup) -> Figure:
+def task_curves(group: Group) -> Figure:
     """Success rate against frames, a panel for each task: interquartile mean over seeds and 95 % interval."""
     points = np.linspace(0, group.runs[0].frames, POINTS)
     columns = min(3, len(group.tasks))
@@ -224,7 +212,7 @@ def task_curves(group: TaskGroup) -> Figure:
     figure = Figure(figsize=(3.6 * columns, 2.6 * lines))
     panels = figure.subplots(lines, columns, squeeze=False, sharex=True)
     handles: dict[str, Any] = {}
-    for axes, task in zip(panels.flat, group.ranked(), strict=False):
+    for axes, task in zip(panels.flat, group.ranked_tasks(), strict=False):
         curve, styles = (lambda run: run.success_curve(points)), line_styles(group.methods)
         _bands(axes, points / 1000, group.tasks[task], curve, factor=100, styles=styles)
         axes.set(title=task, ylim=(0, 100))

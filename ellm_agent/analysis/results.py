@@ -114,11 +114,6 @@ class Result:
         return self._score(self.success)
 
     @property
-    def version(self) -> str:
-        """Version of this package that made it."""
-        return self.summary["versions"].get("ellm-agent", "before 0.7.0")
-
-    @property
     def first_unlocks(self) -> np.ndarray:
         """Frame at which the first episode with each achievement ended, ``(achievements,)``; infinite if none did."""
         return np.where(self.unlocked, self.ends[:, None], np.inf).min(axis=0, initial=np.inf)
@@ -152,22 +147,27 @@ class Result:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that stand in one table: of one protocol and one algorithm, or of that and no algorithm.
+    """Runs of one protocol and one algorithm, and those of no algorithm. Either all or none are of downstream tasks.
 
     Attributes:
         protocol: rules of the world.
         algo: learning algorithm.
-        methods: method (of pretraining, in a group of a task) -> results by seed.
+        runs: in the order of their methods and seeds.
     """
 
     protocol: str
     algo: str
-    methods: dict[str, list[Result]]
+    runs: Sequence[Result]
 
-    @property
-    def runs(self) -> list[Result]:
-        """All of them."""
-        return [run for runs in self.methods.values() for run in runs]
+    @functools.cached_property
+    def methods(self) -> dict[str, list[Result]]:
+        """Method (of pretraining, for downstream tasks) -> its runs."""
+        return _by(self.runs, "method")
+
+    @functools.cached_property
+    def tasks(self) -> dict[str, Group]:
+        """Downstream task -> its runs."""
+        return {task: Group(self.protocol, self.algo, runs) for task, runs in _by(self.runs, "task").items()}
 
     def values(self, value: Callable[[Result], Any]) -> dict[str, np.ndarray]:
         """Method -> a value of each of its runs, ``(seeds, ...)``."""
@@ -178,32 +178,7 @@ class Group:
         scores = self.values(lambda run: run.score)
         return sorted(scores, key=lambda name: -scores[name].mean())
 
-
-@dataclass(frozen=True)
-class TaskGroup:
-    """Downstream tasks learned by the agents of one protocol and one algorithm.
-
-    Attributes:
-        protocol: rules of the world.
-        algo: learning algorithm.
-        tasks: task -> its runs, by method of pretraining.
-    """
-
-    protocol: str
-    algo: str
-    tasks: dict[str, Group]
-
-    @property
-    def runs(self) -> list[Result]:
-        """All of them."""
-        return [run for group in self.tasks.values() for run in group.runs]
-
-    @property
-    def methods(self) -> list[str]:
-        """Methods of pretraining that any task has results of."""
-        return list(dict.fromkeys(name for group in self.tasks.values() for name in group.methods))
-
-    def ranked(self) -> list[str]:
+    def ranked_tasks(self) -> list[str]:
         """Tasks by the mean area under their success curves, the easiest first."""
         return sorted(self.tasks, key=lambda task: -np.mean([run.area for run in self.tasks[task].runs]))
 
@@ -235,17 +210,12 @@ def keep(run: Run, target: Path, pretrained: Path | None = None) -> None:
     shutil.copy(run.folder / "summary.json", partial / "summary.json")
     for log in ("episodes", "metrics"):
         path = run.folder / f"{log}.jsonl"  # which a run without a finished episode does not have
-        compress(path.read_bytes() if path.exists() else b"", partial / f"{log}.jsonl.gz")
-    best = sorted(run.replays.glob("*.json"))[:1]
-    for replay in best:
-        compress(replay.read_bytes(), partial / "replay.json.gz")
+        content = path.read_bytes() if path.exists() else b""
+        # Without a time inside, equal contents give equal files.
+        (partial / f"{log}.jsonl.gz").write_bytes(gzip.compress(content, mtime=0))
+    for best in sorted(run.replays.glob("*.json"))[:1]:
+        (partial / "replay.json.gz").write_bytes(gzip.compress(best.read_bytes(), mtime=0))
     partial.rename(target)
-
-
-def compress(content: bytes, path: Path) -> None:
-    """Writes a gzip file; without a name and a time inside, equal contents give equal files."""
-    with path.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
-        file.write(content)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -311,7 +281,7 @@ def read_all(results: Path) -> list[Group]:
     return groups
 
 
-def read_tasks(results: Path) -> list[TaskGroup]:
+def read_tasks(results: Path) -> list[Group]:
     """All finished cells of downstream tasks.
 
     Controls that are the same whatever the algorithm stand in every group of their protocol.
@@ -320,17 +290,7 @@ def read_tasks(results: Path) -> list[TaskGroup]:
         UserError: if runs of a group differ in their frames or their world.
     """
     found = [read(folder, folder.parts[-5]) for folder in sorted(results.glob(f"{TASKS}/*/*/*/*/seed*"))]
-    return [
-        TaskGroup(
-            group.protocol,
-            group.algo,
-            {
-                task: Group(group.protocol, group.algo, _by(runs, "method"))
-                for task, runs in _by(group.runs, "task").items()
-            },
-        )
-        for group in _groups(found, f"tasks of {{}} in {results} mix")
-    ]
+    return list(_groups(found, f"tasks of {{}} in {results} mix"))
 
 
 def _groups(found: Sequence[Result], mixing: str) -> Iterator[Group]:
@@ -353,7 +313,7 @@ def _groups(found: Sequence[Result], mixing: str) -> Iterator[Group]:
                 if len(values) > 1:
                     where = mixing.format(f"{protocol} {algo}")
                     raise UserError(f"{where} runs {mixed.format(', '.join(values))}")
-            yield Group(protocol, algo, _by(group, "method"))
+            yield Group(protocol, algo, group)
 
 
 def _by(runs: Iterable[Result], part: str) -> dict[str, list[Result]]:

@@ -85,11 +85,10 @@ def print_summary(run: Run, summary: Mapping[str, Any], console: Console) -> Non
 @figures.style()
 def draw_curves(run: Run, summary: Mapping[str, Any]) -> Path:
     """Writes ``curves.png``: unlocks, score and success rates side by side."""
-    path, metrics = run.folder / "curves.png", run.read("metrics")
-    figure = Figure(figsize=(14, 4.6))
-    unlocks, score, achievements = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
-    figures.run_unlocks(metrics, run.read("evaluations"), unlocks)
-    figures.run_score(metrics, _score(run, summary), score)
+    path, figure = run.folder / "curves.png", Figure(figsize=(14, 4.6))
+    *panels, achievements = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
+    for curve, axes in zip(_curves(run, summary), panels, strict=True):
+        figures.run_curve(**curve, axes=axes)
     figures.run_achievements(summary["success_rates"], achievements)
     figure.suptitle(f"{summary['name']}, {summary['frames']:,} frames{_reward(run.config)}")
     figures.save_png(figure, path)
@@ -107,10 +106,10 @@ def write_page(run: Run, summary: Mapping[str, Any]) -> Path:
         "run.html.j2",
         title=summary["name"],
         summary=summary,
-        sentence=result_sentence(run, summary),
-        score=_score(run, summary),
+        reward=_reward(run.config),
+        score=registry.get(run.config.env.name).score,
+        curves=_curves(run, summary),
         metrics=run.read("metrics"),
-        evaluations=run.read("evaluations"),
         first_unlocks=first_unlocks,
         language=language_of(run.config),
         limit=run.config.suggester.max_active_goals,
@@ -121,27 +120,21 @@ def write_page(run: Run, summary: Mapping[str, Any]) -> Path:
     return path
 
 
-def result_sentence(run: Run, summary: Mapping[str, Any]) -> str:
-    """The result of a run in one sentence."""
-    key, title = registry.get(run.config.env.name).score
-    sentence = (
-        f"After {summary['frames']:,} frames{_reward(run.config)}, the agent unlocks {summary['unlocks_per_episode']:.2f} of "
-        f"{len(summary['success_rates'])} achievements in an episode (mean of the last {RECENT}); the {title} over all "
-        f"{summary['episodes']:,} training episodes is {summary[key]:.1f} %."
-    )
-    if "success_rate" in summary:
-        solved = f"It solves the task {summary['task']!r} in {summary['success_rate']:.1%} of the last {RECENT} episodes. "
-        return solved + sentence
-    return sentence
-
-
 def _reward(config: Config) -> str:
     return "" if config.reward.extrinsic_weight else " without environment reward"
 
 
-def _score(run: Run, summary: Mapping[str, Any]) -> figures.Score:
-    """What the run is about: solving its task, or else the world's score."""
+def _curves(run: Run, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What is drawn of a run, as arguments of ``figures.run_curve``: unlocks; its task solved, or else the score."""
+    metrics = run.read("metrics")
+    unlocks = {"key": "unlocks_per_episode", "title": f"unlocks per episode (last {RECENT})"}
     if "success_rate" in summary:
-        return figures.Score("success_rate", f"solved: {summary['task']} (last {RECENT})", 100)
-    key, title = registry.get(run.config.env.name).score
-    return figures.Score(key, f"{title} (all training episodes)")
+        title = f"solved: {summary['task']} (last {RECENT}), %"
+        score = {"key": "success_rate", "title": title, "factor": 100}
+    else:
+        key, title = registry.get(run.config.env.name).score
+        score = {"key": key, "title": f"{title} (all training episodes), %"}
+    return [
+        {"metrics": metrics, "evaluations": run.read("evaluations"), **unlocks},
+        {"metrics": metrics, **score},
+    ]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import rich.table
 from rich.text import Text
 
-from ellm_agent.analysis.results import Group, Result, TaskGroup, language_of
+from ellm_agent.analysis.results import Cell, Group, Result, language_of
 from ellm_agent.analysis.statistics import interquartile_mean, probability_of_improvement
 from ellm_agent.config.methods import METHODS
 from ellm_agent.evaluation.scores import RECENT
@@ -121,7 +123,8 @@ def versions(group: Group) -> str:
     """Which versions of this package made a group of runs, if they are not all the same; or ""."""
     by_version: dict[str, list[str]] = {}
     for name in group.ranked():
-        for version in sorted({run.version for run in group.methods[name]}):
+        made_by = {run.summary["versions"].get("ellm-agent", "before 0.7.0") for run in group.methods[name]}
+        for version in sorted(made_by):
             by_version.setdefault(version, []).append(name)
     if len(by_version) == 1:
         return ""
@@ -174,17 +177,12 @@ def first_unlocks(group: Group) -> Table:
 # --- downstream tasks ------------------------------------------------------------------------------------------------
 
 
-def areas(group: TaskGroup) -> dict[str, np.ndarray]:
+def areas(group: Group) -> dict[str, np.ndarray]:
     """Normalised areas, ``(seeds, tasks)``, of the seeds that all tasks have; of methods with results for every task."""
-    found = {}
-    for method in group.methods:
-        each = [
-            {run.cell.seed: run.area for run in of_task.methods.get(method, [])}
-            for of_task in group.tasks.values()
-        ]
-        seeds = sorted(set.intersection(*map(set, each)))
-        if seeds:
-            found[method] = np.array([[of_task[seed] for of_task in each] for seed in seeds])
+    each = pd.DataFrame([(*dataclasses.astuple(run.cell), run.area) for run in group.runs])
+    each.columns = [field.name for field in dataclasses.fields(Cell)] + ["area"]
+    complete = each.pivot(index=["method", "seed"], columns="task", values="area").dropna()
+    found = {method: of_it.to_numpy() for method, of_it in complete.groupby(level="method")}
     return dict(sorted(found.items(), key=lambda item: -item[1].mean()))
 
 
@@ -202,11 +200,11 @@ def mean_areas(found: Mapping[str, np.ndarray]) -> Table:
     return Table(rows, ("pretrained by", "seeds", "mean area over all tasks", "each seed"), (1,))
 
 
-def areas_by_task(group: TaskGroup, title: str) -> Table:
+def areas_by_task(group: Group, title: str) -> Table:
     """A row of areas for each task, a column for each method."""
     order = list(dict.fromkeys([*areas(group), *group.methods]))
     rows = []
-    for task in group.ranked():
+    for task in group.ranked_tasks():
         found = group.tasks[task].values(lambda run: run.area)
         texts = {name: interquartile_mean(each).text(len(each)) for name, each in found.items()}
         rows.append((task, *(texts.get(name, "-") for name in order)))

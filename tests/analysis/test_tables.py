@@ -3,7 +3,7 @@
 import numpy as np
 
 from ellm_agent.analysis import comparison_report, tables
-from ellm_agent.analysis.results import NOTHING, Cell, Group, TaskGroup, read_all, read_tasks
+from ellm_agent.analysis.results import NOTHING, Cell, Group, read_all, read_tasks
 from envs import registry
 from tests.analysis.cells import NAMES, result, write_cell
 
@@ -65,15 +65,9 @@ def test_areas_are_of_the_seeds_that_all_tasks_have():
         cell = Cell("crafter", "ppo", method, seed, task)
         return result(cell, [0], np.zeros((1, 22), bool), [solved], frames=200)
 
-    tasks = {
-        "one": {"a": [run("one", "a", s, True) for s in (0, 1)], "b": [run("one", "b", 0, True)]},
-        "two": {"a": [run("two", "a", 1, False)], "b": []},
-    }
-    areas = tables.areas(
-        TaskGroup(
-            "crafter", "ppo", {name: Group("crafter", "ppo", methods) for name, methods in tasks.items()}
-        )
-    )
+    runs = [run("one", "a", seed, True) for seed in (0, 1)]
+    runs += [run("one", "b", 0, True), run("two", "a", 1, False)]
+    areas = tables.areas(Group("crafter", "ppo", runs))
     assert list(areas) == ["a"]
     assert areas["a"].tolist() == [[1.0, 0.0]]
 

@@ -7,6 +7,7 @@ from PIL import Image
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation import rendering
 from ellm_agent.evaluation.recording import Recording
+from experiments import replay
 
 
 @pytest.fixture
@@ -68,4 +69,4 @@ def test_a_run_without_recordings(tmp_path):
 
     run = Run.create(PRESETS["debug"].changed(**{"run.out": tmp_path / "run"}))
     with pytest.raises(UserError, match="holds no recorded episodes yet"):
-        list(rendering.draw_run(run, tmp_path, 1, 10, mp4=False))
+        replay.main(replay.Options(run.folder))
