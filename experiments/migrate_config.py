@@ -22,7 +22,6 @@ from ellm_agent.errors import UserError
 from ellm_agent.runs.folder import write_whole
 
 RENAMED = {  # beginning of a name in 0.7.0 -> in 0.8.0; the longest that fits
-    "": "run.",
     "environment.": "env.",
     "environment.pays": "env.task_reward",
     "goals.": "suggester.",
@@ -36,6 +35,7 @@ RENAMED = {  # beginning of a name in 0.7.0 -> in 0.8.0; the longest that fits
     "goals.success": "reward.success",
     "goals.extrinsic_weight": "reward.extrinsic_weight",
     "goals.goal_conditioned": "agent.goal_conditioned",
+    "novelty.": "reward.novelty.",
     "novelty.bonus": "reward.novelty.kind",
     "novelty.bonus_": "reward.novelty.",
     "novelty.bonus_batch": "reward.novelty.batch_size",
@@ -68,10 +68,12 @@ def migrated(old: Mapping[str, Any]) -> Config:
         raise UserError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
     values = {"run.threads": THREADS, "run.device": "cpu", "transfer.mode": "finetune"}
     for name, value in old.items():
-        if isinstance(value, Mapping):
-            values |= {_renamed(f"{name}.{option}"): chosen for option, chosen in value.items()}
+        if not isinstance(value, Mapping):
+            values[f"run.{name}"] = value
+        elif f"{name}." not in RENAMED:
+            raise UserError(f"there is no section {name!r} in a configuration of 0.7.0")
         else:
-            values[_renamed(name)] = value
+            values |= {_renamed(f"{name}.{option}"): chosen for option, chosen in value.items()}
     if values.get("suggester.llm.kind") == "embedded":
         values["suggester.llm.kind"] = "bundled"
     if values.get("transfer.pretrained") is None:
@@ -79,11 +81,8 @@ def migrated(old: Mapping[str, Any]) -> Config:
         if values["transfer.mode"] == "guide":
             values["agent.dqn.epsilon_greedy"] = True
         values |= {"transfer.mode": "none", "transfer.layers": "all"}
-    try:
-        with config_files.one_line():
-            return PRESETS[preset].changed(**values)
-    except KeyError as error:
-        raise UserError(f"there is no section {error.args[0]!r} in a configuration of 0.7.0") from error
+    with config_files.one_line():
+        return PRESETS[preset].changed(**values)
 
 
 def _renamed(name: str) -> str:
