@@ -7,12 +7,13 @@ to the working directory.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import yaml
 from matplotlib.figure import Figure
 
@@ -41,15 +42,6 @@ class Options:
     """File for their curves."""
 
 
-@dataclass(frozen=True)
-class Pair:
-    """An event, a goal, and whether the event satisfies the goal, in a person's judgement."""
-
-    event: str
-    goal: str
-    satisfied: bool
-
-
 def main(options: Options) -> None:
     """Measures precision and recall at each threshold, chooses one by ``RULE``, and writes both and their figure.
 
@@ -63,49 +55,50 @@ def main(options: Options) -> None:
         raise UserError(f"cannot read {options.pairs}: {error.strerror}; {hint}") from error
     with config_files.one_line():
         canonical = registry.get(options.world).language().canonical
-    curves: dict[str, list[dict[str, float]]] = {}
+    curves: dict[str, pd.DataFrame] = {}
     for kind, labelled in labelled_pairs(words, canonical).items():
-        texts = list(dict.fromkeys(text for p in labelled for text in (p.event, canonical(p.goal))))
+        wordings = labelled["goal"].map(canonical)
+        texts = list(dict.fromkeys([*labelled["event"], *wordings]))
         vectors = dict(zip(texts, sentence_bert(texts), strict=True))  # of unit length
-        cosines = np.array([float(vectors[p.event] @ vectors[canonical(p.goal)]) for p in labelled]).round(4)
-        satisfied = np.array([pair.satisfied for pair in labelled])
-        curves[kind] = [
-            {"threshold": t, **precision_and_recall(cosines, satisfied, t)} for t in THRESHOLDS.tolist()
-        ]
-        print(f"{kind}: {len(labelled)} pairs, {int(satisfied.sum())} satisfied; closest wrong ones:")
-        wrong = [(c, p) for c, p in zip(cosines.tolist(), labelled, strict=True) if not p.satisfied]
-        for cosine, pair in sorted(wrong, key=lambda one: -one[0])[:SHOWN]:
-            print(f"  {cosine:.3f}  {pair.event} / {pair.goal}")
+        pairs = zip(labelled["event"], wordings, strict=True)
+        labelled["cosine"] = [round(float(vectors[event] @ vectors[goal]), 4) for event, goal in pairs]
+        measured = [precision_and_recall(labelled["cosine"], labelled["satisfied"], t) for t in THRESHOLDS]
+        curves[kind] = pd.DataFrame({"threshold": THRESHOLDS}).join(pd.DataFrame(measured))
+        print(f"{kind}: {len(labelled)} pairs, {labelled['satisfied'].sum()} satisfied; closest wrong ones:")
+        for pair in labelled[~labelled["satisfied"]].nlargest(SHOWN, "cosine").itertuples():
+            print(f"  {pair.cosine:.3f}  {pair.event} / {pair.goal}")
     chosen = choose(curves)
     for kind, rows in curves.items():
-        at = next(row for row in rows if row["threshold"] == chosen)
+        at = rows[rows["threshold"] == chosen].iloc[0]
         print(f"T = {chosen}: {kind} precision {at['precision']:.3f}, recall {at['recall']:.3f}")
     with figures.style():
         figures.save_png(draw(curves, chosen), options.figure)
-    content = {"chosen": chosen, "rule": RULE, **curves}
-    options.out.write_text(json.dumps(content, indent=1), encoding="utf-8")
+    content = {kind: rows.to_dict("records") for kind, rows in curves.items()}
+    text = json.dumps({"chosen": chosen, "rule": RULE, **content}, indent=1)
+    options.out.write_text(text, encoding="utf-8")
 
 
-def labelled_pairs(words: Mapping[str, Any], canonical: Callable[[str], str]) -> dict[str, list[Pair]]:
-    """Pairs in exact and in free wordings.
+def labelled_pairs(words: Mapping[str, Any], canonical: Callable[[str], str]) -> dict[str, pd.DataFrame]:
+    """Pairs in exact and in free wordings: an event, a goal, and whether a person says that the event satisfies it.
 
     *Exact*: each of the world's goals against each event. *Free*: each wording against each event,
     and each near miss against its own event.
     """
-    exact = [Pair(event, goal, event == goal) for event in words for goal in words]
+    exact = [(event, goal, event == goal) for event in words for goal in words]
     free = [
-        Pair(event, goal, owner == event)
+        (event, goal, owner == event)
         for owner, entry in words.items()
         for goal in entry["same"]
         for event in words
     ]
     free += [
-        Pair(event, goal, False)
+        (event, goal, False)
         for event, entry in words.items()
         for goal in entry["near"]
         if canonical(goal) not in words  # those are among the exact pairs
     ]
-    return {"exact": exact, "free": free}
+    columns = ["event", "goal", "satisfied"]
+    return {"exact": pd.DataFrame(exact, columns=columns), "free": pd.DataFrame(free, columns=columns)}
 
 
 def precision_and_recall(cosines: np.ndarray, satisfied: np.ndarray, threshold: float) -> dict[str, float]:
@@ -122,26 +115,27 @@ def precision_and_recall(cosines: np.ndarray, satisfied: np.ndarray, threshold: 
     return {"precision": float(precision), "recall": float(right / satisfied.sum())}
 
 
-def choose(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> float:
+def choose(curves: Mapping[str, pd.DataFrame]) -> float:
     """The threshold by ``RULE``."""
-    clear = {row["threshold"] for row in curves["exact"] if row["precision"] == row["recall"] == 1}
-    return max((row for row in curves["free"] if row["threshold"] in clear), key=f_score)["threshold"]
+    exact, free = curves["exact"], curves["free"]
+    clear = exact.loc[(exact["precision"] == 1) & (exact["recall"] == 1), "threshold"]
+    return float(free.loc[f_score(free[free["threshold"].isin(clear)]).idxmax(), "threshold"])
 
 
-def f_score(row: Mapping[str, float]) -> float:
-    """F-beta of a row's precision and recall: (1 + b^2) P R / (b^2 P + R)."""
-    precision, recall = row["precision"], row["recall"]
+def f_score(rows: pd.DataFrame | Mapping[str, float]) -> pd.Series | float:
+    """F-beta of precision and recall: (1 + b^2) P R / (b^2 P + R)."""
+    precision, recall = rows["precision"], rows["recall"]
     return (1 + BETA**2) * precision * recall / (BETA**2 * precision + recall)
 
 
-def draw(curves: Mapping[str, Sequence[Mapping[str, float]]], chosen: float) -> Figure:
+def draw(curves: Mapping[str, pd.DataFrame], chosen: float) -> Figure:
     """Precision and recall against T, exact and free wordings."""
     figure = Figure(figsize=(10, 3.8))
     panels = figure.subplots(1, 2, sharey=True)
     titles = {"exact": "goals in the game's own words", "free": "goals in free text"}
     for axes, (kind, rows) in zip(panels, curves.items(), strict=True):
         for which, colour in zip(("precision", "recall"), figures.COLOURS, strict=False):
-            axes.plot([r["threshold"] for r in rows], [r[which] for r in rows], color=colour, label=which)
+            axes.plot(rows["threshold"], rows[which], color=colour, label=which)
         axes.axvline(chosen, color="gray", linestyle=":", label=f"chosen: {chosen}")
         axes.set(title=titles[kind], xlabel="threshold T", ylim=(0, 1.03))
     panels[0].legend(loc="lower left")

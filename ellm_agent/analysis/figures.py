@@ -176,11 +176,8 @@ def comparison_curves(group: Group) -> Figure:
 
 def comparison_achievements(group: Group) -> Figure:
     """Success rate of each achievement, by method, on a logarithmic axis as in Hafner 2022."""
-    axes, styles, success = (
-        _axes(10.5, 3.6),
-        line_styles(group.methods),
-        group.values(lambda run: run.success),
-    )
+    axes, styles = _axes(10.5, 3.6), line_styles(group.methods)
+    success = group.values(lambda run: run.success)
     order = np.argsort(-np.mean([run.success for run in group.runs], axis=0))
     places, width = np.arange(len(order)), 0.85 / len(success)
     for i, name in enumerate(group.ranked()):

@@ -71,11 +71,6 @@ def achievements(rates: Mapping[str, float], first: Mapping[str, int], language:
     return Table(rows, head, (2, 3))
 
 
-def suggestions(times: Sequence[tuple[str, int]], how: str) -> Table:
-    """The most frequent goals, "suggested" or "sampled", and in how many states each was."""
-    return Table([(goal, f"{n:,}") for goal, n in times], (f"goals {how} most often", "states"), (1,))
-
-
 def quality_shares(shares: Mapping[str, float]) -> str:
     """The shares of the paper's bins in one line."""
     return ", ".join(f"{words(kind)} {share:.1%}" for kind, share in shares.items())

@@ -16,12 +16,12 @@ WORDS = {
 
 def test_pairs_by_hand():
     pairs = threshold.labelled_pairs(WORDS, str)
-    assert [(p.event, p.goal, p.satisfied) for p in pairs["free"]] == [
+    assert list(pairs["free"].itertuples(index=False, name=None)) == [
         ("chop tree", "fell a tree", True),
         ("eat cow", "fell a tree", False),
         ("chop tree", "climb tree", False),  # "eat cow" is among the exact pairs
     ]
-    assert [p.satisfied for p in pairs["exact"]] == [True, False, False, True]
+    assert pairs["exact"]["satisfied"].tolist() == [True, False, False, True]
 
 
 def test_precision_and_recall_by_hand():
