@@ -89,6 +89,7 @@ class Language:
         nouns: of the action language.
         nounless_goals: goals that are a verb without a noun.
         achievements: names that the score counts.
+        goal_of: achievement -> the goal that it is, in the words of events; some may have none.
         briefing: text about the world that prompts put before every question.
         examples: for prompts of the open form.
     """
@@ -103,6 +104,7 @@ class Language:
     nouns: tuple[str, ...] = ()
     nounless_goals: tuple[str, ...] = ()
     achievements: tuple[str, ...] = ()
+    goal_of: Mapping[str, str] = field(default_factory=dict, hash=False)
     briefing: str = ""
     examples: tuple[Example, ...] = ()
 

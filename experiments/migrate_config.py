@@ -6,14 +6,13 @@ sections already is left alone. Options that a version did not have yet get the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 import yaml
-from pydantic import ValidationError
 
 from ellm_agent import cli
 from ellm_agent.config import files as config_files
@@ -22,30 +21,29 @@ from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
 from ellm_agent.runs.folder import write_whole
 
-SECTIONS = {  # 0.7.0 -> 0.8.0; "" is the top level
-    "": "run",
-    "environment": "env",
-    "goals": "suggester",
-    "novelty": "reward.novelty",
-    "transfer": "transfer",
-    "agent": "agent",
-    "dqn": "agent.dqn",
-    "ppo": "agent.on_policy",
-}
-OPTIONS = {  # 0.7.0 -> 0.8.0, where more than the section has changed
+RENAMED = {  # beginning of a name in 0.7.0 -> in 0.8.0; the longest that fits
+    "environment.": "env.",
     "environment.pays": "env.task_reward",
+    "goals.": "suggester.",
     "goals.goal_mode": "suggester.kind",
     "goals.goals_at_once": "suggester.max_active_goals",
     "goals.goal_frames": "suggester.active_goal_frames",
     "goals.llm": "suggester.llm.kind",
+    "goals.llm_": "suggester.llm.",
     "goals.llm_scene": "suggester.llm.caption",
     "goals.threshold": "reward.threshold",
     "goals.success": "reward.success",
     "goals.extrinsic_weight": "reward.extrinsic_weight",
     "goals.goal_conditioned": "agent.goal_conditioned",
+    "novelty.": "reward.novelty.",
     "novelty.bonus": "reward.novelty.kind",
+    "novelty.bonus_": "reward.novelty.",
     "novelty.bonus_batch": "reward.novelty.batch_size",
+    "transfer.": "transfer.",
     "transfer.transfer": "transfer.mode",
+    "agent.": "agent.",
+    "dqn.": "agent.dqn.",
+    "ppo.": "agent.on_policy.",
 }
 THREADS = 2  # 0.7.0's default
 
@@ -69,38 +67,28 @@ def migrated(old: Mapping[str, Any]) -> Config:
     if preset not in PRESETS:
         raise UserError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
     values = {"run.threads": THREADS, "run.device": "cpu", "transfer.mode": "finetune"}
-    values |= {_renamed(name): value for name, value in _flat(old)}
+    for name, value in old.items():
+        if not isinstance(value, Mapping):
+            values[f"run.{name}"] = value
+        elif f"{name}." not in RENAMED:
+            raise UserError(f"there is no section {name!r} in a configuration of 0.7.0")
+        else:
+            values |= {_renamed(f"{name}.{option}"): chosen for option, chosen in value.items()}
     if values.get("suggester.llm.kind") == "embedded":
         values["suggester.llm.kind"] = "bundled"
-    if (
-        values.get("transfer.pretrained") is None
-    ):  # the mode then meant nothing, but for a guide's random actions
+    if values.get("transfer.pretrained") is None:
+        # The mode then meant nothing, but for a guide's random actions.
         if values["transfer.mode"] == "guide":
             values["agent.dqn.epsilon_greedy"] = True
         values |= {"transfer.mode": "none", "transfer.layers": "all"}
-    try:
+    with config_files.one_line():
         return PRESETS[preset].changed(**values)
-    except KeyError as error:
-        raise UserError(f"there is no section {error.args[0]!r} in a configuration of 0.7.0") from error
-    except ValidationError as error:
-        raise UserError(config_files.explain(error)) from error
-
-
-def _flat(old: Mapping[str, Any], section: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in old.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{section}{name}.")
-        else:
-            yield f"{section}{name}", value
 
 
 def _renamed(name: str) -> str:
     """An option's dotted name in 0.8.0."""
-    section, _, option = name.rpartition(".")
-    new = f"{SECTIONS.get(section, section)}.{option.removeprefix('bonus_')}"
-    if option.startswith("llm_"):
-        new = f"suggester.llm.{option.removeprefix('llm_')}"
-    return OPTIONS.get(name, new)
+    old = max((old for old in RENAMED if name.startswith(old)), key=len)
+    return RENAMED[old] + name.removeprefix(old)
 
 
 def migrate(path: Path) -> bool:
@@ -115,13 +103,12 @@ def migrate(path: Path) -> bool:
         raise UserError(f"{path} is not a readable YAML file") from error
     if not isinstance(old, Mapping):
         raise UserError(f"{path} holds no mapping of options to values")
-    if isinstance(old.get("run"), Mapping) or isinstance(old.get("env"), Mapping):
+    if any(isinstance(old.get(section), Mapping) for section in ("run", "env")):
         return False
     try:
-        config = migrated(old)
+        write_whole(path, config_files.to_yaml(migrated(old)))
     except UserError as error:
         raise UserError(f"{path} is no configuration of 0.7.0: {error}") from error
-    write_whole(path, config_files.to_yaml(config))
     return True
 
 

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from ellm_agent import cli
+from ellm_agent.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -26,14 +27,29 @@ class Options:
 
 
 def main(options: Options) -> None:
-    """Draws the episodes."""
+    """Draws the episodes.
+
+    Raises:
+        UserError: if an option makes no sense, or nothing is recorded.
+    """
     cli.at_least(1, episodes=options.episodes, max_frames=options.max_frames)
-    from ellm_agent.evaluation.rendering import draw_run
+    from ellm_agent.evaluation.recording import Recording
+    from ellm_agent.evaluation.rendering import write_gif, write_mp4
     from ellm_agent.runs.folder import Run
 
     run = Run.open(options.run)
-    for path in draw_run(run, options.out or run.replays, options.episodes, options.max_frames, options.mp4):
-        print(path)
+    recorded = sorted(run.replays.glob("*.json"))
+    if not recorded:
+        raise UserError(f"{run.folder} holds no recorded episodes yet; they are kept when a run ends")
+    out = options.out or run.replays
+    out.mkdir(parents=True, exist_ok=True)
+    for path in recorded[: options.episodes]:
+        recording, target = Recording.load(path), out / f"{path.stem}.gif"
+        write_gif(recording, target, options.max_frames)
+        print(target)
+        if options.mp4:
+            write_mp4(recording, target.with_suffix(".mp4"))
+            print(target.with_suffix(".mp4"))
 
 
 if __name__ == "__main__":

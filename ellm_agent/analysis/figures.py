@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ellm_agent.analysis.results import Group, TaskGroup
+from ellm_agent.analysis.results import Group, Result
 from ellm_agent.analysis.statistics import Estimate, interquartile_mean, performance_profile
 from ellm_agent.analysis.tables import words
 from ellm_agent.evaluation.scores import RECENT
@@ -30,23 +30,19 @@ POINTS = 60  # of a curve
 Rows = Sequence[Mapping[str, Any]]
 
 
-@contextmanager
-def style() -> Iterator[None]:
-    """Settings of matplotlib within which all figures are drawn and saved."""
-    ink = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
-    settings = {
-        **dict.fromkeys(ink, INK),
-        "svg.fonttype": "none",
-        "svg.hashsalt": "ellm",
-        "font.size": 9,
-        "axes.titlesize": 10,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "legend.frameon": False,
-        "figure.constrained_layout.use": True,
-    }
-    with matplotlib.rc_context(settings):
-        yield
+INKED = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color")
+STYLE = {  # settings of matplotlib
+    **dict.fromkeys(INKED, INK),
+    "svg.fonttype": "none",
+    "svg.hashsalt": "ellm",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+}
+style = functools.partial(matplotlib.rc_context, STYLE)  # within which all figures are drawn and saved
 
 
 def svg(figure: Figure) -> str:
@@ -65,108 +61,78 @@ def save_png(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=110, facecolor="white", metadata={"Software": None})
 
 
-def _panels(lines: int, columns: int, size: tuple[float, float], **more: Any) -> tuple[Figure, np.ndarray]:
-    """A figure that no global state of matplotlib holds, and its axes, ``(lines, columns)``."""
-    figure = Figure(figsize=size)
-    return figure, figure.subplots(lines, columns, squeeze=False, **more)
-
-
-# --- one run ---------------------------------------------------------------------------------------------------------
-
-
-def run_overview(metrics: Rows, evaluations: Rows, rates: Mapping[str, float], score: Score) -> Figure:
-    """Unlocks, score and success rates side by side: ``curves.png``."""
-    figure, (axes,) = _panels(1, 3, (14, 4.6), width_ratios=(1, 1, 1.1))
-    _unlocks(axes[0], metrics, evaluations)
-    _score(axes[1], metrics, score)
-    _achievements(axes[2], rates)
-    return figure
-
-
-def run_unlocks(metrics: Rows, evaluations: Rows) -> Figure:
-    """Unlocks per episode against frames."""
-    figure, ((axes,),) = _panels(1, 1, (5, 3.4))
-    _unlocks(axes, metrics, evaluations)
-    return figure
-
-
-def run_score(metrics: Rows, score: Score) -> Figure:
-    """The score, or the share of solved episodes, against frames."""
-    figure, ((axes,),) = _panels(1, 1, (5, 3.4))
-    _score(axes, metrics, score)
-    return figure
-
-
-def run_achievements(rates: Mapping[str, float]) -> Figure:
-    """Success rate of each achievement, as bars."""
-    figure, ((axes,),) = _panels(1, 1, (5, 1 + 0.2 * len(rates)))
-    _achievements(axes, rates)
-    return figure
-
-
-def run_quality(metrics: Rows, which: str, kinds: Sequence[str]) -> Figure:
-    """Shares of the paper's bins among goals over time.
-
-    Args:
-        metrics: rows of the log; those without such goals are left out.
-        which: goals "suggested" or "rewarded".
-        kinds: names of the bins.
-    """
-    rows = [row for row in metrics if f"goals/{which}_{kinds[0]}" in row]
-    shares = [[100 * row[f"goals/{which}_{kind}"] for row in rows] for kind in kinds]
-    figure, ((axes,),) = _panels(1, 1, (5, 3.2))
-    colours = [COLOURS[i] for i in (4, 0, 1, 7)]
-    axes.stackplot(_thousands(rows), shares, labels=list(map(words, kinds)), colors=colours, alpha=0.8)
-    axes.set(title=f"goals {which}, %", xlabel="thousand frames", ylim=(0, 100))
-    figure.legend(loc="outside lower center", ncols=4)
-    return figure
-
-
-class Score(NamedTuple):
-    """The number that says how well a run does, in rows of its metrics.
-
-    Attributes:
-        key: its name there.
-        title: for people.
-        factor: that makes it %.
-    """
-
-    key: str
-    title: str
-    factor: float = 1
+def _axes(width: float, height: float) -> Axes:
+    """Axes of a new figure, in inches, that no global state of matplotlib holds."""
+    return Figure(figsize=(width, height)).subplots()
 
 
 def _thousands(rows: Rows) -> list[float]:
     return [row["frames"] / 1000 for row in rows]
 
 
-def _unlocks(axes: Axes, metrics: Rows, evaluations: Rows) -> None:
+# --- one run; drawn into a figure of its own unless there are axes ---------------------------------------------------
+
+
+def run_curve(
+    metrics: Rows,
+    key: str,
+    title: str,
+    factor: float = 1,
+    evaluations: Rows = (),
+    axes: Axes | None = None,
+) -> Figure:
+    """A number against frames, in training and, if there are evaluations, on held-out worlds.
+
+    Args:
+        metrics: rows of the log.
+        key: name of the number in them.
+        title: for people.
+        factor: by which it is multiplied.
+        evaluations: rows of that log.
+        axes: to draw into.
+    """
+    axes = axes or _axes(5, 3.4)
     rows = [row for row in metrics if row["episodes"]]
-    for some, mark, colour, label in (
-        (rows, "-", COLOURS[0], "training"),
-        (evaluations, "o", COLOURS[1], "held-out worlds"),
-    ):
-        axes.plot(
-            _thousands(some), [row["unlocks_per_episode"] for row in some], mark, color=colour, label=label
-        )
-    axes.set(title=f"unlocks per episode (last {RECENT})", xlabel="thousand frames", ylim=(0, None))
-    axes.legend()
+    axes.plot(_thousands(rows), [factor * row[key] for row in rows], color=COLOURS[0], label="training")
+    if evaluations:
+        held_out = [factor * row[key] for row in evaluations]
+        axes.plot(_thousands(evaluations), held_out, "o", color=COLOURS[1], label="held-out worlds")
+        axes.legend()
+    axes.set(title=title, xlabel="thousand frames", ylim=(0, None))
+    return axes.figure
 
 
-def _score(axes: Axes, metrics: Rows, score: Score) -> None:
-    rows = [row for row in metrics if row["episodes"]]
-    axes.plot(_thousands(rows), [score.factor * row[score.key] for row in rows], color=COLOURS[0])
-    axes.set(title=f"{score.title}, %", xlabel="thousand frames", ylim=(0, None))
-
-
-def _achievements(axes: Axes, rates: Mapping[str, float]) -> None:
-    ordered = sorted(rates.items(), key=lambda item: item[1])
-    bars = axes.barh(
-        [words(name) for name, _ in ordered], [100 * rate for _, rate in ordered], color=COLOURS[4]
-    )
+def run_achievements(rates: Mapping[str, float], axes: Axes | None = None) -> Figure:
+    """Success rate of each achievement, as bars."""
+    axes = axes or _axes(5, 1 + 0.2 * len(rates))
+    ordered = dict(sorted(rates.items(), key=lambda item: item[1]))
+    percent = [100 * rate for rate in ordered.values()]
+    bars = axes.barh([words(name) for name in ordered], percent, color=COLOURS[4])
     axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=7, color=INK)
     axes.set(title="success rate (all training episodes), %", xlim=(0, 112))
     axes.margins(y=0.01)
+    return axes.figure
+
+
+def run_quality(metrics: Rows, which: str, kinds: Iterable[str]) -> Figure | None:
+    """Shares of the paper's bins among goals over time; None if no row has any.
+
+    Args:
+        metrics: rows of the log; those without such goals are left out.
+        which: goals "suggested" or "rewarded".
+        kinds: names of the bins.
+    """
+    columns = {words(kind): f"goals/{which}_{kind}" for kind in kinds}
+    rows = [row for row in metrics if set(columns.values()) <= row.keys()]
+    if not columns or not rows:
+        return None
+    axes = _axes(5, 3.2)
+    shares = [[100 * row[column] for row in rows] for column in columns.values()]
+    colours = [COLOURS[i] for i in (4, 0, 1, 7)]
+    axes.stackplot(_thousands(rows), shares, labels=list(columns), colors=colours, alpha=0.8)
+    axes.set(title=f"goals {which}, %", xlabel="thousand frames", ylim=(0, 100))
+    axes.figure.legend(loc="outside lower center", ncols=4)
+    return axes.figure
 
 
 # --- a comparison ----------------------------------------------------------------------------------------------------
@@ -196,88 +162,87 @@ def line_styles(methods: Iterable[str]) -> dict[str, LineStyle]:
 
 def comparison_curves(group: Group) -> Figure:
     """Learning curves: interquartile mean over seeds and 95 % interval."""
-    points = np.linspace(group.frames / POINTS, group.frames, POINTS)
-    styles = line_styles(group.methods)
-    figure, (panels,) = _panels(1, 2, (10.5, 4))
-    curves: tuple[tuple[str, Callable], ...] = (
-        (f"unlocks per episode (last {RECENT})", lambda run: run.unlock_curve(points)),
-        (f"{group.world.score[1]} (all episodes so far), %", lambda run: run.score_curve(points)),
-    )
-    for axes, (title, curve) in zip(panels, curves, strict=True):
-        found = interquartile_mean(
-            {name: np.stack([curve(run) for run in runs]) for name, runs in group.methods.items()}
-        )
-        for name in group.ranked():
-            _band(axes, points / 1000, found[name], styles[name], name)
-        axes.set(title=title, xlabel="thousand frames", ylim=(0, None))
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper")
+    frames, score = group.runs[0].frames, group.runs[0].world.score[1]
+    points = np.linspace(frames / POINTS, frames, POINTS)
+    figure = Figure(figsize=(10.5, 4))
+    unlocks, scores = figure.subplots(1, 2)
+    _bands(unlocks, points / 1000, group, lambda run: run.unlock_curve(points))
+    _bands(scores, points / 1000, group, lambda run: run.score_curve(points))
+    unlocks.set(title=f"unlocks per episode (last {RECENT})", xlabel="thousand frames", ylim=(0, None))
+    scores.set(title=f"{score} (all episodes so far), %", xlabel="thousand frames", ylim=(0, None))
+    figure.legend(*unlocks.get_legend_handles_labels(), loc="outside right upper")
     return figure
 
 
 def comparison_achievements(group: Group) -> Figure:
     """Success rate of each achievement, by method, on a logarithmic axis as in Hafner 2022."""
-    styles = line_styles(group.methods)
+    axes, styles = _axes(10.5, 3.6), line_styles(group.methods)
+    success = group.values(lambda run: run.success)
     order = np.argsort(-np.mean([run.success for run in group.runs], axis=0))
-    figure, ((axes,),) = _panels(1, 1, (10.5, 3.6))
-    width = 0.85 / len(group.methods)
+    places, width = np.arange(len(order)), 0.85 / len(success)
     for i, name in enumerate(group.ranked()):
-        rates = 100 * np.mean([run.success for run in group.methods[name]], axis=0)
-        axes.bar(
-            np.arange(len(order)) + i * width,
-            np.maximum(rates[order], 1e-2),
-            width,
-            color=styles[name].colour,
-            hatch=None if styles[name].line == LINES[0] else "////",
-            label=name,
-        )
+        rates = np.maximum(100 * success[name].mean(axis=0)[order], 1e-2)
+        hatch = None if styles[name].line == LINES[0] else "////"
+        axes.bar(places + i * width, rates, width, color=styles[name].colour, hatch=hatch, label=name)
     axes.set(yscale="log", ylim=(1e-2, 130), ylabel="success rate, %")
-    names = [words(group.achievements[i]) for i in order]
-    axes.set_xticks(np.arange(len(order)) + 0.4, names, rotation=45, ha="right")
-    figure.legend(loc="outside right upper")
-    return figure
+    names = [words(group.runs[0].achievements[i]) for i in order]
+    axes.set_xticks(places + 0.4, names, rotation=45, ha="right")
+    axes.figure.legend(loc="outside right upper")
+    return axes.figure
 
 
 def comparison_profile(group: Group) -> Figure:
     """Performance profile (Agarwal et al. 2021), with achievements in the place of tasks."""
-    thresholds, styles = np.linspace(0, 1, 101), line_styles(group.methods)
-    found = performance_profile(
-        {name: np.stack([run.success for run in runs]) for name, runs in group.methods.items()}, thresholds
-    )
-    figure, ((axes,),) = _panels(1, 1, (10.5, 3.6))
-    for name in group.ranked():
-        _band(axes, 100 * thresholds, found[name], styles[name], name, factor=100)
+    axes, thresholds = _axes(10.5, 3.6), np.linspace(0, 1, 101)
+    estimate = functools.partial(performance_profile, thresholds=thresholds)
+    _bands(axes, 100 * thresholds, group, lambda run: run.success, estimate, factor=100)
     axes.set(xlabel="success rate above ... %", ylabel="share of achievements and seeds, %", ylim=(0, 100))
-    figure.legend(loc="outside right upper")
-    return figure
+    axes.figure.legend(loc="outside right upper")
+    return axes.figure
 
 
-def task_curves(group: TaskGroup) -> Figure:
+def task_curves(group: Group) -> Figure:
     """Success rate against frames, a panel for each task: interquartile mean over seeds and 95 % interval."""
-    styles, points = line_styles(group.methods), np.linspace(0, group.frames, POINTS)
+    points = np.linspace(0, group.runs[0].frames, POINTS)
     columns = min(3, len(group.tasks))
     lines = -(-len(group.tasks) // columns)
-    figure, panels = _panels(lines, columns, (3.6 * columns, 2.6 * lines), sharex=True)
-    for axes, task in zip(panels.flat, group.ranked(), strict=False):
-        found = interquartile_mean(
-            {
-                name: np.stack([run.success_curve(points) for run in runs])
-                for name, runs in group.tasks[task].methods.items()
-            }
-        )
-        for name in sorted(found, key=lambda name: -float(found[name].centre.mean())):
-            _band(axes, points / 1000, found[name], styles[name], name, factor=100)
+    figure = Figure(figsize=(3.6 * columns, 2.6 * lines))
+    panels = figure.subplots(lines, columns, squeeze=False, sharex=True)
+    handles: dict[str, Any] = {}
+    for axes, task in zip(panels.flat, group.ranked_tasks(), strict=False):
+        curve, styles = (lambda run: run.success_curve(points)), line_styles(group.methods)
+        _bands(axes, points / 1000, group.tasks[task], curve, factor=100, styles=styles)
         axes.set(title=task, ylim=(0, 100))
+        handles |= {line.get_label(): line for line in axes.get_lines()}
     for axes in panels.flat[len(group.tasks) :]:
         axes.set_visible(False)
     panels[-1][0].set(xlabel="thousand frames", ylabel=f"solved, % (last {RECENT})")
-    handles: dict[str, Any] = {}
-    for axes in panels.flat:
-        handles |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     figure.legend(handles.values(), handles.keys(), loc="outside right upper", title="pretrained by")
     return figure
 
 
-def _band(axes: Axes, x: np.ndarray, found: Estimate, style: LineStyle, name: str, factor: float = 1) -> None:
-    """A line with its interval."""
-    axes.plot(x, factor * found.centre, style.line, color=style.colour, label=name)
-    axes.fill_between(x, factor * found.low, factor * found.high, color=style.colour, alpha=0.15, lw=0)
+def _bands(
+    axes: Axes,
+    x: np.ndarray,
+    group: Group,
+    value: Callable[[Result], np.ndarray],
+    estimate: Callable[[np.ndarray], Estimate] = interquartile_mean,
+    factor: float = 1,
+    styles: Mapping[str, LineStyle] | None = None,
+) -> None:
+    """A line and its interval for each method, the best first.
+
+    Args:
+        axes: to draw into.
+        x: ``(points,)``.
+        group: the runs.
+        value: of a run.
+        estimate: of a method's values, ``(seeds, ...)``; gives ``(points,)``.
+        factor: of what is drawn.
+        styles: of the methods; None: those of the group alone.
+    """
+    styles, values = styles or line_styles(group.methods), group.values(value)
+    for name in sorted(values, key=lambda name: -values[name].mean()):
+        found, (colour, line) = estimate(values[name]), styles[name]
+        axes.plot(x, factor * found.centre, line, color=colour, label=name)
+        axes.fill_between(x, factor * found.low, factor * found.high, color=colour, alpha=0.15, lw=0)

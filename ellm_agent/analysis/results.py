@@ -18,13 +18,13 @@ import gzip
 import json
 import shutil
 import zlib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ellm_agent.config import files as config_files
 from ellm_agent.config.schema import Config
@@ -99,11 +99,6 @@ class Result:
         return registry.get(self.config.env.name)
 
     @property
-    def language(self) -> Language:
-        """The words of that world."""
-        return language_of(self.config)
-
-    @property
     def unlocks(self) -> float:
         """Mean distinct achievements over the last training episodes."""
         return float(self.unlocked[-RECENT:].sum(axis=1).mean()) if len(self.unlocked) else 0.0
@@ -119,21 +114,14 @@ class Result:
         return self._score(self.success)
 
     @property
-    def version(self) -> str:
-        """Version of this package that made it."""
-        return self.summary["versions"].get("ellm-agent", "before 0.7.0")
-
-    @property
-    def guided(self) -> bool:
-        """Whether a pretrained agent guided it."""
-        return self.config.transfer.mode == "guide"
-
     def first_unlocks(self) -> np.ndarray:
         """Frame at which the first episode with each achievement ended, ``(achievements,)``; infinite if none did."""
-        first = [
-            self.ends[column] for column in self.unlocked.T
-        ]  # of each achievement, ends of episodes with it
-        return np.array([ends[0] if len(ends) else np.inf for ends in first])
+        return np.where(self.unlocked, self.ends[:, None], np.inf).min(axis=0, initial=np.inf)
+
+    @property
+    def area(self) -> float:
+        """Normalised area under the success curve, in [0, 1]: its mean over the run."""
+        return float(self.success_curve(np.linspace(0, self.frames, AREA_POINTS)).mean())
 
     def unlock_curve(self, grid: np.ndarray) -> np.ndarray:
         """Mean unlocks of the last episodes, at each of ``grid`` frames."""
@@ -143,98 +131,56 @@ class Result:
         """Share of the last episodes that solved the task, at each of ``grid`` frames."""
         return self._recent(self.solved, grid)
 
-    def area(self) -> float:
-        """Normalised area under the success curve, in [0, 1]: its mean over the run."""
-        return float(self.success_curve(np.linspace(0, self.frames, AREA_POINTS)).mean())
-
     def score_curve(self, grid: np.ndarray) -> np.ndarray:
         """The world's score of all episodes so far, at each of ``grid`` frames, in %."""
-        sums = np.concatenate([np.zeros((1, self.unlocked.shape[1])), self.unlocked.cumsum(axis=0)])
-        last = np.searchsorted(self.ends, grid, side="right")
-        return np.array([self._score(sums[n] / max(n, 1)) for n in last])
+        ended = np.searchsorted(self.ends, grid, side="right")
+        return np.array([self._score(self.unlocked[:n].sum(axis=0) / max(n, 1)) for n in ended])
 
     def _score(self, rates: np.ndarray) -> float:
         scores = self.world.scores(dict(zip(self.achievements, rates.tolist(), strict=True)))
         return scores[self.world.score[0]]
 
     def _recent(self, values: np.ndarray, grid: np.ndarray) -> np.ndarray:
-        sums = np.concatenate([[0], values.cumsum()])
-        last = np.searchsorted(self.ends, grid, side="right")
-        first = np.maximum(last - RECENT, 0)
-        return (sums[last] - sums[first]) / np.maximum(last - first, 1)
+        means = pd.Series(values, dtype=float).rolling(RECENT, min_periods=1).mean()
+        return np.array([0.0, *means])[np.searchsorted(self.ends, grid, side="right")]
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that stand in one table: of one protocol and one algorithm, or of that and no algorithm.
+    """Runs of one protocol and one algorithm, and those of no algorithm. Either all or none are of downstream tasks.
 
     Attributes:
         protocol: rules of the world.
         algo: learning algorithm.
-        methods: method (of pretraining, in a group of a task) -> results by seed.
+        runs: in the order of their methods and seeds.
     """
 
     protocol: str
     algo: str
-    methods: dict[str, list[Result]]
+    runs: Sequence[Result]
 
-    @property
-    def runs(self) -> list[Result]:
-        """All of them."""
-        return [run for runs in self.methods.values() for run in runs]
+    @functools.cached_property
+    def methods(self) -> dict[str, list[Result]]:
+        """Method (of pretraining, for downstream tasks) -> its runs."""
+        return _by(self.runs, "method")
 
-    @property
-    def frames(self) -> int:
-        """Of each run."""
-        return self.runs[0].frames
+    @functools.cached_property
+    def tasks(self) -> dict[str, Group]:
+        """Downstream task -> its runs."""
+        return {task: Group(self.protocol, self.algo, runs) for task, runs in _by(self.runs, "task").items()}
 
-    @property
-    def world(self) -> World:
-        """The world that they were played in."""
-        return self.runs[0].world
-
-    @property
-    def achievements(self) -> tuple[str, ...]:
-        """Names, in the world's order."""
-        return self.runs[0].achievements
+    def values(self, value: Callable[[Result], Any]) -> dict[str, np.ndarray]:
+        """Method -> a value of each of its runs, ``(seeds, ...)``."""
+        return {name: np.stack([value(run) for run in runs]) for name, runs in self.methods.items()}
 
     def ranked(self) -> list[str]:
         """Methods by their mean score, the best first."""
-        return sorted(self.methods, key=lambda name: -np.mean([run.score for run in self.methods[name]]))
+        scores = self.values(lambda run: run.score)
+        return sorted(scores, key=lambda name: -scores[name].mean())
 
-
-@dataclass(frozen=True)
-class TaskGroup:
-    """Downstream tasks learned by the agents of one protocol and one algorithm.
-
-    Attributes:
-        protocol: rules of the world.
-        algo: learning algorithm.
-        tasks: task -> its runs, by method of pretraining.
-    """
-
-    protocol: str
-    algo: str
-    tasks: dict[str, Group]
-
-    @property
-    def runs(self) -> list[Result]:
-        """All of them."""
-        return [run for group in self.tasks.values() for run in group.runs]
-
-    @property
-    def frames(self) -> int:
-        """Of each run."""
-        return self.runs[0].frames
-
-    @property
-    def methods(self) -> list[str]:
-        """Methods of pretraining that any task has results of."""
-        return list(dict.fromkeys(name for group in self.tasks.values() for name in group.methods))
-
-    def ranked(self) -> list[str]:
+    def ranked_tasks(self) -> list[str]:
         """Tasks by the mean area under their success curves, the easiest first."""
-        return sorted(self.tasks, key=lambda task: -np.mean([run.area() for run in self.tasks[task].runs]))
+        return sorted(self.tasks, key=lambda task: -np.mean([run.area for run in self.tasks[task].runs]))
 
 
 def language_of(config: Config) -> Language:
@@ -264,17 +210,12 @@ def keep(run: Run, target: Path, pretrained: Path | None = None) -> None:
     shutil.copy(run.folder / "summary.json", partial / "summary.json")
     for log in ("episodes", "metrics"):
         path = run.folder / f"{log}.jsonl"  # which a run without a finished episode does not have
-        compress(path.read_bytes() if path.exists() else b"", partial / f"{log}.jsonl.gz")
-    best = sorted(run.replays.glob("*.json"))[:1]
-    for replay in best:
-        compress(replay.read_bytes(), partial / "replay.json.gz")
+        content = path.read_bytes() if path.exists() else b""
+        # Without a time inside, equal contents give equal files.
+        (partial / f"{log}.jsonl.gz").write_bytes(gzip.compress(content, mtime=0))
+    for best in sorted(run.replays.glob("*.json"))[:1]:
+        (partial / "replay.json.gz").write_bytes(gzip.compress(best.read_bytes(), mtime=0))
     partial.rename(target)
-
-
-def compress(content: bytes, path: Path) -> None:
-    """Writes a gzip file; without a name and a time inside, equal contents give equal files."""
-    with path.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) as file:
-        file.write(content)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -318,27 +259,6 @@ def read(folder: Path, task: str = "") -> Result:
     return Result(cell, config, names, ends, unlocked, solved, summary, folder)
 
 
-def read_tasks(results: Path) -> list[TaskGroup]:
-    """All finished cells of downstream tasks.
-
-    Controls that are the same whatever the algorithm stand in every group of their protocol.
-
-    Raises:
-        UserError: if runs of a group differ in their frames or their world.
-    """
-    found = [read(folder, folder.parts[-5]) for folder in sorted(results.glob(f"{TASKS}/*/*/*/*/seed*"))]
-    groups = []
-    for (protocol, algo), runs in _by_group(found):
-        _alike(f"tasks of {protocol} {algo} in {results} mix", runs)
-        names = dict.fromkeys(run.cell.task for run in runs)
-        tasks = {
-            task: Group(protocol, algo, _by_method(run for run in runs if run.cell.task == task))
-            for task in names
-        }
-        groups.append(TaskGroup(protocol, algo, tasks))
-    return groups
-
-
 def read_all(results: Path) -> list[Group]:
     """All finished cells but those of downstream tasks.
 
@@ -348,53 +268,57 @@ def read_all(results: Path) -> list[Group]:
         UserError: if there are none, or runs of a group differ in frames or world, or those of a method in their source
             of goals.
     """
-    found = _by_group([read(folder) for folder in sorted(results.glob("*/*/*/seed*"))])
+    found = [read(folder) for folder in sorted(results.glob("*/*/*/seed*"))]
     if not found:
         raise UserError(f"{results} holds no finished runs; experiments/compare.py makes them")
-    groups = []
-    for (protocol, algo), runs in found:
-        _alike(f"{protocol} {algo} in {results} mixes", runs)
-        group = Group(protocol, algo, _by_method(runs))
-        for method, seeds in group.methods.items():
-            suggesters = {result.summary["suggester"] for result in seeds}
-            if len(suggesters) > 1:
-                sources = " and ".join(sorted(suggesters))
-                raise UserError(f"{protocol} {algo} {method} in {results} mixes goals from {sources}")
-        groups.append(group)
+    groups = list(_groups(found, f"{{}} in {results} mixes"))
+    for group in groups:
+        for method, runs in group.methods.items():
+            sources = sorted({run.summary["suggester"] for run in runs})
+            if len(sources) > 1:
+                where = f"{group.protocol} {group.algo} {method} in {results}"
+                raise UserError(f"{where} mixes goals from {' and '.join(sources)}")
     return groups
 
 
-def _by_group(results: Sequence[Result]) -> list[tuple[tuple[str, str], list[Result]]]:
-    """(protocol, algo) and its results. Those without an algorithm belong to all groups of their protocol."""
-    own = {(result.cell.protocol, result.cell.algo) for result in results if result.cell.algo != ANY}
+def read_tasks(results: Path) -> list[Group]:
+    """All finished cells of downstream tasks.
 
-    def keys(cell: Cell) -> Iterator[tuple[str, str]]:
-        shared = [key for key in sorted(own) if key[0] == cell.protocol] if cell.algo == ANY else []
-        yield from shared or [(cell.protocol, cell.algo)]
+    Controls that are the same whatever the algorithm stand in every group of their protocol.
 
-    groups: dict[tuple[str, str], list[Result]] = defaultdict(list)
-    for result in results:
-        for key in keys(result.cell):
-            groups[key].append(result)
-    return sorted(groups.items(), key=lambda item: item[0])
-
-
-def _by_method(results: Iterable[Result]) -> dict[str, list[Result]]:
-    methods: dict[str, list[Result]] = defaultdict(list)
-    for result in results:
-        methods[result.cell.method].append(result)
-    return {name: sorted(runs, key=lambda run: run.cell.seed) for name, runs in methods.items()}
-
-
-def _alike(mixing: str, results: Iterable[Result]) -> None:
-    """
     Raises:
-        UserError: if the runs differ in frames or world.
+        UserError: if runs of a group differ in their frames or their world.
     """
-    runs = list(results)
-    frames = sorted({run.frames for run in runs})
-    if len(frames) > 1:
-        raise UserError(f"{mixing} runs of {', '.join(f'{n:,}' for n in frames)} frames")
-    worlds = sorted({run.config.env.name for run in runs})
-    if len(worlds) > 1:
-        raise UserError(f"{mixing} runs in the worlds {', '.join(worlds)}")
+    found = [read(folder, folder.parts[-5]) for folder in sorted(results.glob(f"{TASKS}/*/*/*/*/seed*"))]
+    return list(_groups(found, f"tasks of {{}} in {results} mix"))
+
+
+def _groups(found: Sequence[Result], mixing: str) -> Iterator[Group]:
+    """One group for each protocol and algorithm. Runs without an algorithm belong to all groups of their protocol.
+
+    Args:
+        found: all runs.
+        mixing: beginning of the error, with {} for the group's name.
+
+    Raises:
+        UserError: if runs of a group differ in frames or world.
+    """
+    for protocol, runs in _by(found, "protocol").items():
+        by_algo = _by(runs, "algo")
+        for algo in sorted(by_algo.keys() - {ANY}) or [ANY]:
+            group = [run for run in runs if run.cell.algo in (algo, ANY)]
+            frames = [f"{n:,}" for n in sorted({run.frames for run in group})]
+            worlds = sorted({run.config.env.name for run in group})
+            for mixed, values in (("of {} frames", frames), ("in the worlds {}", worlds)):
+                if len(values) > 1:
+                    where = mixing.format(f"{protocol} {algo}")
+                    raise UserError(f"{where} runs {mixed.format(', '.join(values))}")
+            yield Group(protocol, algo, group)
+
+
+def _by(runs: Iterable[Result], part: str) -> dict[str, list[Result]]:
+    """Runs by a part of their cells' names."""
+    found: dict[str, list[Result]] = {}
+    for run in sorted(runs, key=lambda run: run.cell):
+        found.setdefault(getattr(run.cell, part), []).append(run)
+    return found

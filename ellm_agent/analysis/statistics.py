@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,13 +30,6 @@ class Estimate:
         return str(self) if seeds > 2 else f"{float(self.centre):.2f}"
 
 
-def _estimated(scores: np.ndarray | list[np.ndarray], centre: Callable, resamples: int) -> tuple:
-    """Centre and the two ends of the interval. One set of scores at a time, so that others do not matter."""
-    with _seeded():
-        centres, intervals = library.get_interval_estimates({"": scores}, centre, reps=resamples)
-    return centres[""], *intervals[""]
-
-
 @contextlib.contextmanager
 def _seeded() -> Iterator[None]:
     """rliable resamples with NumPy's global generator."""
@@ -48,21 +41,25 @@ def _seeded() -> Iterator[None]:
         np.random.set_state(before)
 
 
-def interquartile_mean(runs: Mapping[str, np.ndarray]) -> dict[str, Estimate]:
-    """Interquartile mean over seeds for each method (of three seeds: their mean).
+@_seeded()
+def _estimate(
+    scores: np.ndarray | list[np.ndarray], centre: Callable, resamples: int, shape: tuple[int, ...] = ()
+) -> Estimate:
+    """The estimate of one set of scores, in a shape. One at a time, so that others do not matter."""
+    centres, intervals = library.get_interval_estimates({"": scores}, centre, reps=resamples)
+    return Estimate(*(np.reshape(part, shape) for part in (centres[""], *intervals[""])))
+
+
+def interquartile_mean(values: Sequence | np.ndarray) -> Estimate:
+    """Interquartile mean over a method's seeds (of three seeds: their mean).
 
     Args:
-        runs: method -> ``(seeds,)`` numbers, or ``(seeds, points)`` curves.
+        values: ``(seeds,)`` numbers, or ``(seeds, points)`` curves.
     """
-    estimates = {}
-    for name, values in runs.items():
-        scores = np.asarray(values, float)
-        shape, resamples = scores.shape[1:], CURVE_RESAMPLES if scores.ndim > 1 else RESAMPLES
-        found = _estimated(
-            scores.reshape(len(scores), 1, -1), _trimmed_mean, resamples
-        )  # (seeds, one task, points)
-        estimates[name] = Estimate(*(part.reshape(shape) for part in found))
-    return estimates
+    scores = np.asarray(values, float)
+    as_one_task = scores.reshape(len(scores), 1, -1)  # (seeds, tasks, points)
+    resamples = CURVE_RESAMPLES if scores.ndim > 1 else RESAMPLES
+    return _estimate(as_one_task, _trimmed_mean, resamples, scores.shape[1:])
 
 
 def _trimmed_mean(values: np.ndarray) -> np.ndarray:
@@ -75,21 +72,17 @@ def _trimmed_mean(values: np.ndarray) -> np.ndarray:
 def probability_of_improvement(one: Sequence[float], other: Sequence[float]) -> Estimate:
     """Probability that a run of one method is better than a run of the other (ties count half)."""
     pair = [np.asarray(runs, float)[:, None] for runs in (one, other)]
-    found = _estimated(pair, metrics.probability_of_improvement, CURVE_RESAMPLES)
-    return Estimate(*(np.float64(part.item()) for part in found))
+    return _estimate(pair, metrics.probability_of_improvement, CURVE_RESAMPLES)
 
 
-def performance_profile(runs: Mapping[str, np.ndarray], thresholds: np.ndarray) -> dict[str, Estimate]:
+@_seeded()
+def performance_profile(values: Sequence | np.ndarray, thresholds: np.ndarray) -> Estimate:
     """Share of (seed, task) pairs whose value is above each threshold, and its 95 % interval.
 
     Args:
-        runs: method -> ``(seeds, tasks)``.
+        values: of a method, ``(seeds, tasks)``.
         thresholds: ``(points,)``.
     """
-    profiles = {}
-    for name, values in runs.items():
-        with _seeded():
-            scores = {"": np.asarray(values, float)}
-            found, bands = library.create_performance_profile(scores, thresholds, reps=PROFILE_RESAMPLES)
-        profiles[name] = Estimate(found[""], *bands[""])
-    return profiles
+    scores = {"": np.asarray(values, float)}
+    found, bands = library.create_performance_profile(scores, thresholds, reps=PROFILE_RESAMPLES)
+    return Estimate(found[""], *bands[""])

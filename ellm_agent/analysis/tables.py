@@ -1,37 +1,26 @@
-"""Tables of results, as rows of text. How they are written (Markdown, a page) is for others."""
+"""Tables of results, as rows of text, for documents (Markdown), pages and terminals alike."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+import pandas as pd
+import rich.table
+from rich.text import Text
 
-from ellm_agent.analysis.results import Group, Result, TaskGroup
-from ellm_agent.analysis.statistics import Estimate, interquartile_mean, probability_of_improvement
+from ellm_agent.analysis.results import Cell, Group, Result, language_of
+from ellm_agent.analysis.statistics import interquartile_mean, probability_of_improvement
 from ellm_agent.config.methods import METHODS
 from ellm_agent.evaluation.scores import RECENT
-from envs.interface import Language, World
-
-INTERVALS = (
-    "In brackets: 95 % stratified bootstrap interval of the interquartile mean over seeds. Of three seeds it is their "
-    "range, and covers the true mean in about three quarters of such experiments; of five, in about nine of ten; in fewer "
-    "where results are skewed."
-)
-AREA = (
-    "Normalised area under the curve: the share of solved episodes (of the last "
-    f"{RECENT}; 0 until the first has ended), averaged over all frames of the task."
-)
-WHOLE_SEEDS = (
-    "A seed is one pretrained agent and all that it learns, so the interval is over whole seeds. Of three seeds it is "
-    "their range."
-)
+from envs.interface import Language
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text.
+    """Rows of text; pages render it by the macro ``table`` of ``base.html.j2``.
 
     Attributes:
         rows: cells.
@@ -43,15 +32,19 @@ class Table:
     head: Sequence[str] = ()
     numbers: Sequence[int] = ()
 
-    @property
-    def columns(self) -> int:
-        """How many it has."""
-        return max(map(len, (self.head, *self.rows)))
-
-    def markdown(self) -> list[str]:
+    def markdown(self) -> str:
         """Its lines in Markdown."""
         first, *lines = (f"| {' | '.join(cells)} |" for cells in (self.head, *self.rows))
-        return [first, "|---" * len(self.head) + "|", *lines]
+        return "\n".join([first, "|---" * len(self.head) + "|", *lines])
+
+    def console(self, title: str) -> rich.table.Table:
+        """As rich prints it; cells are not read as markup."""
+        table = rich.table.Table(title=title, title_justify="left")
+        for i, name in enumerate(self.head):
+            table.add_column(name, justify="right" if i in self.numbers else "left", no_wrap=True)
+        for row in self.rows:
+            table.add_row(*map(Text, row))
+        return table
 
 
 def words(name: str) -> str:
@@ -62,29 +55,20 @@ def words(name: str) -> str:
 # --- one run ---------------------------------------------------------------------------------------------------------
 
 
-def achievements(
-    rates: Mapping[str, float], first: Mapping[str, int], language: Language | None = None
-) -> Table:
+def achievements(rates: Mapping[str, float], first: Mapping[str, int], language: Language) -> Table:
     """Success rate of each achievement, and the end of the first episode that unlocked it; the most frequent first.
 
     Args:
         rates: achievement -> success rate, in [0, 1].
         first: achievement -> frame at which the first episode with it ended.
-        language: says which goal each achievement is, in the words of events, where it knows.
+        language: says which goal each achievement is, in the words of events.
     """
-    goals = goal_names(language) if language else {}
     rows = []
     for name, rate in sorted(rates.items(), key=lambda item: -item[1]):
-        goal = (goals.get(name, "-"),) if goals else ()
-        rows.append((words(name), *goal, f"{rate:.1%}", f"{first[name]:,}" if name in first else "never"))
-    goal = ("as a goal",) if goals else ()
-    head = ("achievement", *goal, "success rate", "end of the first episode with it, frame")
-    return Table(rows, head, (len(head) - 2, len(head) - 1))
-
-
-def goal_names(language: Language) -> dict[str, str]:
-    """Achievement -> the goal that it is, in the words of events; empty if the language does not say."""
-    return dict(getattr(language, "goal_of", {}))
+        frame = f"{first[name]:,}" if name in first else "never"
+        rows.append((words(name), language.goal_of.get(name, "-"), f"{rate:.1%}", frame))
+    head = ("achievement", "as a goal", "success rate", "end of the first episode with it, frame")
+    return Table(rows, head, (2, 3))
 
 
 def quality_shares(shares: Mapping[str, float]) -> str:
@@ -95,44 +79,31 @@ def quality_shares(shares: Mapping[str, float]) -> str:
 # --- a comparison ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class MethodEstimate:
-    """Unlocks per episode and score of a method."""
-
-    unlocks: Estimate
-    score: Estimate
-
-
-def estimates(group: Group) -> dict[str, MethodEstimate]:
-    """Estimates of each method, the best first."""
-    unlocks = interquartile_mean(
-        {name: np.array([r.unlocks for r in runs]) for name, runs in group.methods.items()}
-    )
-    scores = interquartile_mean(
-        {name: np.array([r.score for r in runs]) for name, runs in group.methods.items()}
-    )
-    return {name: MethodEstimate(unlocks[name], scores[name]) for name in group.ranked()}
-
-
 def methods(group: Group) -> Table:
-    """The results: one row for each method."""
+    """The results: one row for each method, the best first."""
     rows = []
-    for name, found in estimates(group).items():
+    for name in group.ranked():
         runs = group.methods[name]
-        seconds = [run.summary["seconds"] for run in runs]
-        rate = np.mean([run.frames / max(took, 1e-9) for run, took in zip(runs, seconds, strict=True)])
-        each = "; ".join(f"{run.unlocks:.2f}, {run.score:.1f}" for run in runs)
-        row = (
-            name,
-            goals_from(runs[0]),
-            str(len(runs)),
-            f"{runs[0].frames:,}",
-            found.unlocks.text(len(runs)),
+        seconds = np.array([run.summary["seconds"] for run in runs])
+        unlocks, scores = [run.unlocks for run in runs], [run.score for run in runs]
+        each = "; ".join(f"{n:.2f}, {score:.1f}" for n, score in zip(unlocks, scores, strict=True))
+        rows.append(
+            (
+                name,
+                goals_from(runs[0]),
+                str(len(runs)),
+                f"{runs[0].frames:,}",
+                interquartile_mean(unlocks).text(len(runs)),
+                interquartile_mean(scores).text(len(runs)),
+                each,
+                f"{np.mean(runs[0].frames / np.maximum(seconds, 1e-9)):,.0f}",
+                f"{seconds.mean() / 60:.1f}",
+            )
         )
-        rows.append((*row, found.score.text(len(runs)), each, f"{rate:,.0f}", f"{np.mean(seconds) / 60:.1f}"))
-    head = ("method", "goals from", "seeds", "frames", f"unlocks/episode, last {RECENT}")
-    head += (f"{group.world.score[1]} %, all episodes", "each seed: unlocks, score %")
-    return Table(rows, (*head, "frames/s, as run", "minutes a run"), (2, 3, 4, 5, 7, 8))
+    score = f"{group.runs[0].world.score[1]} %, all episodes"
+    head = ("method", "goals from", "seeds", "frames", f"unlocks/episode, last {RECENT}", score)
+    head += ("each seed: unlocks, score %", "frames/s, as run", "minutes a run")
+    return Table(rows, head, (2, 3, 4, 5, 7, 8))
 
 
 def goals_from(run: Result) -> str:
@@ -147,7 +118,8 @@ def versions(group: Group) -> str:
     """Which versions of this package made a group of runs, if they are not all the same; or ""."""
     by_version: dict[str, list[str]] = {}
     for name in group.ranked():
-        for version in sorted({run.version for run in group.methods[name]}):
+        made_by = {run.summary["versions"].get("ellm-agent", "before 0.7.0") for run in group.methods[name]}
+        for version in sorted(made_by):
             by_version.setdefault(version, []).append(name)
     if len(by_version) == 1:
         return ""
@@ -161,20 +133,13 @@ def improvements(group: Group) -> Table:
     pairs = [(ours, other) for ours in ("open", "oracle") if ours in group.methods for other in others]
     for_novelty = [name for name in others if "reward.novelty.kind" in METHODS.get(name, {})]
     pairs += [(name, "random") for name in for_novelty if "random" in group.methods]
-    rows = []
-    for pair in pairs:
-        scores = [[run.score for run in group.methods[name]] for name in pair]
-        if min(map(len, scores)) > 2:
-            rows.append((" > ".join(pair), str(probability_of_improvement(*scores))))
+    scores = group.values(lambda run: run.score)
+    rows = [
+        (f"{one} > {other}", str(probability_of_improvement(scores[one], scores[other])))
+        for one, other in pairs
+        if min(len(scores[one]), len(scores[other])) > 2
+    ]
     return Table(rows, ("pair", "probability"))
-
-
-def improvements_note(group: Group) -> str:
-    """How ``improvements`` is to be read."""
-    return (
-        f"Probability that a run of the first is better, by {group.world.score[1]}, with its 95 % bootstrap interval. Of "
-        "three seeds each, 1.00 says that all nine pairs are so, which happens by chance once in twenty times."
-    )
 
 
 def quality(group: Group) -> Table:
@@ -191,39 +156,28 @@ def quality(group: Group) -> Table:
 
 def first_unlocks(group: Group) -> Table:
     """Median over seeds of the frame at which the first episode with each achievement ended."""
-    order, goals = group.ranked(), goal_names(group.runs[0].language)
-    medians = [np.median([run.first_unlocks() for run in group.methods[name]], axis=0) for name in order]
-    rows = []
-    for i, name in enumerate(group.achievements):
-        cells = (f"{median[i]:,.0f}" if np.isfinite(median[i]) else "never" for median in medians)
-        rows.append((words(name), *((goals.get(name, "-"),) if goals else ()), *cells))
-    titles = (
-        "end of the first episode that unlocked it, frame (median seed)",
-        *(("as a goal",) if goals else ()),
-    )
-    return Table(rows, (*titles, *order), range(len(titles), len(titles) + len(order)))
-
-
-def published(world: World) -> Table:
-    """Published results, as their authors report them."""
-    head = ("method", "reward", "frames", f"{world.score[1]} %", "reward or unlocks per episode")
-    return Table(world.published, head)
+    order, run = group.ranked(), group.runs[0]
+    goal_of = language_of(run.config).goal_of
+    frames = group.values(lambda run: run.first_unlocks)
+    medians = np.array([np.median(frames[name], axis=0) for name in order]).T  # (achievements, methods)
+    goals = [goal_of.get(name, "-") for name in run.achievements]
+    rows = [
+        (words(name), goal, *(f"{frame:,.0f}" if np.isfinite(frame) else "never" for frame in of_it))
+        for name, goal, of_it in zip(run.achievements, goals, medians, strict=True)
+    ]
+    title = "end of the first episode that unlocked it, frame (median seed)"
+    return Table(rows, (title, "as a goal", *order), range(2, 2 + len(order)))
 
 
 # --- downstream tasks ------------------------------------------------------------------------------------------------
 
 
-def areas(group: TaskGroup) -> dict[str, np.ndarray]:
+def areas(group: Group) -> dict[str, np.ndarray]:
     """Normalised areas, ``(seeds, tasks)``, of the seeds that all tasks have; of methods with results for every task."""
-    found = {}
-    for method in group.methods:
-        each = [
-            {run.cell.seed: run.area() for run in of_task.methods.get(method, [])}
-            for of_task in group.tasks.values()
-        ]
-        seeds = sorted(set.intersection(*(set(of_task) for of_task in each)))
-        if seeds:
-            found[method] = np.array([[of_task[seed] for of_task in each] for seed in seeds])
+    each = pd.DataFrame([(*dataclasses.astuple(run.cell), run.area) for run in group.runs])
+    each.columns = [field.name for field in dataclasses.fields(Cell)] + ["area"]
+    complete = each.pivot(index=["method", "seed"], columns="task", values="area").dropna()
+    found = {method: of_it.to_numpy() for method, of_it in complete.groupby(level="method")}
     return dict(sorted(found.items(), key=lambda item: -item[1].mean()))
 
 
@@ -233,28 +187,20 @@ def mean_areas(found: Mapping[str, np.ndarray]) -> Table:
     Args:
         found: method -> ``(seeds, tasks)``, see ``areas``.
     """
-    means = {name: values.mean(axis=1) for name, values in found.items()}
-    centre = interquartile_mean(means)
-    rows = [
-        (name, str(len(each)), centre[name].text(len(each)), ", ".join(f"{mean:.2f}" for mean in each))
-        for name, each in means.items()
-    ]
+    rows = []
+    for name, values in found.items():
+        means = values.mean(axis=1)
+        each = ", ".join(f"{mean:.2f}" for mean in means)
+        rows.append((name, str(len(means)), interquartile_mean(means).text(len(means)), each))
     return Table(rows, ("pretrained by", "seeds", "mean area over all tasks", "each seed"), (1,))
 
 
-def areas_by_task(group: TaskGroup, title: str = "task") -> Table:
+def areas_by_task(group: Group, title: str) -> Table:
     """A row of areas for each task, a column for each method."""
     order = list(dict.fromkeys([*areas(group), *group.methods]))
     rows = []
-    for task in group.ranked():
-        there = {
-            name: np.array([run.area() for run in runs]) for name, runs in group.tasks[task].methods.items()
-        }
-        found = interquartile_mean(there)
-        rows.append((task, *(found[n].text(len(there[n])) if n in there else "-" for n in order)))
+    for task in group.ranked_tasks():
+        found = group.tasks[task].values(lambda run: run.area)
+        texts = {name: interquartile_mean(each).text(len(each)) for name, each in found.items()}
+        rows.append((task, *(texts.get(name, "-") for name in order)))
     return Table(rows, (title, *order))
-
-
-def pairs(facts: Mapping[str, Any]) -> Table:
-    """Names and values, without a head."""
-    return Table([(name, str(value)) for name, value in facts.items()])

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
+from ellm_agent.analysis.tables import Table
 from ellm_agent.build import make_player, make_worlds
 from ellm_agent.config import Config
 from ellm_agent.errors import UserError
@@ -142,19 +141,16 @@ def show(found: GoalFollowing) -> None:
         console.print(
             "this agent does not observe goals: instructions change nothing (train with --goal-conditioned)"
         )
-    episodes = len(found.reached[0][0])
-    table = Table(title=f"within {found.within} frames, {episodes} held-out worlds", title_justify="left")
-    table.add_column("goal", no_wrap=True)
     compared = ("first", "first, other instruction", "ratio") if found.observes_goals else ()
-    for column in ("reached", "frames", *compared):
-        table.add_column(column, justify="right")
+    rows = []
     for i, goal in enumerate(found.goals):
         frames, rates = found.median_frames(i), found.first_rates(i)
-        cells = [f"{found.success_rate(i):.0%}", "never" if frames is None else f"{frames:.0f}"]
+        cells = ["-"] * len(compared)
         if rates:
             own, other = rates
-            cells += [f"{own:.0%}", f"{other:.0%}", f"{own / other:.1f}" if other else "-"]
-        else:
-            cells += ["-"] * len(compared)
-        table.add_row(Text(goal), *cells)
-    console.print(table)
+            cells = [f"{own:.0%}", f"{other:.0%}", f"{own / other:.1f}" if other else "-"]
+        reached = f"{found.success_rate(i):.0%}", "never" if frames is None else f"{frames:.0f}"
+        rows.append((goal, *reached, *cells))
+    table = Table(rows, ("goal", "reached", "frames", *compared), range(1, 6))
+    title = f"within {found.within} frames, {len(found.reached[0][0])} held-out worlds"
+    console.print(table.console(title))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -60,18 +62,19 @@ class Recording:
 
     @classmethod
     def load(cls, path: Path) -> Recording:
-        """Reads what ``save`` wrote, also in versions before 0.8.0.
+        """Reads what ``save`` wrote, also in versions before 0.8.0, and also compressed (``.gz``).
 
         Raises:
             UserError: if the file is no recording.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            content = path.read_bytes()
+            data = json.loads(gzip.decompress(content) if path.suffix == ".gz" else content)
             data["unlocked"] = tuple(data["unlocked"])
             data["environment"] = {_OLD_NAMES.get(k, k): v for k, v in data["environment"].items()}
             data["steps"] = [{_OLD_NAMES.get(k, k): v for k, v in step.items()} for step in data["steps"]]
             return cls(**data)
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, RecursionError) as error:
             raise UserError(f"{path} is not a recorded episode") from error
 
 
@@ -97,22 +100,19 @@ def record_episodes(
     recordings = [Recording(first_world + i, dict(environment), world) for i in range(episodes)]
 
     def keep(local: dict, _) -> None:
-        i, info = local["i"], local["info"]
-        log = exploration.log(i)
-        reward = log.reward
-        recordings[i].actions.append(int(local["actions"][i]))
-        recordings[i].steps.append(
+        info, recording, log = local["info"], recordings[local["i"]], exploration.log(local["i"])
+        recording.actions.append(int(local["actions"][local["i"]]))
+        recording.steps.append(
             {
                 "goals": log.goals,
                 "open": exploration.open_before(log),
-                "satisfied": reward.goals,
+                "satisfied": log.reward.goals,
                 "events": info["events"],
-                "reward": round(reward.value, 4),
+                "reward": round(log.reward.value, 4),
             }
         )
         if "finished" in info:
-            recordings[i].unlocked = info["finished"].unlocked
-            recordings[i].success = info["finished"].success
+            recording.unlocked, recording.success = info["finished"].unlocked, info["finished"].success
 
     with _apart_from_training(agent, seed=first_world % 2**31):
         evaluate_policy(

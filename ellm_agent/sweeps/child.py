@@ -15,22 +15,18 @@ INTERVAL = 0.2  # seconds between looks
 
 
 def end_with(parent: int) -> None:
-    """Ends this process soon after its parent has ended, from a thread of its own.
+    """Ends this process soon after its parent has ended.
 
     Args:
         parent: process id; if it is no longer the parent, the sweep has ended already.
     """
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(INTERVAL)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    while os.getppid() == parent:
+        time.sleep(INTERVAL)
+    os._exit(1)
 
 
 if __name__ == "__main__":
-    end_with(int(sys.argv.pop(1)))
+    threading.Thread(target=end_with, args=(int(sys.argv.pop(1)),), daemon=True).start()
     from ellm_agent.cli import experiment
 
     experiment(__doc__)

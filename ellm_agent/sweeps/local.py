@@ -15,10 +15,9 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from ellm_agent.analysis.results import Cell, keep
 from ellm_agent.config import files as config_files
@@ -72,16 +71,20 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 class Process:
-    """A cell under way.
+    """A cell under way, in a process of its own.
 
     Args:
         cell: its name.
         config: of the run.
         folder: in which it is run; what another configuration left there is deleted.
+
+    Attributes:
+        run_folder: of the run.
+        popen: the process.
     """
 
     def __init__(self, cell: Cell, config: Config, folder: Path):
-        self.cell, self.config, self.folder = cell, config, folder
+        self.cell, self.config, self.folder, self.run_folder = cell, config, folder, folder / "run"
         wanted, text = folder / "wanted.yaml", config_files.to_yaml(config)
         if wanted.exists() and wanted.read_text() == text and (self.run_folder / "config.yaml").exists():
             arguments = ["--resume", self.run_folder]
@@ -93,30 +96,13 @@ class Process:
         command = [sys.executable, "-m", "ellm_agent.sweeps.child", str(os.getpid()), *arguments]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         with (folder / "output.txt").open("ab") as output:
-            self._popen = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+            self.popen = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
 
-    @property
-    def run_folder(self) -> Path:
-        return self.folder / "run"
-
-    def status(self) -> int | None:
-        """The exit status; None while it runs."""
-        return self._popen.poll()
-
-    def kill(self) -> None:
-        """Ends it at once."""
-        self._popen.kill()
-        self._popen.wait()
-
-    def latest(self) -> dict:
-        """The last row of its metrics."""
-        rows = Run(self.run_folder, self.config).read("metrics")
-        return rows[-1] if rows else {"frames": 0}
-
-    def last_line(self) -> str:
-        """The last line that it printed."""
+    def failure(self) -> str:
+        """How it failed, with the last line that it printed."""
         lines = (self.folder / "output.txt").read_text(errors="replace").splitlines()
-        return lines[-1] if lines else "no output"
+        status = f"status {self.popen.returncode}; delete {self.folder} to start it anew"
+        return f"{self.cell} ({status}): {lines[-1] if lines else 'no output'}"
 
 
 def ready(cell: Cell, waiting: Iterable[Cell], running: Iterable[Cell]) -> bool:
@@ -131,89 +117,56 @@ def lost_with(failed: Cell, waiting: Iterable[Cell]) -> list[Cell]:
 
 def run_all(cells: dict[Cell, Config], options: Options, results: Path) -> list[str]:
     """Runs cells, ``options.jobs`` at once, and keeps their results; one line for each that failed."""
-    waiting, running, failed = dict(cells), [], []
-    with SweepProgress(len(cells)) as progress:
+    waiting, running, failed = dict(cells), {}, []  # running: process -> its bar
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    columns = TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        all_runs = progress.add_task("all runs", total=len(cells))
         try:
             while waiting or running:
                 under_way = [process.cell for process in running]
-                for cell in [cell for cell in waiting if ready(cell, waiting, under_way)]:
-                    if len(running) < options.jobs:
-                        running.append(Process(cell, waiting.pop(cell), work_folder(cell, options)))
+                startable = [cell for cell in waiting if ready(cell, waiting, under_way)]
+                for cell in startable[: options.jobs - len(running)]:
+                    process = Process(cell, waiting.pop(cell), work_folder(cell, options))
+                    running[process] = progress.add_task(str(cell), total=process.config.run.frames)
                 time.sleep(INTERVAL)
-                for process in [process for process in running if process.status() is not None]:
-                    running.remove(process)
-                    progress.finished(process)
-                    if process.status() == 0:
-                        _keep(process, results)
-                        if process.cell.task or not options.tasks:  # or else tasks need its agent
-                            shutil.rmtree(process.folder)
+                for process, bar in list(running.items()):
+                    if process.popen.poll() is None:
+                        _show(process, progress, bar)
                         continue
-                    what = f"status {process.status()}; delete {process.folder} to start it anew"
-                    failed.append(f"{process.cell} ({what}): {process.last_line()}")
-                    lost = lost_with(process.cell, waiting)
-                    failed += [f"{cell}: its pretraining failed" for cell in lost]
-                    waiting = {cell: config for cell, config in waiting.items() if cell not in lost}
-                progress.running(running)
+                    if process.popen.returncode == 0:
+                        _keep(process, options, results)
+                    else:
+                        lost = lost_with(process.cell, waiting)
+                        failed += [process.failure(), *(f"{cell}: its pretraining failed" for cell in lost)]
+                        waiting = {cell: config for cell, config in waiting.items() if cell not in lost}
+                    del running[process]
+                    progress.remove_task(bar)
+                    done = len(cells) - len(waiting) - len(running)
+                    progress.update(all_runs, completed=done)
+                    outcome = "FAILED" if process.popen.returncode else "finished"
+                    console.print(f"{done}/{len(cells)} {process.cell} {outcome}", markup=False)
         finally:
             for process in running:
-                process.kill()
+                process.popen.kill()
+                process.popen.wait()
     return failed
 
 
-def _keep(process: Process, results: Path) -> None:
-    """Keeps a finished cell's results, if that has not been done before."""
+def _show(process: Process, progress: Progress, bar: TaskID) -> None:
+    """Shows in a terminal how far a run has come."""
+    rows = [] if progress.disable else Run(process.run_folder, process.config).read("metrics")
+    if rows:
+        state = f"{process.cell}: {rows[-1]['unlocks_per_episode']:.1f} unlocks"
+        progress.update(bar, completed=rows[-1]["frames"], description=state)
+
+
+def _keep(process: Process, options: Options, results: Path) -> None:
+    """Keeps a finished cell's results, if that has not been done before, and deletes what nobody needs any more."""
     folder = process.cell.folder(results)
     if not folder.is_dir():
         pretrained = process.config.transfer.pretrained
         origin = process.cell.pretraining().folder(Path()) if pretrained else None
         keep(Run.open(process.run_folder), folder, origin)
-
-
-class SweepProgress:
-    """One display for all runs: bars in a terminal, a line for each finished run elsewhere.
-
-    Args:
-        total: runs to do.
-    """
-
-    def __init__(self, total: int):
-        console = Console(stderr=True)
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.fields[state]}"),
-        )
-        self._bars = Progress(*columns, TimeElapsedColumn(), console=console, disable=not console.is_terminal)
-        self._total, self._done, self._tasks = total, 0, dict[Cell, TaskID]()
-
-    def __enter__(self) -> SweepProgress:
-        self._bars.start()
-        self._all = self._bars.add_task("all runs", total=self._total, state=f"0/{self._total}")
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bars.stop()
-
-    def running(self, processes: Sequence[Process]) -> None:
-        """Shows how far the runs under way have come."""
-        if self._bars.disable:
-            return
-        for process in processes:
-            if process.cell not in self._tasks:
-                total = process.config.run.frames
-                self._tasks[process.cell] = self._bars.add_task(str(process.cell), total=total, state="")
-            row = process.latest()
-            state = f"{row.get('unlocks_per_episode', 0):.1f} unlocks"
-            self._bars.update(self._tasks[process.cell], completed=row["frames"], state=state)
-
-    def finished(self, process: Process) -> None:
-        """Notes that a run has ended."""
-        self._done += 1
-        if process.cell in self._tasks:
-            self._bars.remove_task(self._tasks.pop(process.cell))
-        self._bars.update(self._all, completed=self._done, state=f"{self._done}/{self._total}")
-        if self._bars.disable:
-            outcome = "FAILED" if process.status() else "finished"
-            print(f"{self._done}/{self._total} {process.cell} {outcome}", file=sys.stderr, flush=True)
+    if process.cell.task or not options.tasks:  # or else tasks need its agent
+        shutil.rmtree(process.folder)

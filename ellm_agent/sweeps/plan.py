@@ -24,25 +24,12 @@ from ellm_agent.llm import factory
 NAMED = {"--seed": "--seeds", "--algo": "--algos", "--protocol": "--protocols", "--frames": "--frames"}
 # Each run of a sweep has its own value of these.
 PER_RUN = (
-    "--out",
-    "--config",
-    "--resume",
-    "--threads",
-    "--replays",
-    "--tensorboard",
-    "--no-tensorboard",
-    "--estimate-cost",
-)
+    "--out", "--config", "--resume", "--threads", "--replays", "--tensorboard", "--no-tensorboard", "--estimate-cost",
+)  # fmt: skip
 # Pretraining and tasks have their own values of these.
 PER_TASK = (
-    "--task",
-    "--goal-mode",
-    "--transfer",
-    "--pretrained",
-    "--extrinsic-weight",
-    "--dqn.learning-rate",
-    "--ppo.learning-rate",
-)
+    "--task", "--goal-mode", "--transfer", "--pretrained", "--extrinsic-weight", "--dqn.learning-rate", "--ppo.learning-rate",
+)  # fmt: skip
 # Options that define a method. Not which model answers (that stands in every table), nor the algorithm.
 DEFINING = {
     name

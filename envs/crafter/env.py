@@ -207,6 +207,7 @@ def language(vocabulary: Sequence[str]) -> Language:
         nouns=known.nouns,
         nounless_goals=tuple(goal for goal in known.goals if goal not in known.phrases),
         achievements=known.achievements,
+        goal_of=dict(known.phrase_of),
         briefing=known.briefing,
         examples=known.examples,
     )
@@ -242,7 +243,11 @@ class _Game(crafter.Env):
         self._local_view._world = self._world
         self._sem_view = lambda: None  # a picture of ids that nobody reads
         if not grain:
-            self._local_view._noise = lambda canvas, amount, stddev: canvas
+            self.remove_grain()
+
+    def remove_grain(self) -> None:
+        """Lets pictures of the night be without the package's noise."""
+        self._local_view._noise = lambda canvas, amount, stddev: canvas
 
     def start(self, world_seed: int) -> None:
         # `crafter.Env.reset` derives the world's seed from a counter; here it is given.

@@ -81,6 +81,11 @@ class CrafterWorld(World):
 
         return read_advice()
 
+    def draw(self, env: gym.Env) -> np.ndarray:
+        """Without the night's noise, which flickers in animations and makes their files large."""
+        env.game.remove_grain()
+        return env.render()
+
     def compiles_first(self) -> bool:
         from envs.crafter.compiled import is_compiled
 

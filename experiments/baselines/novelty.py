@@ -5,5 +5,4 @@ The options are those of ``run_crafter.py``.
 
 from ellm_agent.cli import experiment
 
-if __name__ == "__main__":
-    experiment(__doc__, method="novelty")
+experiment(__doc__, method="novelty")

@@ -1,11 +1,11 @@
 """Results that can be worked out by hand."""
 
+import gzip
 import json
 from pathlib import Path
 
 import numpy as np
 
-from ellm_agent.analysis import results
 from ellm_agent.analysis.results import Cell, Result
 from ellm_agent.config import files as config_files
 from ellm_agent.config.presets import PRESETS
@@ -42,7 +42,7 @@ def write_cell(folder: Path, cell: Cell, unlocks: int, version: str = "0.7.0", l
         for end, length in zip(ends.tolist(), LENGTHS, strict=True)
     ]
     log = "".join(json.dumps(row) + "\n" for row in rows[lost:])
-    results.compress(log.encode(), place / "episodes.jsonl.gz")
+    (place / "episodes.jsonl.gz").write_bytes(gzip.compress(log.encode()))
     bins = {"good": 0.75, "poorly_timed": 0.25, "bad": 0.0, "nonsensical": 0.0}
     summary = {
         "suggester": cell.method,

@@ -22,8 +22,8 @@ def test_curves_by_hand():
     assert run.unlocks == 1
     assert run.success_curve(np.array([50, 100, 250, 300])).tolist() == pytest.approx([0, 0, 1 / 2, 2 / 3])
     # Of 201 points from 0 to 300 frames, 66 lie from 200 on and before 300, where it is 1/2, and one at 300.
-    assert run.area() == pytest.approx((66 / 2 + 2 / 3) / 201)
-    assert run.first_unlocks().tolist() == [200, 200] + [np.inf] * 20
+    assert run.area == pytest.approx((66 / 2 + 2 / 3) / 201)
+    assert run.first_unlocks.tolist() == [200, 200] + [np.inf] * 20
 
 
 def test_a_run_without_episodes_has_curves():
@@ -34,14 +34,14 @@ def test_a_run_without_episodes_has_curves():
         == run.score_curve(np.array([1, 300])).tolist()
         == [0, 0]
     )
-    assert np.isinf(run.first_unlocks()).all()
+    assert np.isinf(run.first_unlocks).all()
 
 
 def test_groups(known):
     groups = results.read_all(known)
     assert [(group.protocol, group.algo) for group in groups] == [("crafter", "dqn"), ("crafter", "ppo")]
     for group in groups:
-        assert group.frames == 5440
+        assert group.runs[0].frames == 5440
         assert group.ranked() == ["oracle", "rnd", "random"]
         assert [run.cell.seed for run in group.methods["random"]] == [0, 1, 2]  # beside each learner
     assert results.read_tasks(known) == []

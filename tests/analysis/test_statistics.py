@@ -8,28 +8,29 @@ from ellm_agent.analysis.statistics import interquartile_mean, performance_profi
 
 
 def test_interquartile_mean_by_hand():
-    found = interquartile_mean({"few": [1, 2, 6], "many": [0, 1, 2, 3, 4, 5, 6, 100]})
-    assert found["few"].centre == pytest.approx(3)  # of three seeds: their mean
-    assert found["many"].centre == pytest.approx(3.5)  # of 2, 3, 4, 5
+    few = interquartile_mean([1, 2, 6])
+    assert few.centre == pytest.approx(3)  # of three seeds: their mean
+    assert interquartile_mean([0, 1, 2, 3, 4, 5, 6, 100]).centre == pytest.approx(3.5)  # of 2, 3, 4, 5
     # Three times the same of three is sampled once in 27 times, which is more than 2.5 %: the interval is the range.
-    assert (found["few"].low, found["few"].high) == (1, 6)
-    assert str(found["few"]) == found["few"].text(3) == "3.00 [1.00, 6.00]"
-    assert found["few"].text(2) == "3.00"
+    assert (few.low, few.high) == (1, 6)
+    assert str(few) == few.text(3) == "3.00 [1.00, 6.00]"
+    assert few.text(2) == "3.00"
 
 
 def test_an_estimate_does_not_depend_on_the_others():
-    runs = dict(zip("abc", np.random.default_rng(0).normal(size=(3, 5)), strict=True))
-    alone = {name: interquartile_mean({name: values})[name] for name, values in runs.items()}
-    assert interquartile_mean(runs) == alone == interquartile_mean(dict(reversed(runs.items())))
+    runs = np.random.default_rng(0).normal(size=(3, 5))
+    alone = interquartile_mean(runs[0])
+    found = [interquartile_mean(values) for values in reversed(runs)]
+    assert found[-1] == alone
 
 
 def test_interquartile_mean_is_rliables():
     runs = np.random.default_rng(0).normal(size=(7, 5))
-    found = interquartile_mean({"a": runs})["a"]
+    found = interquartile_mean(runs)
     assert found.centre.tolist() == pytest.approx([metrics.aggregate_iqm(runs[:, i]) for i in range(5)])
     assert (found.low < found.centre).all()
     assert (found.centre < found.high).all()
-    again = interquartile_mean({"a": runs})["a"]
+    again = interquartile_mean(runs)
     assert (again.low == found.low).all()  # resampling is seeded
 
 
@@ -40,7 +41,7 @@ def test_probability_of_improvement_by_hand():
 
 
 def test_performance_profile_by_hand():
-    found = performance_profile({"a": [[0.0, 0.5], [1.0, 0.2]]}, np.array([0.0, 0.3, 0.6]))
-    assert found["a"].centre.tolist() == [0.75, 0.5, 0.25]
+    found = performance_profile([[0.0, 0.5], [1.0, 0.2]], np.array([0.0, 0.3, 0.6]))
+    assert found.centre.tolist() == [0.75, 0.5, 0.25]
     # Seeds are sampled anew for each task. None is above 0.6 or one in two is; the first task's alone decides.
-    assert (found["a"].low[2], found["a"].high[2]) == (0, 0.5)
+    assert (found.low[2], found.high[2]) == (0, 0.5)

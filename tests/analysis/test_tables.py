@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from ellm_agent.analysis import comparison_report, tables, task_report
-from ellm_agent.analysis.results import NOTHING, Cell, Group, TaskGroup, read_all, read_tasks
+from ellm_agent.analysis import comparison_report, tables
+from ellm_agent.analysis.results import NOTHING, Cell, Group, read_all, read_tasks
+from envs import registry
 from tests.analysis.cells import NAMES, result, write_cell
 
 
@@ -31,6 +32,7 @@ def test_first_unlocks_and_quality_by_hand(known):
     # The tenth achievement: two of three seeds of the oracle unlock it, first in the second episode (70 frames in 32
     # worlds); so do none of the others.
     assert rows[NAMES[9].replace("_", " ")][-3:] == ("2,240", "never", "never")
+    assert rows["collect iron"][1] == "mine iron"  # the goal that it is
     assert rows[NAMES[-1].replace("_", " ")][-3:] == ("never", "never", "never")
     quality = tables.quality(ppo)
     assert quality.head == ("goals of", "", "good", "poorly timed", "bad", "nonsensical")
@@ -40,11 +42,15 @@ def test_first_unlocks_and_quality_by_hand(known):
 
 
 def test_achievements_of_a_run():
-    table = tables.achievements({"eat_cow": 0.1, "collect_iron": 0.5, "wake_up": 0.0}, {"eat_cow": 1200})
-    assert [(row[0], *row[-2:]) for row in table.rows] == [
-        ("collect iron", "50.0%", "never"),
-        ("eat cow", "10.0%", "1,200"),
-        ("wake up", "0.0%", "never"),
+    """Each with the goal that it is in Crafter."""
+    language = registry.get("crafter").language()
+    assert set(language.goal_of) == set(language.achievements)
+    assert set(language.goal_of.values()) < set(language.goals)
+    rates = {"eat_cow": 0.1, "collect_iron": 0.5, "wake_up": 0.0}
+    assert tables.achievements(rates, {"eat_cow": 1200}, language).rows == [
+        ("collect iron", "mine iron", "50.0%", "never"),
+        ("eat cow", "eat cow", "10.0%", "1,200"),
+        ("wake up", "wake up", "0.0%", "never"),
     ]
 
 
@@ -59,15 +65,9 @@ def test_areas_are_of_the_seeds_that_all_tasks_have():
         cell = Cell("crafter", "ppo", method, seed, task)
         return result(cell, [0], np.zeros((1, 22), bool), [solved], frames=200)
 
-    tasks = {
-        "one": {"a": [run("one", "a", s, True) for s in (0, 1)], "b": [run("one", "b", 0, True)]},
-        "two": {"a": [run("two", "a", 1, False)], "b": []},
-    }
-    areas = tables.areas(
-        TaskGroup(
-            "crafter", "ppo", {name: Group("crafter", "ppo", methods) for name, methods in tasks.items()}
-        )
-    )
+    runs = [run("one", "a", seed, True) for seed in (0, 1)]
+    runs += [run("one", "b", 0, True), run("two", "a", 1, False)]
+    areas = tables.areas(Group("crafter", "ppo", runs))
     assert list(areas) == ["a"]
     assert areas["a"].tolist() == [[1.0, 0.0]]
 
@@ -76,7 +76,7 @@ def test_tables_of_tasks(tmp_path):
     for seed in range(3):
         for method in ("oracle", NOTHING):
             write_cell(tmp_path, Cell("crafter", "ppo", method, seed, "survival"), 3, env__task="survival")
-    text = task_report.markdown(read_tasks(tmp_path))
+    text = comparison_report.markdown([], read_tasks(tmp_path))
     assert "### Downstream tasks by fine-tuning, ppo: crafter protocol, 5,440 frames each" in text
     # One of three episodes is solved, at the last frame: the last of 201 points of the curve is 1/3.
     assert "| oracle | 3 | 0.00 [0.00, 0.00] | 0.00, 0.00, 0.00 |" in text

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from ellm_agent.analysis import threshold
+from experiments import threshold
 from tests.helpers.processes import ROOT
 
 WORDS = {
@@ -16,12 +16,12 @@ WORDS = {
 
 def test_pairs_by_hand():
     pairs = threshold.labelled_pairs(WORDS, str)
-    assert [(p.event, p.goal, p.satisfied) for p in pairs["free"]] == [
+    assert list(pairs["free"].itertuples(index=False, name=None)) == [
         ("chop tree", "fell a tree", True),
         ("eat cow", "fell a tree", False),
         ("chop tree", "climb tree", False),  # "eat cow" is among the exact pairs
     ]
-    assert [p.satisfied for p in pairs["exact"]] == [True, False, False, True]
+    assert pairs["exact"]["satisfied"].tolist() == [True, False, False, True]
 
 
 def test_precision_and_recall_by_hand():
@@ -36,7 +36,7 @@ def test_precision_and_recall_by_hand():
 def test_the_measurement_gives_the_committed_figures(tmp_path):
     """Within one pair: SentenceBERT's last digits differ between machines, and some cosines lie at a threshold."""
     pairs, out = ROOT / "experiments" / "threshold_pairs.yaml", tmp_path / "threshold.json"
-    threshold.measure("crafter", pairs, out, tmp_path / "threshold.png")
+    threshold.main(threshold.Options("crafter", pairs, out, tmp_path / "threshold.png"))
     measured, committed = (json.loads(p.read_text()) for p in (out, ROOT / "results" / "threshold.json"))
     assert (measured["chosen"], measured["rule"]) == (committed["chosen"], committed["rule"])
     for kind in ("exact", "free"):

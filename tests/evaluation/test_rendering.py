@@ -7,6 +7,8 @@ from PIL import Image
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation import rendering
 from ellm_agent.evaluation.recording import Recording
+from envs import registry
+from experiments import replay
 
 
 @pytest.fixture
@@ -56,6 +58,17 @@ def test_gif(recording, tmp_path):
         assert len(np.unique(np.asarray(image.convert("RGB")).reshape(-1, 3), axis=0)) > 8
 
 
+def test_nights_are_drawn_without_grain():
+    """It flickers in animations, and makes their files large."""
+    crafter = registry.get("crafter")
+    env, plain = (crafter.make_env(render_mode="rgb_array", grain=grain) for grain in (True, False))
+    for each in (env, plain):
+        each.reset(options={"world_seed": 2**30})
+        each.game._world.daylight = 0.1
+    assert (env.render() != plain.render()).any()
+    assert (crafter.draw(env) == plain.render()).all()
+
+
 def test_hostile_goals_are_drawn_as_text(recording):
     for step in recording.steps:
         step["goals"] = step["open"] = ["\x1b[31m" + "x" * 500, "\n" * 50, "é" * 99]
@@ -68,4 +81,4 @@ def test_a_run_without_recordings(tmp_path):
 
     run = Run.create(PRESETS["debug"].changed(**{"run.out": tmp_path / "run"}))
     with pytest.raises(UserError, match="holds no recorded episodes yet"):
-        list(rendering.draw_run(run, tmp_path, 1, 10, mp4=False))
+        replay.main(replay.Options(run.folder))
