@@ -86,6 +86,7 @@ class Corpus:
     def run(self) -> None:
         from ellm_agent.lm_training import sft
 
+        cli.at_least(1, examples=self.examples)
         recipe = sft.Recipe(scenes=self.examples, seed=self.seed)
         for question, answer in sft.make_examples(recipe, _world(self.world)):
             print(question + answer, end="\n\n")

@@ -126,8 +126,7 @@ def _apart_from_training(agent: BaseAlgorithm, seed: int) -> Iterator[None]:
     """Random numbers of its own, always the same, so that evaluating changes nothing in training; and the
     paper's evaluation epsilon, for an agent that has one."""
     numpy_state, epsilon = np.random.get_state(), getattr(agent, "exploration_rate", None)
-    devices = [agent.device] if agent.device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         np.random.seed(seed)
         if epsilon is not None:

@@ -156,11 +156,12 @@ def _check_method(method: str, config: Config) -> None:
 def _downstream(cell: Cell, method: str, config: Config, task: str, options: Options) -> Config:
     """The run that learns a task after a cell's pretraining by a method."""
     frames, how = options.task_frames, from_scratch_config if method == NOTHING else downstream_config
-    learning = how(work_folder(cell, options) / "run", config, task, options.transfer)
-    # The paper's schedule ends in the middle of a run, however long that is.
-    epsilon_frames = max(1, min(learning.agent.dqn.epsilon_frames, frames // 2))
-    changes = {"run.frames": frames, "run.eval_every": frames, "agent.dqn.epsilon_frames": epsilon_frames}
-    return config_files.check(learning.changed(**changes))
+    with config_files.one_line():
+        learning = how(work_folder(cell, options) / "run", config, task, options.transfer)
+        # The paper's schedule ends in the middle of a run, however long that is.
+        epsilon_frames = max(1, min(learning.agent.dqn.epsilon_frames, frames // 2))
+        changes = {"run.frames": frames, "run.eval_every": frames, "agent.dqn.epsilon_frames": epsilon_frames}
+        return config_files.check(learning.changed(**changes))
 
 
 def work_folder(cell: Cell, options: Options) -> Path:

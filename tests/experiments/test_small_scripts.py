@@ -41,7 +41,9 @@ def complaint(refused):
 )
 def test_training_a_model_names_what_is_wrong(complaint, arguments, message):
     options = train_suggester.Sft | train_suggester.Measure | train_suggester.Corpus
-    assert message in complaint(train_suggester, *arguments, options=options)
+    assert message in complaint(
+        train_suggester, *arguments, main=lambda chosen: chosen.run(), options=options
+    )
 
 
 @pytest.mark.parametrize(
