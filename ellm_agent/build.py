@@ -1,6 +1,6 @@
-"""Configuration -> parts. The only module that names concrete suggesters, rewards, agents and language models.
+"""Configuration -> parts. The only module that names concrete suggesters, rewards and agents.
 
-A new suggester, reward or agent is one file in its package and one line here.
+A new one is a file in its package, a line here, and its name among the choices in ``config/schema.py``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.utils import get_device
 from stable_baselines3.common.vec_env import VecEnv
 
 from ellm_agent.agents.dqn import TextDQN, TextDQNPolicy
@@ -23,6 +22,7 @@ from ellm_agent.agents.random_policy import RandomAgent
 from ellm_agent.agents.text_encoder import TextEncoder
 from ellm_agent.agents.transfer import load_pretrained_networks
 from ellm_agent.config.schema import Config
+from ellm_agent.errors import UserError
 from ellm_agent.goals.base import AllGoals, GoalSuggester, NoGoals, OracleSuggester, TaskGoals
 from ellm_agent.goals.language_model import LanguageModelSuggester
 from ellm_agent.llm.base import LanguageModel
@@ -155,7 +155,7 @@ def make_transition_reward(config: Config, worlds: GoalExploration) -> Transitio
         worlds.num_envs,
         worlds.features(whiten=config.agent.encoder == "clauses"),
         model,
-        device=get_device(config.run.device),
+        device=find_device(config.run.device),
         learning_rate=novelty.learning_rate,
         batch_size=novelty.batch_size,
         passes=novelty.passes,
@@ -163,7 +163,11 @@ def make_transition_reward(config: Config, worlds: GoalExploration) -> Transitio
 
 
 def text_policy(
-    worlds: GoalExploration, hidden: int, vectors: str = "adapted", twice: bool = False
+    worlds: GoalExploration,
+    hidden: int,
+    vectors: str = "adapted",
+    twice: bool = False,
+    offsets: int | None = None,
 ) -> dict[str, Any]:
     """``policy_kwargs`` with which any SB3 algorithm reads text.
 
@@ -172,9 +176,13 @@ def text_policy(
         hidden: width of the encoder.
         vectors: "adapted", "whitened", "raw" or "learned", see ``config.schema.AgentConfig``.
         twice: whether second derivatives are needed (TRPO).
+        offsets: number of phrases with a learned offset; None: those that are known to be observed, and some to spare.
     """
     features = None if vectors == "learned" else worlds.features(whiten=vectors != "raw")
-    offsets = max(worlds.known_phrases) + 1 + SPARE_OFFSETS if vectors in ("adapted", "learned") else 0
+    if vectors not in ("adapted", "learned"):
+        offsets = 0
+    elif offsets is None:
+        offsets = max(worlds.known_phrases) + 1 + SPARE_OFFSETS
     return {
         "features_extractor_class": TextEncoder,
         "features_extractor_kwargs": {
@@ -193,6 +201,7 @@ def make_agent(
     worlds: GoalExploration,
     bonus: AddedReward | None = None,
     pretrained: Pretrained | None = None,
+    offsets: int | None = None,
 ) -> BaseAlgorithm:
     """The learner, which reads through a text encoder.
 
@@ -201,6 +210,7 @@ def make_agent(
         worlds: its training worlds.
         bonus: a reward around them, if any.
         pretrained: the agent whose networks it starts from, or whose actions guide it.
+        offsets: see ``text_policy``.
 
     Raises:
         UserError: if the pretrained networks cannot be read.
@@ -209,11 +219,14 @@ def make_agent(
     seed = generator_seed(config.run.seed)
     if config.agent.algo == "random":
         return RandomAgent(env, seed)
-    policy = text_policy(worlds, config.agent.hidden, config.agent.vectors, twice=config.agent.algo == "trpo")
-    common = {"seed": seed, "device": config.run.device, "policy_kwargs": policy}
     finetunes = pretrained is not None and config.transfer.mode == "finetune"
+    offsets = _offsets(pretrained) if finetunes else offsets
+    twice = config.agent.algo == "trpo"
+    policy = text_policy(worlds, config.agent.hidden, config.agent.vectors, twice, offsets)
+    common = {"seed": seed, "device": find_device(config.run.device), "policy_kwargs": policy}
     if config.agent.algo == "dqn":
-        guide = None if pretrained is None or finetunes else make_guide(pretrained)
+        # The guide reads what this agent observes: the same worlds, and the same growing table of phrases.
+        guide = None if pretrained is None or finetunes else make_player(config, pretrained, worlds).policy
         agent = _make_dqn(config, env, guide, random_start=not finetunes, common=common)
     else:
         agent = _make_on_policy(config, env, common)
@@ -223,36 +236,51 @@ def make_agent(
     return agent
 
 
-def make_guide(pretrained: Pretrained) -> BasePolicy:
-    """The policy of a pretrained agent, to guide another one.
-
-    Raises:
-        UserError: if its networks cannot be read.
-    """
-    phrases = checkpoints.load_phrases(pretrained.state, pretrained.source)
-    worlds = make_worlds(pretrained.config, NoGoals(), phrases, n_envs=1)
-    return make_player(pretrained.config, pretrained, worlds).policy
-
-
 def make_player(config: Config, trained: Pretrained, worlds: GoalExploration) -> BaseAlgorithm:
     """A trained agent that plays and does not learn.
 
     Args:
-        config: of the run that trained it.
-        trained: its networks.
+        config: of the run in which it plays; its device is used.
+        trained: its networks, and the configuration of the run that trained it.
         worlds: to play in, with the phrases of the trained agent.
 
     Raises:
         UserError: if its networks cannot be read.
     """
-    rollout = config.agent.on_policy.rollout * worlds.num_envs
-    config = config.changed(  # no replay and no minibatches
-        **{"agent.dqn.buffer_size": 1, "agent.on_policy.batch_size": rollout, "transfer": {"mode": "none"}}
+    rollout = trained.config.agent.on_policy.rollout * worlds.num_envs
+    player = trained.config.changed(  # no replay and no minibatches
+        **{
+            "run.device": config.run.device,
+            "agent.dqn.buffer_size": 1,
+            "agent.on_policy.batch_size": rollout,
+            "transfer": {"mode": "none"},
+        }
     )
-    agent = make_agent(config, worlds)
     with checkpoints.readable(trained.source):
+        agent = make_agent(player, worlds, offsets=_offsets(trained))
         agent.policy.load_state_dict(trained.state["policy"])
     return agent
+
+
+def _offsets(trained: Pretrained) -> int:
+    """The number of phrases with a learned offset in trained networks."""
+    sizes = [len(tensor) for name, tensor in trained.state["policy"].items() if name.endswith(".offsets")]
+    return sizes[0] if sizes else 0
+
+
+def find_device(name: str) -> torch.device:
+    """The device of ``--device``; "auto": a GPU if there is one.
+
+    Raises:
+        UserError: if it is not available.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, found in available.items() if found)
+    if not available[name]:
+        found = ", ".join(device for device, there in available.items() if there)
+        raise UserError(f"device is {name}, which is not available here; choose one of {found}")
+    return torch.device(name)
 
 
 def _make_dqn(

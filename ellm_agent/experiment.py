@@ -103,7 +103,8 @@ def _continue(config: Config, folder: Path) -> tuple[Run, Mapping[str, Any] | No
         done = checkpoints.frames_of(path)
         if done > config.run.frames:
             raise UserError(f"frames is {config.run.frames}; the run has {done} already")
-        _refuse_changes(config, path, state["counters"]["config"])
+        with checkpoints.readable(path):
+            _refuse_changes(config, path, state["counters"]["config"])
     run.reconfigure(config)
     if not found and not run.pretrained.is_dir():
         pretrained = find_pretrained(config)

@@ -84,6 +84,8 @@ class Episode:
     def row(self) -> dict[str, Any]:
         """A row of ``episodes.jsonl``, without its frames."""
         row = {name: value for name, value in vars(self).items() if name != "scores" and value is not None}
+        if taken := {"frames", *vars(self)} & set(self.scores):
+            raise ValueError(f"a world's score is named {sorted(taken)[0]!r}, which is another column's name")
         return row | dict(self.scores)
 
     @classmethod

@@ -14,6 +14,7 @@ One step, top to bottom (``wrappers/goal_exploration.py`` reads the same way):
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,33 +88,33 @@ def train(parts: Parts, run: Run, checkpoint: Mapping[str, Any] | None = None) -
         Stopped: after a signal; everything learned is saved.
     """
     options, worlds, agent = run.config.run, parts.worlds, parts.agent
-    agent.set_logger(Logger(str(run.folder), _outputs(run)))
     counters = checkpoint["counters"] if checkpoint else {"seconds": 0.0, "rows": {}}
-    if checkpoint:
-        checkpoints.load(checkpoint, run.folder, agent, worlds, parts.bonus)
-    run.truncate_logs(counters["rows"])
 
     def success_rates() -> SuccessRates:
         return SuccessRates(parts.world, worlds.language.achievements)
 
-    episodes = EpisodeLog(run, success_rates())
-    sources = [worlds, parts.bonus] if parts.bonus else [worlds]
-    metrics = Metrics(options.log_every, sources, episodes, counters["seconds"])
-    evaluation = Evaluation(run, options.eval_every, parts.held_out, success_rates)
-    progress = ProgressLine(options.frames, episodes, options.log_every, parts.suggester.status)
-    try:
-        with GracefulStop() as stop:
-            saving = Checkpoints(run, options.checkpoint_every, worlds, parts.bonus, metrics, stop)
-            agent.learn(
-                options.frames - agent.num_timesteps,
-                CallbackList([episodes, evaluation, metrics, saving, progress, FrameBudget(options.frames)]),
-                log_interval=None,  # Metrics writes the rows
-                reset_num_timesteps=checkpoint is None,
-            )
-    finally:
-        progress.close()
-        agent.logger.close()
-        parts.suggester.close()
+    with contextlib.ExitStack() as closing:
+        closing.callback(parts.suggester.close)
+        agent.set_logger(Logger(str(run.folder), _outputs(run)))
+        closing.callback(agent.logger.close)
+        if checkpoint:
+            checkpoints.load(checkpoint, run.folder, agent, worlds, parts.bonus)
+        run.truncate_logs(counters["rows"])
+
+        episodes = EpisodeLog(run, success_rates())
+        sources = [worlds, parts.bonus] if parts.bonus else [worlds]
+        metrics = Metrics(options.log_every, sources, episodes, counters["seconds"])
+        evaluation = Evaluation(run, options.eval_every, parts.held_out, success_rates)
+        progress = ProgressLine(options.frames, episodes, options.log_every, parts.suggester.status)
+        closing.callback(progress.close)
+        stop = closing.enter_context(GracefulStop())
+        saving = Checkpoints(run, options.checkpoint_every, worlds, parts.bonus, metrics, stop)
+        agent.learn(
+            options.frames - agent.num_timesteps,
+            CallbackList([episodes, evaluation, metrics, saving, progress, FrameBudget(options.frames)]),
+            log_interval=None,  # Metrics writes the rows
+            reset_num_timesteps=checkpoint is None,
+        )
     return Trained(parts, evaluation.recordings, metrics.seconds)
 
 

@@ -162,6 +162,7 @@ class World:
         action_spaces: names of its action spaces.
         score: name of its headline metric (in %) among those of ``scores``, and a title for figures.
         settings: preset -> options of the configuration (dotted names) that differ from the preset's in this world.
+        has_bundled_model: whether the language model that is shipped was trained for this world.
         published: rows of published results for comparison pages: method, reward, frames, score, unlocks.
         published_note: what to keep in mind beside them.
     """
@@ -173,6 +174,7 @@ class World:
     action_spaces: tuple[str, ...] = ()
     score: tuple[str, str] = ("unlocked", "Share of achievements unlocked")
     settings: Mapping[str, Mapping[str, Any]] = {}
+    has_bundled_model: bool = False
     published: Sequence[tuple[str, ...]] = ()
     published_note: str = ""
 
@@ -224,13 +226,14 @@ class World:
         """Events that must come before an event in any episode (a table needs wood)."""
         return ()
 
-    def scores(self, rates: Mapping[str, float]) -> dict[str, float]:
-        """Metrics of many episodes, in %, by name.
+    def scores(self, rates: Mapping[str, float], means: Mapping[str, float]) -> dict[str, float]:
+        """Metrics of many episodes by name; the headline metric is in %.
 
         Args:
             rates: success rate of each achievement, in [0, 1].
+            means: mean over the episodes of each of their ``scores``, by name.
         """
-        return {self.score[0]: 100 * sum(rates.values()) / max(len(rates), 1)}
+        return {self.score[0]: 100 * sum(rates.values()) / max(len(rates), 1), **means}
 
     def situations(self, first_world: int, count: int, seed: int) -> Iterator[tuple[Situation, Privileged]]:
         """Situations that a player may come into, for corpora and for measuring suggesters.

@@ -24,10 +24,11 @@ TOO_LONG = f"longer than {MAX_GOAL_CHARACTERS} characters"
 
 INSTRUCTIONS = """\
 You are told what the player sees. Answer with what the player could sensibly do now: one short goal \
-on each line, each starting with "- ", a verb and a noun, nothing else. Use only these verbs: {verbs}."""
+on each line, each starting with "- ", a verb and a noun, nothing else."""
+VERBS = " Use only these verbs: {verbs}."
 
 # Appended if the answer should be JSON.
-IN_JSON = ' Write the goals as JSON, not as lines: {"goals": ["chop tree", ...]}.'
+IN_JSON = ' Write the goals as JSON, not as lines: {{"goals": ["{goal}", ...]}}.'
 SCHEMA = """\
 {"type": "object", "properties": {"goals": {"type": "array", "items": {"type": "string"}}}, \
 "required": ["goals"], "additionalProperties": false}"""
@@ -72,8 +73,9 @@ def prompt(
         schema: whether to ask for JSON that follows ``SCHEMA``.
         temperature: of sampling.
     """
-    instructions = INSTRUCTIONS.format(verbs=", ".join((*language.verbs, *language.nounless_goals)))
-    instructions += IN_JSON if schema else ""
+    verbs = (*language.verbs, *language.nounless_goals)
+    instructions = INSTRUCTIONS + (VERBS.format(verbs=", ".join(verbs)) if verbs else "")
+    instructions += IN_JSON.format(goal=language.goals[0]) if schema else ""
     examples = (
         _question(example.caption) + "".join(f"- {goal}\n" for goal in example.goals)
         for example in language.examples

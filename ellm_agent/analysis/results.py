@@ -30,6 +30,7 @@ from ellm_agent.config import files as config_files
 from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation.scores import RECENT
+from ellm_agent.records import Episode
 from ellm_agent.runs.folder import Run, write_whole
 from envs import registry
 from envs.interface import Language, World
@@ -77,6 +78,7 @@ class Result:
         solved: whether they solved the task, ``(episodes,)`` bool; empty without a task.
         summary: from ``summary.json``: suggester, seconds, quality, versions.
         folder: of its files.
+        scores: other numbers of the world, by name, each ``(episodes,)``.
     """
 
     cell: Cell
@@ -87,6 +89,7 @@ class Result:
     solved: np.ndarray
     summary: dict[str, Any] = dataclasses.field(default_factory=dict)
     folder: Path = Path()
+    scores: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     @property
     def frames(self) -> int:
@@ -111,7 +114,7 @@ class Result:
     @property
     def score(self) -> float:
         """The world's score over all training episodes, in %."""
-        return self._score(self.success)
+        return self._score(len(self.unlocked))
 
     @property
     def first_unlocks(self) -> np.ndarray:
@@ -134,10 +137,13 @@ class Result:
     def score_curve(self, grid: np.ndarray) -> np.ndarray:
         """The world's score of all episodes so far, at each of ``grid`` frames, in %."""
         ended = np.searchsorted(self.ends, grid, side="right")
-        return np.array([self._score(self.unlocked[:n].sum(axis=0) / max(n, 1)) for n in ended])
+        return np.array([self._score(n) for n in ended])
 
-    def _score(self, rates: np.ndarray) -> float:
-        scores = self.world.scores(dict(zip(self.achievements, rates.tolist(), strict=True)))
+    def _score(self, n: int) -> float:
+        """The world's score of the first ``n`` episodes."""
+        rates = self.unlocked[:n].sum(axis=0) / max(n, 1)
+        means = {name: float(values[:n].mean()) for name, values in self.scores.items() if n}
+        scores = self.world.scores(dict(zip(self.achievements, rates.tolist(), strict=True)), means)
         return scores[self.world.score[0]]
 
     def _recent(self, values: np.ndarray, grid: np.ndarray) -> np.ndarray:
@@ -244,6 +250,8 @@ def read(folder: Path, task: str = "") -> Result:
         solved = np.array([row["success"] for row in rows if task], bool)
         protocol, algo, method = folder.parts[-4:-1]
         cell = Cell(protocol, algo, method, int(folder.name.removeprefix("seed")), task)
+        own = [Episode.from_row(row).scores for row in rows]
+        scores = {name: np.array([one[name] for one in own], float) for name in (own[0] if own else ())}
         summary = {name: summary[name] for name in ("suggester", "seconds", "quality", "versions")}
     except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
         raise UserError(f"{folder} is not a finished cell of a comparison") from error
@@ -256,7 +264,7 @@ def read(folder: Path, task: str = "") -> Result:
             "again"
         )
     unlocked = unlocked.reshape(len(rows), len(names))
-    return Result(cell, config, names, ends, unlocked, solved, summary, folder)
+    return Result(cell, config, names, ends, unlocked, solved, summary, folder, scores)
 
 
 def read_all(results: Path) -> list[Group]:

@@ -18,6 +18,7 @@ from ellm_agent.analysis import figures, page, tables
 from ellm_agent.analysis.results import language_of
 from ellm_agent.config.schema import Config
 from ellm_agent.evaluation.scores import RECENT, SuccessRates
+from ellm_agent.records import Episode
 from ellm_agent.runs.folder import Run, write_whole
 from envs import registry
 
@@ -35,7 +36,7 @@ def write_summary(run: Run, extra: Mapping[str, Any]) -> dict[str, Any]:
     rates = SuccessRates(registry.get(run.config.env.name), language_of(run.config).achievements)
     episodes = run.read("episodes")
     for row in episodes:
-        rates.add(row["unlocked"])
+        rates.add(row["unlocked"], Episode.from_row(row).scores)
     recent = [len(row["unlocked"]) for row in episodes[-RECENT:]]
     solved = [row["success"] for row in episodes if "success" in row]
     task = {"task": run.config.env.task, "success_rate": float(np.mean(solved[-RECENT:]))} if solved else {}

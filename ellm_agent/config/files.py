@@ -93,7 +93,8 @@ def in_world(preset: Config, world: str) -> Config:
         if world == preset.env.name:
             return preset
         settings = registry.get(world).settings.get(preset.run.preset, {})
-        return preset.changed(**{"env": {"name": world}, **settings})
+        env = {"name": world, "caption": registry.get(world).captions[0], "n_envs": preset.env.n_envs}
+        return preset.changed(env=env, **settings)
 
 
 @contextlib.contextmanager

@@ -55,8 +55,8 @@ class EnvConfig(Section):
     episode. None: no task."""
     task_reward: Annotated[Literal["last", "each"], flag("task-reward", "pays")] = "last"
     """What a task rewards. last (paper's reward_last): the solution; each: each of its steps, too."""
-    caption: Literal["spatial", "paper"] = "spatial"
-    """The caption that the agent observes. paper: names only; spatial: also where, and how much."""
+    caption: str = "spatial"
+    """The caption that the agent observes. Crafter: paper (names only) or spatial (also where, and how much)."""
     n_envs: int = Field(32, ge=1)
     """Parallel worlds."""
     backend: Literal["compiled", "package"] = "compiled"
@@ -115,8 +115,8 @@ class LLMConfig(Section):
     timeout: Annotated[float, flag("llm-timeout")] = Field(60.0, gt=0)
     """Seconds for one try of a request."""
     on_failure: Annotated[Literal["continue", "stop"], flag("llm-on-failure")] = "continue"
-    """When a question fails after all retries, or its answer is empty or a refusal. continue: it is counted, and
-    asked again later (except for the last two); stop: the run saves a checkpoint and ends."""
+    """After a failure (all retries failed, an empty answer, a refusal). continue: failures are counted; failed
+    questions are asked again later, empty answers and refusals are not; stop: the run saves a checkpoint and ends."""
     budget_usd: Annotated[float | None, flag("llm-budget-usd")] = Field(None, ge=0)
     """US dollars after which no question is asked any more; the run continues with the known answers."""
     budget_tokens: Annotated[int | None, flag("llm-budget-tokens")] = Field(None, ge=0)
@@ -348,7 +348,8 @@ class RunConfig(Section):
     threads: int = Field(1, ge=1)
     """CPU threads for PyTorch. The networks are small; a second thread helps little, and hurts on a busy machine."""
     device: Literal["cpu", "cuda", "mps", "auto"] = "cpu"
-    """Where networks are trained; auto: a GPU if there is one. The networks are small: the CPU is usually as fast."""
+    """Where agents and novelty models are trained; auto: a GPU if there is one. They are small: the CPU is usually as
+    fast. SentenceBERT and the bundled model stay on the CPU, so that their answers have the same bits everywhere."""
     tensorboard: bool = True
     """Whether to write TensorBoard files."""
 

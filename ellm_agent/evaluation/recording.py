@@ -41,6 +41,7 @@ class Recording:
             ``satisfied`` (open goals satisfied by it), ``events`` and ``reward`` (for goals).
         unlocked: achievements at the end.
         success: whether the environment's task was solved; None if it has none.
+        scores: other numbers of the world at the end, by name.
     """
 
     world_seed: int
@@ -50,6 +51,7 @@ class Recording:
     steps: list[dict[str, Any]] = field(default_factory=list)
     unlocked: tuple[str, ...] = ()
     success: bool | None = None
+    scores: dict[str, float] = field(default_factory=dict)
 
     @property
     def total(self) -> float:
@@ -112,7 +114,12 @@ def record_episodes(
             }
         )
         if "finished" in info:
-            recording.unlocked, recording.success = info["finished"].unlocked, info["finished"].success
+            end = info["finished"]
+            recording.unlocked, recording.success, recording.scores = (
+                end.unlocked,
+                end.success,
+                dict(end.scores),
+            )
 
     with _apart_from_training(agent, seed=first_world % 2**31):
         evaluate_policy(
@@ -147,7 +154,7 @@ def summarise(recordings: Sequence[Recording], rates: SuccessRates) -> dict[str,
         rates: success rates that have counted nothing yet.
     """
     for recording in recordings:
-        rates.add(recording.unlocked)
+        rates.add(recording.unlocked, recording.scores)
     solved = [recording.success for recording in recordings if recording.success is not None]
     return {
         **({"success_rate": float(np.mean(solved))} if solved else {}),

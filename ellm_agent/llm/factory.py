@@ -72,6 +72,10 @@ def make_model(suggester: SuggesterConfig, world: World) -> LanguageModel:
         url = llm.base_url and llm.base_url.rstrip("/")
         return ReplayModel(cache, url and (url if llm.api == "chat" else f"{url}/completions"), llm.model)
     model: LanguageModel
+    if llm.kind == "bundled" and llm.folder is None and not world.has_bundled_model:
+        raise UserError(
+            f"no model is bundled for the world {world.name}; give --llm-base-url, --llm-folder or --llm script"
+        )
     if llm.kind == "bundled":
         model = BundledModel(llm.folder or FOLDER)
         if llm.folder:

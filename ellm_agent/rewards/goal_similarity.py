@@ -27,7 +27,7 @@ def ellm_reward(cosines: np.ndarray, threshold: float) -> tuple[float, np.ndarra
         R_int, and which goals are satisfied by which events, ``(events, goals)`` bool.
     """
     satisfied = cosines > threshold
-    return float(cosines[satisfied].max(initial=0.0)), satisfied
+    return float(cosines[satisfied].max()) if satisfied.any() else 0.0, satisfied
 
 
 class GoalSimilarity:

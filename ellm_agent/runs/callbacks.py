@@ -57,7 +57,7 @@ class EpisodeLog(BaseCallback):
             raise UserError(f"{run.folder / 'episodes.jsonl'} holds a row that is no episode") from error
 
     def _count(self, episode: Episode) -> None:
-        self.rates.add(episode.unlocked)
+        self.rates.add(episode.unlocked, episode.scores)
         self.recent.append(episode)
 
     def _on_step(self) -> bool:

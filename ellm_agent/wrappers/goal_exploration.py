@@ -23,8 +23,8 @@ from ellm_agent.text.whitening import PhraseFeatures
 from ellm_agent.wrappers.observation import ObservationWriter
 from envs.interface import Language
 
-ACHIEVED_SLOTS = {"effect": 24, "attempt": 64}  # phrases, by the definition of success
-GOAL_SLOTS = 64  # phrases, where all suggested goals are active
+ATTEMPT_SLOTS = 40  # phrases for rewarded attempts, beside those of the world's own events
+GOAL_SLOTS = 64  # phrases, where all suggested goals are active, at least
 
 
 class GoalExploration(VecEnvWrapper):
@@ -81,11 +81,13 @@ class GoalExploration(VecEnvWrapper):
     ):
         self.language: Language = venv.get_attr("language")[0]
         self.phrases = phrases
-        slots = {"caption": venv.observation_space.shape[0], "achieved": ACHIEVED_SLOTS[success]}
+        events = len(self.language.goals)
+        achieved = events if success == "effect" else events + ATTEMPT_SLOTS
+        slots = {"caption": venv.observation_space.shape[0], "achieved": achieved}
         # Goals without intrinsic reward (tasks) are neither sampled nor filtered: the environment ends them.
         max_active_goals = max_active_goals if suggester.rewards_goals else None
         if goal_conditioned:
-            slots["goals"] = max_active_goals or GOAL_SLOTS
+            slots["goals"] = max_active_goals or max(events, GOAL_SLOTS)
         self._writer = ObservationWriter(
             self.language,
             phrases,

@@ -108,9 +108,9 @@ class ObservationWriter:
             texts = [joined]
         ids = np.full(self.width(field), PADDING, self.space.dtype)
         if len(texts) > len(ids):
+            hint = "; limit the goals with --max-active-goals" if field == "goals" else ""
             raise UserError(
-                f"{len(texts)} phrases do not fit into the {len(ids)} slots of the observation's field {field!r}; "
-                "limit the goals with --max-active-goals"
+                f"{len(texts)} phrases do not fit into the {len(ids)} slots of the observation's field {field!r}{hint}"
             )
         ids[: len(texts)] = self._phrases.ids(PREFIXES[field] + text for text in texts)
         return ids

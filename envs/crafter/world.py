@@ -25,6 +25,7 @@ class CrafterWorld(World):
     protocols = ("crafter", "ellm")
     action_spaces = ("native", "verb-noun")
     score = ("crafter_score", "Crafter score")
+    has_bundled_model = True
     published = (
         ("random", "none", "1M", "1.6 ± 0.0", "2.28 unlocks"),
         ("RND", "none", "1M", "2.0 ± 0.1", "0.7 ± 1.3"),
@@ -67,7 +68,7 @@ class CrafterWorld(World):
         task = tasks().by_name.get(event)
         return task.after if task else ()
 
-    def scores(self, rates: Mapping[str, float]) -> dict[str, float]:
+    def scores(self, rates: Mapping[str, float], means: Mapping[str, float]) -> dict[str, float]:
         return {"crafter_score": crafter_score(list(rates.values()))}
 
     def situations(self, first_world: int, count: int, seed: int) -> Iterator[tuple[Situation, Privileged]]:

@@ -111,7 +111,7 @@ class NoveltyReward(TransitionReward):
         self._model.load_state_dict(state["model"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._returns, self._steps = state["returns"].numpy().copy(), state["steps"]
-        self._collected = [tuple(parts) for parts in state["collected"]]
+        self._collected = [tuple(part.to(self._device) for part in parts) for parts in state["collected"]]
         self._visited = [{bytes.fromhex(row) for row in rows} for rows in state["visited"]]
         self._log = dict(state["log"])
         for name, statistics in (("states", self._states), ("scale", self._scale)):
