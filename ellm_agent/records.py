@@ -96,8 +96,12 @@ class Episode:
             TypeError: if it is no such row.
         """
         own = {name: value for name, value in row.items() if name in cls.__dataclass_fields__}
-        scores = {name: value for name, value in row.items() if name not in own and name != "frames"}
-        return cls(**own, scores=scores)
+        return cls(**own, scores=cls.scores_of(row))
+
+    @classmethod
+    def scores_of(cls, row: Mapping[str, Any]) -> dict[str, float]:
+        """The world's own numbers in such a row."""
+        return {name: value for name, value in row.items() if name not in ("frames", *cls.__dataclass_fields__)}
 
     def __deepcopy__(self, memo: dict) -> Episode:
         # SB3's vectorised environments deep-copy every info at every step; this cannot change.

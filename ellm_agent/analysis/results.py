@@ -250,7 +250,7 @@ def read(folder: Path, task: str = "") -> Result:
         solved = np.array([row["success"] for row in rows if task], bool)
         protocol, algo, method = folder.parts[-4:-1]
         cell = Cell(protocol, algo, method, int(folder.name.removeprefix("seed")), task)
-        own = [Episode.from_row(row).scores for row in rows]
+        own = [Episode.scores_of(row) for row in rows]
         scores = {name: np.array([one[name] for one in own], float) for name in (own[0] if own else ())}
         summary = {name: summary[name] for name in ("suggester", "seconds", "quality", "versions")}
     except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:

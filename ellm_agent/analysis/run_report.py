@@ -36,7 +36,7 @@ def write_summary(run: Run, extra: Mapping[str, Any]) -> dict[str, Any]:
     rates = SuccessRates(registry.get(run.config.env.name), language_of(run.config).achievements)
     episodes = run.read("episodes")
     for row in episodes:
-        rates.add(row["unlocked"], Episode.from_row(row).scores)
+        rates.add(row["unlocked"], Episode.scores_of(row))
     recent = [len(row["unlocked"]) for row in episodes[-RECENT:]]
     solved = [row["success"] for row in episodes if "success" in row]
     task = {"task": run.config.env.task, "success_rate": float(np.mean(solved[-RECENT:]))} if solved else {}

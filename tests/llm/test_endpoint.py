@@ -148,7 +148,9 @@ def test_models_are_made_from_options(tmp_path):
     assert not made(kind="script").can_be_asked_ahead
     with pytest.raises(UserError, match="world plain has no advice"):
         made(plain, kind="script")
-    bundled = made(plain)
+    with pytest.raises(UserError, match="no model is bundled for the world plain; give --llm-base-url"):
+        made(plain)
+    bundled = made()
     assert bundled.name.startswith("bundled-")
     assert (bundled.default_temperature, bundled.can_be_asked_ahead, bundled.in_process) == (1.0, True, True)
     remote = made(base_url=LOCAL, model="m", cache=str(tmp_path / "a.sqlite"))
