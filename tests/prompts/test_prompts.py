@@ -292,7 +292,10 @@ def test_json_is_asked_for_by_schema_and_in_words():
     asked = open_ended.prompt(CAPTION, LANGUAGE, schema=True)
     assert plain.temperature == 0.7
     assert asked.user == plain.user
-    assert asked.system == plain.system + open_ended.IN_JSON
+    assert (
+        asked.system
+        == plain.system + ' Write the goals as JSON, not as lines: {"goals": ["chop tree", ...]}.'
+    )
     schema = json.loads(asked.schema)
     assert schema["required"] == ["goals"] == list(schema["properties"])
     assert schema["additionalProperties"] is False  # required by OpenAI's strict mode
