@@ -101,7 +101,9 @@ class Episode:
     @classmethod
     def scores_of(cls, row: Mapping[str, Any]) -> dict[str, float]:
         """The world's own numbers in such a row."""
-        return {name: value for name, value in row.items() if name not in ("frames", *cls.__dataclass_fields__)}
+        return {
+            name: value for name, value in row.items() if name not in ("frames", *cls.__dataclass_fields__)
+        }
 
     def __deepcopy__(self, memo: dict) -> Episode:
         # SB3's vectorised environments deep-copy every info at every step; this cannot change.
