@@ -15,13 +15,15 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
+from ellm_agent.agents.action_prior import ActionPrior, start_from_prior
 from ellm_agent.agents.dqn import TextDQN, TextDQNPolicy
 from ellm_agent.agents.random_policy import RandomAgent
 from ellm_agent.agents.text_encoder import TextEncoder
 from ellm_agent.agents.transfer import load_pretrained_networks
-from ellm_agent.config.schema import Config
+from ellm_agent.config.schema import AgentConfig, Config
 from ellm_agent.errors import UserError
 from ellm_agent.goals.base import AllGoals, GoalSuggester, NoGoals, OracleSuggester, TaskGoals
 from ellm_agent.goals.language_model import LanguageModelSuggester
@@ -34,6 +36,7 @@ from ellm_agent.rewards.novelty.icm import ICM
 from ellm_agent.rewards.novelty.noveld import NovelD
 from ellm_agent.rewards.novelty.reward import NoveltyReward
 from ellm_agent.rewards.novelty.rnd import RND
+from ellm_agent.rewards.rarity import InverseRate, LearningProgress, Rarity
 from ellm_agent.runs import checkpoints
 from ellm_agent.runs.folder import Run
 from ellm_agent.runs.pretrained import Pretrained, load_pretrained
@@ -42,6 +45,7 @@ from ellm_agent.text.sentence_bert import DIMENSIONS
 from ellm_agent.training import Parts
 from ellm_agent.wrappers.added_reward import AddedReward
 from ellm_agent.wrappers.goal_exploration import GoalExploration
+from ellm_agent.wrappers.observation import PREFIXES
 from envs import registry
 from envs.interface import Language
 
@@ -127,6 +131,9 @@ def make_worlds(
         GoalSimilarity(config.reward.threshold, canonical),
         phrases,
         goal_conditioned=config.agent.goal_conditioned,
+        goal_weight=config.reward.goal_weight,
+        rarity=make_rarity(config) if not one_episode else None,
+        reopen=config.reward.reopen == "needed",
         max_active_goals=config.suggester.max_active_goals,
         active_goal_frames=config.suggester.active_goal_frames,
         sentence=config.agent.encoder == "sentence",
@@ -135,6 +142,12 @@ def make_worlds(
         observe_all_events=config.suggester.kind in ("none", "task"),
         one_episode=one_episode,
     )
+
+
+def make_rarity(config: Config) -> Rarity | None:
+    """How much more rare events are worth; None: nothing."""
+    kinds = {"none": None, "rate": InverseRate(config.reward.rarity_power), "progress": LearningProgress()}
+    return kinds[config.reward.rarity]
 
 
 def make_bonus(config: Config, worlds: GoalExploration) -> AddedReward | None:
@@ -168,6 +181,7 @@ def text_policy(
     vectors: str = "adapted",
     twice: bool = False,
     offsets: int | None = None,
+    prior: bool = False,
 ) -> dict[str, Any]:
     """``policy_kwargs`` with which any SB3 algorithm reads text.
 
@@ -177,6 +191,7 @@ def text_policy(
         vectors: "adapted", "whitened", "raw" or "learned", see ``config.schema.AgentConfig``.
         twice: whether second derivatives are needed (TRPO).
         offsets: number of phrases with a learned offset; None: those that are known to be observed, and some to spare.
+        prior: whether the features of an action prior are put behind the encoder's.
     """
     features = None if vectors == "learned" else worlds.features(whiten=vectors != "raw")
     if vectors not in ("adapted", "learned"):
@@ -190,10 +205,17 @@ def text_policy(
             "hidden": hidden,
             "offsets": offsets,
             "twice": twice,
+            "prior": make_action_prior(worlds) if prior else None,
         },
         "net_arch": [],
         "optimizer_kwargs": {"fused": True},
     }
+
+
+def make_action_prior(worlds: GoalExploration) -> ActionPrior:
+    """The prior over actions that the worlds' open goals give."""
+    actions = int(worlds.action_space.n)
+    return ActionPrior(worlds.phrases, worlds.language, PREFIXES["goals"], worlds.satisfies, actions)
 
 
 def make_agent(
@@ -222,7 +244,10 @@ def make_agent(
     finetunes = pretrained is not None and config.transfer.mode == "finetune"
     offsets = _offsets(pretrained) if finetunes else offsets
     twice = config.agent.algo == "trpo"
-    policy = text_policy(worlds, config.agent.hidden, config.agent.vectors, twice, offsets)
+    strength = config.agent.prior_strength
+    policy = text_policy(
+        worlds, config.agent.hidden, config.agent.vectors, twice, offsets, prior=strength > 0
+    )
     common = {"seed": seed, "device": find_device(config.run.device), "policy_kwargs": policy}
     if config.agent.algo == "dqn":
         # The guide reads what this agent observes: the same worlds, and the same growing table of phrases.
@@ -230,10 +255,17 @@ def make_agent(
         agent = _make_dqn(config, env, guide, random_start=not finetunes, common=common)
     else:
         agent = _make_on_policy(config, env, common)
+    if strength:
+        start_from_prior(agent.policy, strength * _logit(config.agent))
     if finetunes:
         with checkpoints.readable(pretrained.source):
             load_pretrained_networks(agent, pretrained.state["policy"], config.transfer.layers)
     return agent
+
+
+def _logit(agent: AgentConfig) -> float:
+    """One logit of the policy, in units of its last layer."""
+    return agent.dqn.temperature if agent.algo == "dqn" else 1.0
 
 
 def make_player(config: Config, trained: Pretrained, worlds: GoalExploration) -> BaseAlgorithm:
@@ -334,6 +366,11 @@ def _make_on_policy(config: Config, env: VecEnv, common: Mapping[str, Any]) -> B
     }
     if config.agent.algo == "trpo":
         return TRPO("MlpPolicy", env, target_kl=options.target_kl, **common)
+    rate = options.learning_rate
+    common["learning_rate"] = LinearSchedule(rate, rate * (1 - options.decay), 1.0)
+    common["policy_kwargs"] = common["policy_kwargs"] | {
+        "share_features_extractor": not options.separate_value
+    }
     return PPO(
         "MlpPolicy",
         env,

@@ -58,9 +58,11 @@ class Privileged:
 
     Attributes:
         possible: goals whose prerequisites hold.
+        needed: achieved goals whose effect is still needed for others (wood for the tools that are not yet made).
     """
 
     possible: tuple[str, ...]
+    needed: tuple[str, ...] = ()
 
     def __deepcopy__(self, memo: dict) -> Privileged:
         return self
@@ -92,6 +94,11 @@ class Language:
         goal_of: achievement -> the goal that it is, in the words of events; some may have none.
         briefing: text about the world that prompts put before every question.
         examples: for prompts of the open form.
+        action_meanings: clause -> pairs of an action and its meaning where the caption holds the clause, in the words of
+            goals ("you face tree" -> (5, "chop tree")), or in words of ``supporting`` ("tree: 2 west" -> (1, "go to
+            tree")). Those of the empty clause hold always. This is all that an action prior can see of a state.
+        supporting: goal -> meanings of actions that bring it closer ("chop tree" -> "go to tree"; "make wood pickaxe" ->
+            "go to crafting table": knowledge of recipes).
     """
 
     vocabulary: tuple[str, ...]
@@ -107,6 +114,8 @@ class Language:
     goal_of: Mapping[str, str] = field(default_factory=dict, hash=False)
     briefing: str = ""
     examples: tuple[Example, ...] = ()
+    action_meanings: Mapping[str, tuple[tuple[int, str], ...]] = field(default_factory=dict, hash=False)
+    supporting: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)

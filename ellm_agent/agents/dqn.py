@@ -43,6 +43,11 @@ class TextDQNPolicy(DQNPolicy):
         return [self.q_net.value, self.q_net_target.value]
 
     @property
+    def advantage_heads(self) -> list[nn.Linear]:
+        """The layers that estimate the advantages of actions."""
+        return [self.q_net.q_net[-1], self.q_net_target.q_net[-1]]
+
+    @property
     def trained_encoder(self) -> nn.Module:
         """The encoder that gradients reach."""
         return self.q_net.features_extractor

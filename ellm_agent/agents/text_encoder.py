@@ -10,6 +10,7 @@ from gymnasium import spaces
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import nn
 
+from ellm_agent.agents.action_prior import ActionPrior
 from ellm_agent.text.embedding_bag import sum_of_rows
 from ellm_agent.text.sentence_bert import DIMENSIONS
 from ellm_agent.text.whitening import PhraseFeatures
@@ -33,6 +34,7 @@ class TextEncoder(BaseFeaturesExtractor):
         hidden: width of both layers.
         offsets: number of ids with a learned offset of their own (later ones have none); 0: no offsets.
         twice: whether second derivatives are needed (TRPO): slower.
+        prior: its features are put behind the encoder's; None: no prior.
     """
 
     def __init__(
@@ -42,9 +44,10 @@ class TextEncoder(BaseFeaturesExtractor):
         hidden: int,
         offsets: int = 0,
         twice: bool = False,
+        prior: ActionPrior | None = None,
     ):
-        super().__init__(observation_space, features_dim=hidden)
-        self._features, self._twice = features, twice
+        super().__init__(observation_space, features_dim=hidden + (prior.actions if prior else 0))
+        self._features, self._twice, self._prior = features, twice, prior
         self.project = nn.Linear(DIMENSIONS, hidden) if features is not None else None
         self.offsets = nn.Parameter(torch.zeros(offsets, hidden)) if offsets else None
         if self.project is None:
@@ -59,4 +62,7 @@ class TextEncoder(BaseFeaturesExtractor):
             hidden = self.project(sum_of_rows(vectors, ids))
         if self.offsets is not None:
             hidden = hidden + sum_of_rows(self.offsets, ids, self._twice)
-        return self.mlp(hidden)  # (batch, hidden)
+        encoded = self.mlp(hidden)  # (batch, hidden)
+        if self._prior is None:
+            return encoded
+        return torch.cat([encoded, self._prior.features(ids)], dim=1)  # (batch, hidden + actions)

@@ -16,6 +16,9 @@ class GoalSuggester:
     description: str  # one line for people: the source of the suggestions
     likely_goals: Sequence[Goal] = ()  # that it will probably suggest, if any are known beforehand
     rewards_goals: bool = True  # whether achieving one gives intrinsic reward, and closes it for the episode
+    open_vocabulary: bool = (
+        False  # whether it may suggest goals in other words than those of ``Language.goals``
+    )
     reads_privileged: bool = (
         False  # whether it is given `Privileged` in place of `Situation`. Only for oracles
     )
@@ -65,6 +68,7 @@ class FixedGoals(GoalSuggester):
     """
 
     description = "fixed: goals given by the user (not a language model)"
+    open_vocabulary = True
 
     def __init__(self, goals: Sequence[Goal]):
         self._goals = tuple(goals)
@@ -81,6 +85,7 @@ class AllGoals(FixedGoals):
     """
 
     description = "novelty: every goal at all times (not a language model)"
+    open_vocabulary = False
 
 
 class NoGoals(FixedGoals):
@@ -96,6 +101,7 @@ class TaskGoals(GoalSuggester):
     """Suggests the next step of the environment's task. Only the environment rewards it."""
 
     description = "task: the next step of the environment's task (not a language model)"
+    open_vocabulary = True
     rewards_goals = False
 
     def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...]]:

@@ -74,6 +74,7 @@ class LanguageModelSuggester(GoalSuggester):
         self._model, self._stop = model, stop_on_failure
         self._caption = functools.lru_cache(CAPTIONS_CACHED)(caption)
         candidates = language.goals if candidates is None else candidates
+        self.open_vocabulary = form == "open" or not set(candidates) <= set(language.goals)
         temperature = model.default_temperature if temperature is None else temperature
         self._questions = Questions(form, language, candidates, temperature, structured)
         self._answers = AnsweredCaptions(language.clauses_of)

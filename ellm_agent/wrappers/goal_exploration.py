@@ -6,6 +6,7 @@ particular world, language model or agent.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,13 +19,15 @@ from ellm_agent.goals.sampling import GoalSampler
 from ellm_agent.llm.base import LanguageModelError
 from ellm_agent.records import NO_REWARD, Episode, IntrinsicReward, StepLog
 from ellm_agent.rewards.goal_similarity import GoalSimilarity
+from ellm_agent.rewards.rarity import Rarity
 from ellm_agent.text.phrases import PhraseTable
 from ellm_agent.text.whitening import PhraseFeatures
 from ellm_agent.wrappers.observation import ObservationWriter
 from envs.interface import Language
 
 ATTEMPT_SLOTS = 40  # phrases for rewarded attempts, beside those of the world's own events
-GOAL_SLOTS = 64  # phrases, where all suggested goals are active, at least
+GOAL_SLOTS = 64  # phrases, where all goals that are freely worded are active, at least
+REOPENED = 0.5  # reward of an event that was rewarded in the episode before, beside 1 for the first time
 
 
 class GoalExploration(VecEnvWrapper):
@@ -35,7 +38,7 @@ class GoalExploration(VecEnvWrapper):
     a function of the state) and, if goal-conditioned, ``goals`` (active goals that are open). With ``sentence`` each
     field is one phrase: its clauses joined into text.
 
-    **Reward**: ``intrinsic + extrinsic_weight * environment's``.
+    **Reward**: ``goal_weight * rarity * max cosine + extrinsic_weight * environment's``; see ``rewards/``.
 
     **Info**: the environment's; at the end of an episode also ``finished``, a :class:`ellm_agent.records.Episode`, and
     SB3's ``episode`` (return and length). ``log`` has the diagnostics of the last transitions.
@@ -46,6 +49,10 @@ class GoalExploration(VecEnvWrapper):
         reward: compares events with goals.
         phrases: gives ids to observed phrases.
         goal_conditioned: whether the agent observes its open goals.
+        goal_weight: weight of the reward for goals; 0: goals are only observed, and closed when achieved.
+        rarity: how much more rare events are worth; None: nothing.
+        reopen: whether a goal is open again while its effect is still needed (``Privileged.needed``), at ``REOPENED``
+            times its reward.
         max_active_goals: how many of the suggested goals are active at a time, sampled uniformly; None: all.
         active_goal_frames: frames for which sampled goals stay active, unless they are achieved before.
         sentence: whether a field is one sentence instead of clauses.
@@ -71,6 +78,9 @@ class GoalExploration(VecEnvWrapper):
         reward: GoalSimilarity,
         phrases: PhraseTable,
         goal_conditioned: bool = False,
+        goal_weight: float = 1.0,
+        rarity: Rarity | None = None,
+        reopen: bool = False,
         max_active_goals: int | None = None,
         active_goal_frames: int = 64,
         sentence: bool = False,
@@ -87,14 +97,15 @@ class GoalExploration(VecEnvWrapper):
         # Goals without intrinsic reward (tasks) are neither sampled nor filtered: the environment ends them.
         max_active_goals = max_active_goals if suggester.rewards_goals else None
         if goal_conditioned:
-            slots["goals"] = max_active_goals or max(events, GOAL_SLOTS)
+            free = GOAL_SLOTS if suggester.open_vocabulary else 0
+            slots["goals"] = max_active_goals or max(events, free)
         self._writer = ObservationWriter(
             self.language,
             phrases,
             slots,
             suggester.likely_goals,
             sentence,
-            open_vocabulary=goal_conditioned or success == "attempt",
+            open_vocabulary=(goal_conditioned and suggester.open_vocabulary) or success == "attempt",
         )
         self.fields, self.known_phrases = self._writer.fields, self._writer.known
         super().__init__(venv, observation_space=self._writer.space)
@@ -102,6 +113,7 @@ class GoalExploration(VecEnvWrapper):
         self._features: dict[bool, PhraseFeatures] = {}  # by whether they are whitened
         self._suggester, self._reward = suggester, reward
         self._attempts, self._extrinsic_weight = success == "attempt", extrinsic_weight
+        self._goal_weight, self._rarity, self._reopen = goal_weight, rarity, reopen
         self._observe_all_events = observe_all_events
         self._sampler = GoalSampler(venv.num_envs, max_active_goals, active_goal_frames)
         self._one_episode, self._over = one_episode, set()  # worlds whose episode is over
@@ -126,6 +138,9 @@ class GoalExploration(VecEnvWrapper):
         intrinsic = np.zeros(self.num_envs, np.float32)
         for i, reward in self._rewards.items():
             intrinsic[i] = reward.value
+        if self._reopen:
+            for i in self._rewards:
+                self._reopen_needed(i, infos[i]["privileged"].needed)
         self._returns += np.stack([intrinsic, extrinsic], axis=1)
         self._lengths += 1
 
@@ -153,6 +168,9 @@ class GoalExploration(VecEnvWrapper):
         reward = NO_REWARD
         if self._suggester.rewards_goals:
             reward = self._reward.reward(events, self.goals[i], self.achieved[i])
+        if reward.events:
+            reward = dataclasses.replace(reward, value=reward.value * self._worth(i, reward.events))
+            self._rewarded[i].update(reward.events)
         new = reward.events
         if self._observe_all_events:
             new = tuple(event for event in info["events"] if event not in self.achieved[i])
@@ -162,6 +180,22 @@ class GoalExploration(VecEnvWrapper):
         if reward.goals:
             self.counts.note_rewarded(reward.goals, self._privileged[i].possible)
         return reward
+
+    def _worth(self, i: int, events: tuple[str, ...]) -> float:
+        """Weight of the reward for events: that of the most valuable."""
+
+        def worth(event: str) -> float:
+            if event in self._rewarded[i]:
+                return REOPENED
+            return self._rarity.weight(event) if self._rarity else 1.0
+
+        return self._goal_weight * max(map(worth, events))
+
+    def _reopen_needed(self, i: int, needed: tuple[str, ...]) -> None:
+        """Lets achieved events whose effect is still needed count as not yet achieved."""
+        if any(event in self.achieved[i] for event in needed):
+            self.achieved[i] = tuple(event for event in self.achieved[i] if event not in needed)
+            self._achieved_ids[i] = self._writer.encode("achieved", self.achieved[i])
 
     def _suggest(self, infos: Sequence[Mapping[str, Any]]) -> None:
         """Suggested goals of the present states, and the active ones among them."""
@@ -225,6 +259,8 @@ class GoalExploration(VecEnvWrapper):
             scores=info.get("scores", {}),
         )
         info["episode"] = {"r": intrinsic + self._extrinsic_weight * extrinsic, "l": int(self._lengths[i])}
+        if self._rarity and self._suggester.rewards_goals:
+            self._rarity.note_episode(self._rewarded[i])
         self._begin_world(i)
         if self._one_episode:
             self._over.add(i)
@@ -236,6 +272,9 @@ class GoalExploration(VecEnvWrapper):
         self.goals: list[tuple[Goal, ...]] = [()] * n_envs
         self._suggested: list[tuple[Goal, ...]] = [()] * n_envs
         self.achieved: list[tuple[str, ...]] = [()] * n_envs
+        self._rewarded: list[set[str]] = [
+            set() for _ in range(n_envs)
+        ]  # events rewarded in the episode, reopened ones, too
         self._achieved_ids = np.zeros((n_envs, self._writer.width("achieved")), self.observation_space.dtype)
         self._returns = np.zeros((n_envs, 2))  # intrinsic, extrinsic
         self._lengths = np.zeros(n_envs, np.int64)  # frames
@@ -245,6 +284,7 @@ class GoalExploration(VecEnvWrapper):
 
     def _begin_world(self, i: int) -> None:
         self.achieved[i] = self._suggested[i] = ()
+        self._rewarded[i] = set()
         self._sampler.active[i] = ()
         self._achieved_ids[i] = 0
         self._returns[i] = 0
@@ -264,6 +304,10 @@ class GoalExploration(VecEnvWrapper):
         if whiten not in self._features:
             self._features[whiten] = PhraseFeatures(self.phrases, self._writer.vocabulary, whiten)
         return self._features[whiten]
+
+    def satisfies(self, event: str, goal: str) -> bool:
+        """Whether an event fulfils a goal, for the reward."""
+        return self._reward.satisfies(event, goal)
 
     @property
     def open(self) -> list[tuple[Goal, ...]]:
@@ -300,6 +344,8 @@ class GoalExploration(VecEnvWrapper):
             "suggested": list(self._suggested),
             "sampler": self._sampler.state_dict(),
             "achieved": list(self.achieved),
+            "rewarded": [sorted(events) for events in self._rewarded],
+            "rarity": self._rarity.state_dict() if self._rarity else None,
             "returns": self._returns.tolist(),
             "lengths": self._lengths.tolist(),
         }
@@ -322,6 +368,9 @@ class GoalExploration(VecEnvWrapper):
         self._suggested = _tuples(state["suggested"])
         self._sampler.load_state_dict(state["sampler"])
         self.achieved = _tuples(state["achieved"])
+        self._rewarded = [set(events) for events in state["rewarded"]]
+        if self._rarity:
+            self._rarity.load_state_dict(state["rarity"])
         for ids, events in zip(self._achieved_ids, self.achieved, strict=True):
             ids[:] = self._writer.encode("achieved", events)
         self._returns[:] = state["returns"]

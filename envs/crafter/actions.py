@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+import functools
+from collections import defaultdict
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from crafter import constants
 
-from envs.crafter.captions import spoken
+from envs.crafter.captions import FACING, WHERE, spoken
 from envs.crafter.knowledge import knowledge
 
 _K = knowledge()
@@ -92,3 +94,37 @@ def attempted(action: Action, faced: str, held: Container[str], events: Sequence
     phrase = _K.synonyms.get(phrase, phrase)
     item = "sapling" if noun == "plant" else noun.replace(" ", "_")
     return phrase if faced == noun or item in held or phrase in events else None
+
+
+def go_to(thing: str) -> str:
+    """The meaning of a step towards a thing."""
+    return f"go to {thing}"
+
+
+_STEPS = {"move left": "west", "move right": "east", "move up": "north", "move down": "south"}
+
+
+@functools.cache
+def action_meanings(space: tuple[Action, ...]) -> Mapping[str, tuple[tuple[int, str], ...]]:
+    """``Language.action_meanings``: clause of any caption -> actions and their meanings where it holds.
+
+    An action that needs a thing to be faced has its meaning where the caption says that it is faced; a move means a step
+    towards what lies that way; others always mean their names. A plant that is not ripe cannot be eaten.
+    """
+    meanings: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for number, action in enumerate(space):
+        if side := _STEPS.get(action.name):
+            for thing, places in zip(_K.things[1:], WHERE[1:], strict=True):
+                for clause in places:
+                    if side in clause:
+                        meanings[clause].append((number, go_to(thing)))
+        elif action.native == "do":
+            for thing, clause in zip(_K.things, FACING, strict=True):
+                phrase = _DO_TO.get(faced_noun(thing)) if action.target is None else action.name
+                if phrase and thing != "plant" and action.target in (None, faced_noun(thing)):
+                    for said in (clause, f"You are targeting {thing}"):
+                        meanings[said].append((number, _K.synonyms.get(phrase, phrase)))
+        elif action.native == "sleep" or action.native in _PHRASE_FOR:
+            phrase = action.name if action.noun else _PHRASE_FOR.get(action.native, "sleep")
+            meanings[""].append((number, _K.synonyms.get(phrase, phrase)))
+    return {clause: tuple(pairs) for clause, pairs in meanings.items()}

@@ -9,8 +9,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+from crafter import constants
 
 from envs.crafter.knowledge import Prerequisites, knowledge
 from envs.crafter.state import CrafterState
@@ -28,7 +30,8 @@ _SIDES = {"west": (-1, 0), "east": (1, 0), "north": (0, -1), "south": (0, 1)}
 _STUFF = tuple(item for item in _K.items if item not in _K.needs)
 _GROUPS = ("You see", "You are targeting", "You have in your inventory", "You feel")
 _MOST_HELD = 9
-MAX_CLAUSES = 41  # 18 things, 4 sides, the faced thing, 16 counts, darkness and sleep
+SPATIAL_CLAUSES = 41  # at most: 18 things, 4 sides, the faced thing, 16 counts, darkness and sleep
+BRIGHTNESS = 10  # levels of daylight in the detailed caption
 
 
 def spoken(name: str) -> str:
@@ -62,6 +65,21 @@ def spatial_clauses(state: CrafterState) -> tuple[str, ...]:
 
     The whole view is described at night and during sleep, too (the package's pictures are then noisy or black).
     """
+    return tuple(_spatial(state, HELD))
+
+
+def detailed_clauses(state: CrafterState) -> tuple[str, ...]:
+    """The spatial caption with the needs in all their levels, the side that the player looks to, how light it is in ten
+    levels, and the player's last action.
+    """
+    clauses = _spatial(state, LEVELS)
+    clauses.append(LOOKS[list(_SIDES.values()).index(state.facing)])
+    clauses.append(LIGHT[min(BRIGHTNESS - 1, int(BRIGHTNESS * state.daylight))])
+    clauses.append(LAST_ACTION[constants.actions.index(state.last_action)])
+    return tuple(clauses)
+
+
+def _spatial(state: CrafterState, held: Sequence[Sequence[str]]) -> list[str]:
     flat = state.view.ravel()[CELLS]
     things, first = np.unique(flat, return_index=True)
     clauses = [
@@ -71,12 +89,12 @@ def spatial_clauses(state: CrafterState) -> tuple[str, ...]:
         clauses.append(BESIDE[side][state.view[_LEFT + dx, _UP + dy]])
     dx, dy = state.facing
     clauses.append(FACING[state.view[_LEFT + dx, _UP + dy]])
-    clauses += [HELD[i][n] for i, n in enumerate(state.inventory) if n or i < len(_K.needs)]
+    clauses += [held[i][n] for i, n in enumerate(state.inventory) if n or i < len(_K.needs)]
     if state.daylight < _K.dark_below:
         clauses.append("it is dark")
     if state.asleep:
         clauses.append("you are asleep")
-    return tuple(clauses)
+    return clauses
 
 
 def _place(dx: int, dy: int) -> str:
@@ -103,6 +121,13 @@ WHERE = [[f"{thing}: {_place(*_OFFSETS[cell])}" for cell in _NEAR_TO_FAR] for th
 BESIDE = {side: [f"{side} of you: {thing}" for thing in _K.things] for side in _SIDES}
 FACING = [f"you face {thing}" for thing in _K.things]
 HELD = [[_held_clause(item, n) for n in range(_MOST_HELD + 1)] for item in _K.items]
+LEVELS = [
+    [f"{item}: {n} of {_MOST_HELD}" for n in range(_MOST_HELD + 1)] if item in _K.needs else row
+    for item, row in zip(_K.items, HELD, strict=True)
+]
+LOOKS = [f"you look {side}" for side in _SIDES]
+LIGHT = [f"daylight: {n} of {BRIGHTNESS}" for n in range(BRIGHTNESS)]
+LAST_ACTION = [f"just now: {spoken(action)}" for action in constants.actions]
 
 
 def _visible_names(state: CrafterState) -> frozenset[str]:
@@ -126,17 +151,36 @@ def paper_vocabulary() -> tuple[str, ...]:
 @functools.cache
 def spatial_vocabulary() -> tuple[str, ...]:
     """Every clause that ``spatial_clauses`` can give."""
+    return _spatial_vocabulary(HELD)
+
+
+@functools.cache
+def detailed_vocabulary() -> tuple[str, ...]:
+    """Every clause that ``detailed_clauses`` can give."""
+    return (*_spatial_vocabulary(LEVELS), *LOOKS, *LIGHT, *LAST_ACTION)
+
+
+def _spatial_vocabulary(held: Sequence[Sequence[str]]) -> tuple[str, ...]:
     clauses = [clause for row in WHERE[1:] for clause in row]
     clauses += [clause for row in BESIDE.values() for clause in row]
     clauses += FACING
-    clauses += [clause for row in HELD for clause in row if clause]
+    clauses += [clause for row in held for clause in row if clause]
     clauses += ["it is dark", "you are asleep"]
     return tuple(dict.fromkeys(clauses))
 
 
-CAPTIONS: dict[str, tuple[Callable[[CrafterState], tuple[str, ...]], Callable[[], tuple[str, ...]]]] = {
-    "paper": (paper_clauses, paper_vocabulary),
-    "spatial": (spatial_clauses, spatial_vocabulary),
+class CaptionStyle(NamedTuple):
+    """A style of the caption that the agent observes."""
+
+    clauses: Callable[[CrafterState], tuple[str, ...]]
+    vocabulary: Callable[[], tuple[str, ...]]  # every clause that it can give
+    most_clauses: int  # in one caption
+
+
+CAPTIONS = {
+    "paper": CaptionStyle(paper_clauses, paper_vocabulary, SPATIAL_CLAUSES),
+    "spatial": CaptionStyle(spatial_clauses, spatial_vocabulary, SPATIAL_CLAUSES),
+    "detailed": CaptionStyle(detailed_clauses, detailed_vocabulary, SPATIAL_CLAUSES + 3),
 }
 
 
@@ -218,6 +262,26 @@ def possible_goals(state: CrafterState, table_wood: int) -> tuple[str, ...]:
     """
     held = tuple(min(n, _MOST_HELD) for n in state.inventory)
     return _possible(_visible_names(state), held, state.asleep, table_wood)
+
+
+def needed_goals(state: CrafterState, table_wood: int) -> tuple[str, ...]:
+    """Goals whose item is still needed: for recipes that were not carried out in this episode, more of it is required
+    than is held. Never oftener than all recipes together require: what is spent twice is not needed twice.
+
+    Args:
+        state: the state asked about.
+        table_wood: wood that a crafting table costs in this protocol.
+    """
+    counts = dict(zip(_K.achievements, state.counts, strict=True))
+    held = dict(zip(_K.items, state.inventory, strict=True))
+    count_of = {goal: counts[name] for name, goal in _K.phrase_of.items()}
+    needed = []
+    for goal, item in _K.yields.items():
+        required = {g: needed_items(g, table_wood).get(item, 0) for g in count_of}
+        missing = sum(n for g, n in required.items() if not count_of[g])
+        if held[item] < missing and count_of[goal] < sum(required.values()):
+            needed.append(goal)
+    return tuple(needed)
 
 
 def needed_items(goal: str, table_wood: int) -> Mapping[str, int]:

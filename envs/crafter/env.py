@@ -11,7 +11,15 @@ import numpy as np
 from crafter import constants, engine, objects
 
 from envs.crafter import captions
-from envs.crafter.actions import ACTION_SPACES, attempted, carried_out, faced_noun
+from envs.crafter.actions import (
+    ACTION_SPACES,
+    Action,
+    action_meanings,
+    attempted,
+    carried_out,
+    faced_noun,
+    go_to,
+)
 from envs.crafter.knowledge import Protocol, canonical, knowledge
 from envs.crafter.state import CrafterState, read_state
 from envs.crafter.tasks import REWARDS, Progress, Task, tasks
@@ -23,11 +31,12 @@ from envs.text_env import Outcome, TextEnv
 class CrafterTextEnv(TextEnv):
     """Crafter, described in clauses.
 
-    **Observation**: ``Box(0, n - 1, (41,), int16)``. Ids into ``language.vocabulary`` of
+    **Observation**: ``Box(0, n - 1, (clauses,), int16)``. Ids into ``language.vocabulary`` of
     the clauses of the state's caption, in the captioner's order, padded with 0 (the empty clause). With
     ``caption="spatial"`` (default) they say where the nearest of each thing in the 9x7 view is, what
     is on each side, what is faced, how much of each item is held, and how each need stands; with
-    ``caption="paper"`` they hold names only. ``language.to_sentence`` joins
+    ``caption="detailed"`` also the points of each need, the side that the player looks to, daylight and the last
+    action; with ``caption="paper"`` they hold names only. ``language.to_sentence`` joins
     clauses into text. Captions are made from the simulator's state: unlike the package's pictures,
     which are noisy at night and black during sleep, they always describe the whole view.
 
@@ -86,7 +95,7 @@ class CrafterTextEnv(TextEnv):
 
     Args:
         protocol: "crafter" or "ellm".
-        caption: "spatial" or "paper".
+        caption: "spatial", "detailed" or "paper".
         action_space: "native" or "verb-noun"; None: the protocol's.
         episode_length: frames; None: the protocol's, or that of tasks.
         task: one of ``envs.crafter.tasks.tasks()``, or None.
@@ -118,17 +127,19 @@ class CrafterTextEnv(TextEnv):
         grain: bool = True,
     ):
         self.rules: Protocol = _choose("protocol", protocol, knowledge().protocols)
-        self._describe, vocabulary = _choose("caption", caption, captions.CAPTIONS)
+        style = _choose("caption", caption, captions.CAPTIONS)
+        self._describe = style.clauses
         if task_reward not in REWARDS:
             raise ValueError(f"task_reward is {task_reward!r}; choose one of {', '.join(REWARDS)}")
         self.task = _choose("task", task, tasks().by_name) if task else None
         if episode_length is None:
             episode_length = tasks().episode_length if task else self.rules.episode_length
         self.action_space_name = action_space or self.rules.actions
+        actions = _choose("action_space", self.action_space_name, ACTION_SPACES)
         super().__init__(
-            language(vocabulary()),
-            _choose("action_space", self.action_space_name, ACTION_SPACES),
-            captions.MAX_CLAUSES,
+            language(style.vocabulary(), actions),
+            actions,
+            style.most_clauses,
             episode_length,
             render_mode,
         )
@@ -167,8 +178,9 @@ class CrafterTextEnv(TextEnv):
         )
 
     def privileged(self) -> Privileged:
-        """The goals whose prerequisites hold."""
-        return Privileged(captions.possible_goals(self.state, self.rules.table_wood))
+        """The goals whose prerequisites hold, and those whose item is still needed."""
+        wood = self.rules.table_wood
+        return Privileged(captions.possible_goals(self.state, wood), captions.needed_goals(self.state, wood))
 
     @property
     def unlocked(self) -> tuple[str, ...]:
@@ -189,13 +201,15 @@ class CrafterTextEnv(TextEnv):
         return self._observation(), self._info()
 
 
-def language(vocabulary: Sequence[str]) -> Language:
+def language(vocabulary: Sequence[str], actions: Sequence[Action] = ACTION_SPACES["native"]) -> Language:
     """Crafter's words.
 
     Args:
         vocabulary: clauses of the captions that the agent reads, without the empty one.
+        actions: the action space.
     """
     known = knowledge()
+    meanings = action_meanings(actions)
     return Language(
         vocabulary=("", *vocabulary),
         to_sentence=captions.to_sentence,
@@ -210,6 +224,12 @@ def language(vocabulary: Sequence[str]) -> Language:
         goal_of=dict(known.phrase_of),
         briefing=known.briefing,
         examples=known.examples,
+        action_meanings={clause: meanings[clause] for clause in ("", *vocabulary) if clause in meanings},
+        supporting={
+            goal: tuple(go_to(thing) for thing in sorted(needed.sees))
+            for goal, needed in known.goals.items()
+            if needed.sees
+        },
     )
 
 

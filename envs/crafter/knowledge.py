@@ -60,6 +60,7 @@ class Knowledge:
     phrases: Mapping[str, str]
     synonyms: Mapping[str, str]
     goals: Mapping[str, Prerequisites]
+    yields: Mapping[str, str]  # goal -> item that it gives, where recipes need it
     phrase_of: Mapping[str, str]  # achievement -> goal phrase
     protocols: Mapping[str, Protocol]
     briefing: str  # for prompts
@@ -88,6 +89,7 @@ def knowledge() -> Knowledge:
         "achievements": tuple(constants.achievements),
         "phrase_of": _frozen({goal["achievement"]: p for p, goal in goals.items() if "achievement" in goal}),
         "goals": _frozen({phrase: _prerequisites(**goal) for phrase, goal in goals.items()}),
+        "yields": _frozen({phrase: goal["yields"] for phrase, goal in goals.items() if "yields" in goal}),
         "protocols": _frozen({name: Protocol(**rules) for name, rules in data["protocols"].items()}),
         "briefing": " ".join(data["briefing"].split()),
         "examples": tuple(Example(e["caption"], tuple(e["goals"])) for e in data["examples"]),
@@ -95,7 +97,9 @@ def knowledge() -> Knowledge:
     return Knowledge(**{**{name: _frozen(value) for name, value in data.items()}, **computed})
 
 
-def _prerequisites(achievement: str = "", sees: Sequence[str] = (), **others: Any) -> Prerequisites:
+def _prerequisites(
+    achievement: str = "", yields: str = "", sees: Sequence[str] = (), **others: Any
+) -> Prerequisites:
     return Prerequisites(frozenset(sees), **{name: _frozen(value) for name, value in others.items()})
 
 

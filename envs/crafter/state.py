@@ -26,6 +26,7 @@ class CrafterState:
         inventory: 16 counts in the order of ``knowledge().items`` (the first four are the needs).
         asleep: whether the player sleeps.
         daylight: 0 (night) to 1.
+        last_action: the package's name of the player's last action; "noop" at the start.
         counts: 22 counters, how often each achievement's effect has happened in the episode, in
             the order of ``knowledge().achievements``.
     """
@@ -35,6 +36,7 @@ class CrafterState:
     inventory: tuple[int, ...]
     asleep: bool
     daylight: float
+    last_action: str
     counts: tuple[int, ...]
 
     @property
@@ -80,5 +82,6 @@ def read_state(world, player) -> CrafterState:
         inventory=tuple(player.inventory.values()),
         asleep=player.sleeping,
         daylight=float(world.daylight),
+        last_action=player.action,
         counts=tuple(player.achievements.values()),
     )

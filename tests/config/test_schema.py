@@ -36,6 +36,8 @@ BOUNDS = {
     "suggester.llm.price_read": [(-0.1, "at least 0")],
     "suggester.llm.price_written": [(-0.1, "at least 0")],
     "reward.threshold": [(-1.01, "at least -1"), (1.01, "at most 1")],
+    "reward.goal_weight": [(-0.1, "at least 0")],
+    "reward.rarity_power": [(-0.1, "at least 0")],
     "reward.extrinsic_weight": [(-0.1, "at least 0")],
     "reward.novelty.weight": [(-0.1, "at least 0")],
     "reward.novelty.learning_rate": [(0.0, "above 0")],
@@ -43,6 +45,7 @@ BOUNDS = {
     "reward.novelty.hidden": [(0, "at least 1")],
     "reward.novelty.batch_size": [(0, "at least 1")],
     "reward.novelty.passes": [(0, "at least 1")],
+    "agent.action_prior": [(-0.1, "at least 0")],
     "agent.hidden": [(0, "at least 1")],
     "agent.dqn.learning_rate": [(0.0, "above 0")],
     "agent.dqn.gamma": [(-0.01, "at least 0"), (1.01, "at most 1")],
@@ -65,6 +68,7 @@ BOUNDS = {
     "agent.on_policy.batch_size": [(1, "at least 2")],
     "agent.on_policy.epochs": [(0, "at least 1")],
     "agent.on_policy.clip": [(0.0, "above 0")],
+    "agent.on_policy.decay": [(-0.1, "at least 0"), (1.1, "at most 1")],
     "agent.on_policy.target_kl": [(0.0, "above 0")],
     "transfer.guide_share": [(-0.01, "at least 0"), (1.01, "at most 1")],
 }
@@ -181,7 +185,10 @@ def test_options_that_exclude_each_other_are_refused(changes, message):
         ("treshold", "unknown key treshold; did you mean reward.threshold?"),
         ("xyz", "unknown key xyz; known are run, env, suggester, reward, agent, transfer"),
         ("runn.frames", "unknown key runn; did you mean run?"),
-        ("agent.xyz.gamma", "unknown key agent.xyz; known are algo, target, goal_conditioned, encoder, "),
+        (
+            "agent.xyz.gamma",
+            "unknown key agent.xyz; known are algo, target, goal_conditioned, action_prior, encoder, ",
+        ),
     ],
 )
 def test_unknown_keys_get_the_nearest_name(name, message):

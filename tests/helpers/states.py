@@ -17,6 +17,7 @@ def make_state(
     counts: dict[str, int] | None = None,
     asleep: bool = False,
     daylight: float = 1.0,
+    last_action: str = "noop",
     ground: str = "grass",
 ) -> CrafterState:
     """A field of grass with things at (dx, dy) from the player; needs are full unless given."""
@@ -30,5 +31,6 @@ def make_state(
         inventory=tuple(held.get(item, 0) for item in K.items),
         asleep=asleep,
         daylight=daylight,
+        last_action=last_action,
         counts=tuple((counts or {}).get(name, 0) for name in K.achievements),
     )

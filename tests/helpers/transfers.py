@@ -22,7 +22,7 @@ SMALL = [
 ]  # fmt: skip
 KINDS = {  # what is pretrained
     "dqn": ["--goal-mode", "oracle", "--goal-conditioned", "--target", "double"],
-    "ppo": ["--goal-mode", "novelty", "--algo", "ppo"],
+    "ppo": ["--goal-mode", "novelty", "--algo", "ppo", "--no-goal-conditioned"],
 }
 # What the debug run has, where the paper's settings for what follows are larger.
 SHORT = ["--frames", "640", "--dqn.epsilon-frames", "600"]

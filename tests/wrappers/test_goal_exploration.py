@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from ellm_agent.agents.dqn import TextDQN, TextDQNPolicy
 from ellm_agent.agents.text_encoder import TextEncoder
 from ellm_agent.errors import UserError
-from ellm_agent.goals.base import AllGoals, GoalSuggester, NoGoals, OracleSuggester
+from ellm_agent.goals.base import AllGoals, FixedGoals, GoalSuggester, NoGoals, OracleSuggester
 from ellm_agent.rewards.goal_similarity import GoalSimilarity
 from ellm_agent.text.whitening import PhraseFeatures
 from ellm_agent.wrappers.goal_exploration import GoalExploration
@@ -376,7 +376,7 @@ def test_goals_without_intrinsic_reward_are_neither_sampled_nor_filtered(explore
 def test_more_phrases_than_a_field_holds_are_an_error(explore):
     """An observation that left some out would no longer determine the reward."""
     goals = tuple(f"goal number {i}" for i in range(65))
-    worlds = explore(AllGoals(goals), goal_conditioned=True)
+    worlds = explore(FixedGoals(goals), goal_conditioned=True)
     with pytest.raises(UserError, match="65 phrases do not fit into the 64 slots"):
         worlds.reset()
 
@@ -384,7 +384,7 @@ def test_more_phrases_than_a_field_holds_are_an_error(explore):
 def test_likely_wordings_of_goals_have_ids_before_others(explore, table):
     """So an encoder can give them learned offsets; goals that nobody observes take no ids."""
 
-    class Wordy(AllGoals):
+    class Wordy(FixedGoals):
         likely_goals = ("cut down a tree", "take a sip")
 
     worlds = explore(Wordy(LANGUAGE.goals), goal_conditioned=True)

@@ -15,11 +15,16 @@ from crafter import constants
 from envs.crafter.actions import Action
 from envs.crafter.captions import (
     BESIDE,
+    BRIGHTNESS,
     CELLS,
     FACING,
     HELD,
-    MAX_CLAUSES,
+    LAST_ACTION,
+    LEVELS,
+    LIGHT,
+    LOOKS,
     WHERE,
+    detailed_vocabulary,
     needed_items,
     paper_vocabulary,
     spatial_vocabulary,
@@ -46,14 +51,23 @@ for _kind, _name in zip(
 ):
     _THING_OF[_kind] = _THINGS[_name]
 
-# The default caption: clauses as ids into the environment's vocabulary; 0 for none.
+# Clauses as ids into the environment's vocabulary; 0 for none. The two vocabularies begin alike.
 _id_of = {clause: i for i, clause in enumerate(("", *spatial_vocabulary()))}
+_detailed_id_of = {clause: i for i, clause in enumerate(("", *detailed_vocabulary()))}
 _ids = np.vectorize(lambda clause: _id_of.get(clause, 0), otypes=[np.int16])
+_detailed_ids = np.vectorize(lambda clause: _detailed_id_of.get(clause, 0), otypes=[np.int16])
 _WHERE = _ids(WHERE)  # (things, cells near to far)
 _WEST, _EAST, _NORTH, _SOUTH = _ids(list(BESIDE.values()))  # each (things,)
 _FACING = _ids(FACING)  # (things,)
 _HELD = _ids(HELD)  # (items, 10)
 _DARK, _ASLEEP = _ids(["it is dark", "you are asleep"])
+_DETAILED_HELD = _detailed_ids(LEVELS)  # (items, 10)
+_DETAILED_DARK, _DETAILED_ASLEEP = _detailed_ids(["it is dark", "you are asleep"])
+_LOOKS_WEST, _LOOKS_EAST, _LOOKS_NORTH, _LOOKS_SOUTH = _detailed_ids(LOOKS)
+_LIGHT = _detailed_ids(LIGHT)  # (levels,)
+_LAST_ACTION = _detailed_ids(LAST_ACTION)  # (actions,)
+PAPER_STYLE, SPATIAL_STYLE, DETAILED_STYLE = range(3)
+STYLES = {"paper": PAPER_STYLE, "spatial": SPATIAL_STYLE, "detailed": DETAILED_STYLE}
 
 # The paper's caption: bit n of an integer is clause n of its vocabulary, in the captioner's order; 0 for none.
 PAPER = paper_vocabulary()
@@ -72,6 +86,9 @@ _FEEL = _bits(f"You feel {_K.feelings[need]}" for need in _K.needs)  # (needs,)
 # Prerequisites of goals, one row for each goal; what must be held depends on the protocol.
 _SEES = np.array([sum(1 << _THINGS[name] for name in goal.sees) for goal in _K.goals.values()], np.int64)
 _BELOW = np.array([[goal.below.get(item, 99) for item in _K.items] for goal in _K.goals.values()])
+_YIELDS = np.array([_K.items.index(_K.yields[g]) if g in _K.yields else -1 for g in _K.goals])  # items, or -1
+_goal_counts = {goal: _K.achievements.index(name) for name, goal in _K.phrase_of.items()}
+_COUNTS = np.array([_goal_counts.get(goal, -1) for goal in _K.goals])  # achievements, or -1
 _AWAKE_OR_ASLEEP = np.array([-1 if g.asleep is None else g.asleep for g in _K.goals.values()])  # -1: either
 
 
@@ -84,7 +101,7 @@ class Rules(NamedTuple):
     one_hit: bool
     table_wood: int
     health_reward: bool
-    spatial: bool  # the agent reads the default caption, not the paper's
+    style: int  # of the caption that the agent observes, see STYLES
 
 
 def make_rules(protocol: Protocol, space: Sequence[Action], caption: str) -> Rules:
@@ -97,26 +114,27 @@ def make_rules(protocol: Protocol, space: Sequence[Action], caption: str) -> Rul
         one_hit=protocol.one_hit,
         table_wood=protocol.table_wood,
         health_reward=protocol.health_reward,
-        spatial=caption == "spatial",
+        style=STYLES[caption],
     )
 
 
 class StepOutputs(NamedTuple):
     """Outputs of the compiled code for each world: its present state, and its last frame."""
 
-    observation: np.ndarray  # (n, MAX_CLAUSES) int16
+    observation: np.ndarray  # (n, clauses) int16
     caption: np.ndarray  # (n,) int64: the paper's caption, in bits (``PAPER``)
     possible: np.ndarray  # (n,) int64: bits of goals
+    needed: np.ndarray  # (n,) int64: bits of goals
     events: np.ndarray  # (n,) int64: bits of achievements, and one for falling asleep
     reward: np.ndarray  # (n,) float64: of the environment
     dead: np.ndarray  # (n,) bool
 
 
-def make_outputs(n: int) -> StepOutputs:
-    """Outputs of ``n`` worlds, empty."""
-    caption, possible, events = (np.zeros(n, np.int64) for _ in range(3))
-    observation = np.zeros((n, MAX_CLAUSES), np.int16)
-    return StepOutputs(observation, caption, possible, events, np.zeros(n), np.zeros(n, np.bool_))
+def make_outputs(n: int, clauses: int) -> StepOutputs:
+    """Outputs of ``n`` worlds with captions of so many clauses at most, empty."""
+    caption, possible, needed, events = (np.zeros(n, np.int64) for _ in range(4))
+    observation = np.zeros((n, clauses), np.int16)
+    return StepOutputs(observation, caption, possible, needed, events, np.zeros(n), np.zeros(n, np.bool_))
 
 
 # --- compiled -----------------------------------------------------------------------------------------------
@@ -141,8 +159,8 @@ def view_of(worlds, i, view):
 
 
 @jit
-def _spatial(w, view, first, out):
-    """``captions.spatial_clauses``"""
+def _spatial(w, view, first, detailed, out):
+    """``captions.spatial_clauses`` and ``captions.detailed_clauses``"""
     n = 0
     for thing in range(1, len(first)):
         if first[thing] >= 0:
@@ -156,14 +174,24 @@ def _spatial(w, view, first, out):
     n += 5
     for item in range(_ITEMS):
         if w.inventory[item] or item < _NEEDS:
-            out[n] = _HELD[item, w.inventory[item]]
+            held = _DETAILED_HELD if detailed else _HELD
+            out[n] = held[item, w.inventory[item]]
             n += 1
-    if daylight(w.step) < _DARK_BELOW:
-        out[n] = _DARK
+    light = daylight(w.step)
+    if light < _DARK_BELOW:
+        out[n] = _DETAILED_DARK if detailed else _DARK
         n += 1
     if w.sleeping:
-        out[n] = _ASLEEP
+        out[n] = _DETAILED_ASLEEP if detailed else _ASLEEP
         n += 1
+    if detailed:
+        if w.facing[0]:
+            out[n] = _LOOKS_WEST if w.facing[0] < 0 else _LOOKS_EAST
+        else:
+            out[n] = _LOOKS_NORTH if w.facing[1] < 0 else _LOOKS_SOUTH
+        out[n + 1] = _LIGHT[min(BRIGHTNESS - 1, int(BRIGHTNESS * light))]
+        out[n + 2] = _LAST_ACTION[w.last_action]
+        n += 3
     out[n:] = 0
 
 
@@ -211,6 +239,25 @@ def _possible(w, seen, has):
 
 
 @jit
+def _needed(w, has):
+    """``captions.needed_goals`` as bits."""
+    bits = np.int64(0)
+    for goal in range(_GOALS):
+        item = _YIELDS[goal]
+        if item < 0:
+            continue
+        required = missing = 0
+        for other in range(_GOALS):
+            if _COUNTS[other] >= 0:
+                required += has[other, item]
+                if not w.counts[_COUNTS[other]]:
+                    missing += has[other, item]
+        if w.inventory[item] < missing and w.counts[_COUNTS[goal]] < required:
+            bits |= np.int64(1) << goal
+    return bits
+
+
+@jit
 def _observe(worlds, i, rules, outputs):
     w, view = worlds[i], np.empty((_WIDTH, _HEIGHT), np.uint8)
     view_of(worlds, i, view)
@@ -222,11 +269,12 @@ def _observe(worlds, i, rules, outputs):
             first[thing] = rank
             seen |= np.int64(1) << thing
     outputs.caption[i] = _paper(w, first, view[_LEFT + w.facing[0], _UP + w.facing[1]])
-    if rules.spatial:
-        _spatial(w, view, first, outputs.observation[i])
-    else:
+    if rules.style == PAPER_STYLE:
         _ids_of(outputs.caption[i], outputs.observation[i])
+    else:
+        _spatial(w, view, first, rules.style == DETAILED_STYLE, outputs.observation[i])
     outputs.possible[i] = _possible(w, seen, rules.has)
+    outputs.needed[i] = _needed(w, rules.has)
 
 
 @jit
@@ -246,6 +294,7 @@ def play(worlds, chosen, rules, outputs):
         target = rules.target[chosen[i]]
         if target and not outputs.caption[i] & target:
             action = NOOP
+        w.last_action = action
         before[:] = w.counts
         health, asleep = w.inventory[HEALTH], w.sleeping
         step_world(w, action, rules.one_hit, rules.table_wood)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from crafter import constants
 from gymnasium.utils import seeding
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices
 
@@ -55,7 +56,7 @@ class CompiledCrafter(VecEnv):
         self._action_space_name = reference.action_space_name
         self._rules = make_rules(reference.rules, reference.actions, options.get("caption", "spatial"))
         self.records = np.zeros(n_envs, WORLD)
-        self._outputs = make_outputs(n_envs)
+        self._outputs = make_outputs(n_envs, reference.observation_space.shape[0])
         self._random = [seeding.np_random()[0] for _ in range(n_envs)]
         self._world_seeds = [0] * n_envs
         self._actions_taken: list[list[int]] = [[] for _ in range(n_envs)]
@@ -186,6 +187,7 @@ class CompiledCrafter(VecEnv):
         texts = zip(
             outputs.caption[first:last].tolist(),
             outputs.possible[first:last].tolist(),
+            outputs.needed[first:last].tolist(),
             self._world_seeds[first:last],
             [progress.instruction for progress in self._progress[first:last]] or [None] * (last - first),
             strict=True,
@@ -193,10 +195,10 @@ class CompiledCrafter(VecEnv):
         return [
             {
                 "situation": words.situation(caption, instruction),
-                "privileged": words.privileged(possible),
+                "privileged": words.privileged(possible, needed),
                 "world_seed": world_seed,
             }
-            for caption, possible, world_seed, instruction in texts
+            for caption, possible, needed, world_seed, instruction in texts
         ]
 
     def _state(self, i: int) -> CrafterState:
@@ -209,5 +211,6 @@ class CompiledCrafter(VecEnv):
             inventory=tuple(world["inventory"].tolist()),
             asleep=bool(world["sleeping"]),
             daylight=float(daylight(world["step"])),
+            last_action=constants.actions[world["last_action"]],
             counts=tuple(world["counts"].tolist()),
         )

@@ -50,9 +50,9 @@ def _chosen(phrases: Iterable[str], bits: int) -> tuple[str, ...]:
 
 
 @_kept
-def privileged(possible: int) -> Privileged:
-    """The goals of ``StepOutputs.possible``."""
-    return Privileged(_chosen(_K.goals, possible))
+def privileged(possible: int, needed: int) -> Privileged:
+    """The goals of ``StepOutputs.possible`` and ``needed``."""
+    return Privileged(_chosen(_K.goals, possible), _chosen(_K.goals, needed))
 
 
 @_kept

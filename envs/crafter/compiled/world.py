@@ -117,6 +117,7 @@ WORLD = np.dtype(
         ("counts", np.int32, len(ACHIEVEMENTS)),  # how often each achievement happened
         ("facing", np.int8, 2),
         ("sleeping", np.uint8),
+        ("last_action", np.uint8),  # the player's, index into the package's actions
         ("last_health", np.int32),  # the player's, when it last looked
         ("hunger", np.float64),
         ("thirst", np.float64),

@@ -1,0 +1,153 @@
+"""A prior over actions from language: which actions do what the open goals say.
+
+A world says in words what each action means where its caption holds a clause (``Language.action_meanings``). Where such a
+meaning matches an open goal, the policy starts with a preference for the action, which it can unlearn. Not part of ELLM
+as published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from numba import njit
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
+from torch import nn
+
+from ellm_agent.text.phrases import PhraseTable
+from envs.interface import Language
+
+SUPPORTING = 1 / 3  # feature of an action that only brings a goal closer; that of one that is the goal is 1
+
+
+class ActionPrior:
+    """Features of observations, one for each action: how well its meaning there matches the open goals.
+
+    A feature is 1 where an open goal and a meaning of the action are similar (as an event and a goal are for the reward),
+    ``SUPPORTING`` where the meaning only brings an open goal closer (``Language.supporting``), else 0. Features are
+    computed from observed phrases alone, so they hold nothing that the agent does not observe.
+
+    Args:
+        phrases: the table of observed phrases.
+        language: of the worlds.
+        prefix: of a goal among observed phrases.
+        similar: (meaning, goal) -> whether they are the same for the reward.
+        actions: number of actions.
+    """
+
+    def __init__(
+        self,
+        phrases: PhraseTable,
+        language: Language,
+        prefix: str,
+        similar: Callable[[str, str], bool],
+        actions: int,
+    ):
+        self.actions = actions
+        self._phrases, self._language, self._prefix, self._similar = phrases, language, prefix, similar
+        meanings = {meaning: None for pairs in language.action_meanings.values() for _, meaning in pairs}
+        self._meanings = {meaning: i for i, meaning in enumerate(meanings)}
+        self._always = self._pairs("")
+        # What a phrase wants (if it is a goal) and what it says about actions (if it is a clause): (number, 3) rows of
+        # a phrase, a meaning and a feature, and of a phrase, a meaning and an action; `_rows` has their places.
+        self._wants = _Rows(np.float32)
+        self._says = _Rows(np.int64)
+
+    def features(self, observations: torch.Tensor) -> torch.Tensor:
+        """Phrase ids ``(batch, slots)`` -> features ``(batch, actions)`` in [0, 1]."""
+        for phrase in range(len(self._wants), len(self._phrases)):
+            text = self._phrases.text(phrase)
+            self._wants.append(
+                self._wanted(text.removeprefix(self._prefix)) if text.startswith(self._prefix) else ()
+            )
+            self._says.append(self._pairs(text) if text else ())
+        out = np.zeros((len(observations), self.actions), np.float32)
+        ids = observations.detach().cpu().numpy()
+        _match(
+            ids, *self._wants.arrays(), *self._says.arrays(), *self._always_arrays(), len(self._meanings), out
+        )
+        return torch.from_numpy(out).to(observations.device)
+
+    def _always_arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        pairs = np.array(self._always, np.int64).reshape(-1, 2)
+        return pairs[:, 0].copy(), pairs[:, 1].copy()
+
+    def _pairs(self, clause: str) -> list[tuple[int, int]]:
+        """Meanings and actions of a clause."""
+        pairs = self._language.action_meanings.get(clause, ())
+        return [(self._meanings[meaning], action) for action, meaning in pairs]
+
+    def _wanted(self, goal: str) -> list[tuple[int, float]]:
+        """Meanings that match a goal, each with its feature."""
+        found: dict[int, float] = {}
+        for known, supporting in self._language.supporting.items():
+            if self._similar(known, goal):
+                found |= {self._meanings[m]: SUPPORTING for m in supporting if m in self._meanings}
+        for meaning, number in self._meanings.items():
+            if self._similar(meaning, goal):
+                found[number] = 1.0
+        return list(found.items())
+
+
+class _Rows:
+    """Lists of pairs, one for each phrase, as arrays that compiled code reads."""
+
+    def __init__(self, dtype: type):
+        self._starts, self._pairs, self._dtype, self._made = [0], [], dtype, None
+
+    def __len__(self) -> int:
+        return len(self._starts) - 1
+
+    def append(self, pairs: Sequence[tuple[int, float]]) -> None:
+        self._pairs += pairs
+        self._starts.append(len(self._pairs))
+        self._made = None
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """``(phrases + 1,)`` starts, and the two columns of all pairs."""
+        if self._made is None:
+            first = np.array([pair[0] for pair in self._pairs], np.int64)
+            second = np.array([pair[1] for pair in self._pairs], self._dtype)
+            self._made = np.array(self._starts, np.int64), first, second
+        return self._made
+
+
+@njit(cache=True, nogil=True)
+def _match(ids, goals, wanted, features, clauses, said, actions, always, always_actions, meanings, out):
+    """``out[r, a]`` = the largest feature of an open goal's meaning that action ``a`` has in row ``r``."""
+    wants = np.zeros(meanings, np.float32)
+    for r in range(ids.shape[0]):
+        wants[:] = 0
+        any_goal = False
+        for s in range(ids.shape[1]):
+            phrase = ids[r, s]
+            for k in range(goals[phrase], goals[phrase + 1]):
+                wants[wanted[k]] = max(wants[wanted[k]], features[k])
+                any_goal = True
+        if not any_goal:
+            continue
+        for k in range(len(always)):
+            out[r, always_actions[k]] = max(out[r, always_actions[k]], wants[always[k]])
+        for s in range(ids.shape[1]):
+            phrase = ids[r, s]
+            for k in range(clauses[phrase], clauses[phrase + 1]):
+                out[r, actions[k]] = max(out[r, actions[k]], wants[said[k]])
+
+
+@torch.no_grad()
+def start_from_prior(policy: BasePolicy, strength: float) -> None:
+    """Lets a policy, or a Q function, start with a preference for the actions that the features name.
+
+    Args:
+        policy: whose text encoder has an :class:`ActionPrior`: the last features are its.
+        strength: weight of an action's own feature at the start, in logits, or in units of Q.
+    """
+    actor_critic = isinstance(policy, ActorCriticPolicy)
+    heads: Sequence[nn.Linear] = [policy.action_net] if actor_critic else policy.advantage_heads
+    for head in heads:
+        actions = head.out_features
+        if not actor_critic:  # its random advantages would be many times the prior
+            head.weight.zero_()
+            head.bias.zero_()
+        head.weight[:, -actions:] = strength * torch.eye(actions, device=head.weight.device)
