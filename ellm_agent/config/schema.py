@@ -272,10 +272,6 @@ class OnPolicyConfig(Section):
     noise."""
     target_kl: float = Field(0.01, gt=0)
     """Trust region (TRPO)."""
-    separate_value: bool = False
-    """A text encoder of its own for the value function (PPO)."""
-    decay: float = Field(0.0, ge=0, le=1)
-    """Share by which the step size has fallen at the end, linearly (PPO)."""
 
 
 class AgentConfig(Section):

@@ -265,8 +265,11 @@ def possible_goals(state: CrafterState, table_wood: int) -> tuple[str, ...]:
 
 
 def needed_goals(state: CrafterState, table_wood: int) -> tuple[str, ...]:
-    """Goals whose item is still needed: for recipes that were not carried out in this episode, more of it is required
-    than is held. Never oftener than all recipes together require: what is spent twice is not needed twice.
+    """Goals whose result is still needed for recipes that were not carried out in this episode.
+
+    An item is needed if those recipes require more of it than is held; a thing (a crafting table), if all items for one of
+    those recipes are held and the thing is not in view. Never oftener than all recipes together require: what is spent
+    twice is not needed twice.
 
     Args:
         state: the state asked about.
@@ -275,11 +278,20 @@ def needed_goals(state: CrafterState, table_wood: int) -> tuple[str, ...]:
     counts = dict(zip(_K.achievements, state.counts, strict=True))
     held = dict(zip(_K.items, state.inventory, strict=True))
     count_of = {goal: counts[name] for name, goal in _K.phrase_of.items()}
+    items = {goal: needed_items(goal, table_wood) for goal in count_of}
+    seen = _visible_names(state)
     needed = []
-    for goal, item in _K.yields.items():
-        required = {g: needed_items(g, table_wood).get(item, 0) for g in count_of}
-        missing = sum(n for g, n in required.items() if not count_of[g])
-        if held[item] < missing and count_of[goal] < sum(required.values()):
+    for goal, result in _K.yields.items():
+        if result in held:
+            required = {other: items[other].get(result, 0) for other in count_of}
+            missing = held[result] < sum(n for other, n in required.items() if not count_of[other])
+        else:
+            required = {other: int(result in _K.goals[other].sees) for other in count_of}
+            missing = result not in seen and any(
+                n and not count_of[other] and all(held[item] >= k for item, k in items[other].items())
+                for other, n in required.items()
+            )
+        if missing and count_of[goal] < sum(required.values()):
             needed.append(goal)
     return tuple(needed)
 

@@ -60,7 +60,7 @@ class Knowledge:
     phrases: Mapping[str, str]
     synonyms: Mapping[str, str]
     goals: Mapping[str, Prerequisites]
-    yields: Mapping[str, str]  # goal -> item that it gives, where recipes need it
+    yields: Mapping[str, str]  # goal -> item or thing that it gives, where recipes need it
     phrase_of: Mapping[str, str]  # achievement -> goal phrase
     protocols: Mapping[str, Protocol]
     briefing: str  # for prompts

@@ -18,6 +18,7 @@ STATES = st.builds(
     inventory=st.dictionaries(st.sampled_from(K.items), st.integers(0, 9)),
     asleep=st.booleans(),
     daylight=st.floats(0, 1),
+    last_action=st.sampled_from(constants.actions),
 )
 
 
@@ -60,6 +61,31 @@ def test_clauses_come_from_the_closed_vocabularies(state):
     assert set(spatial) <= set(captions.spatial_vocabulary())
     assert set(paper) <= set(captions.paper_vocabulary())
     assert len(set(spatial)) == len(spatial)
+    for style in captions.CAPTIONS.values():
+        clauses = style.clauses(state)
+        assert set(clauses) <= set(style.vocabulary())
+        assert len(clauses) <= style.most_clauses
+
+
+def test_detailed_caption_tells_more_than_the_spatial_one():
+    state = make_state(
+        things={(0, 1): "stone"},
+        facing=(0, -1),
+        inventory={"wood": 2, "food": 3, "drink": 6},
+        daylight=0.37,
+        last_action="place_table",
+    )
+    detailed, spatial = captions.detailed_clauses(state), captions.spatial_clauses(state)
+    assert set(spatial) - set(detailed) == {"health: ok", "food: low", "drink: middle", "energy: ok"}
+    assert set(detailed) - set(spatial) == {
+        "health: 9 of 9",
+        "food: 3 of 9",
+        "drink: 6 of 9",
+        "energy: 9 of 9",
+        "you look north",
+        "daylight: 3 of 10",
+        "just now: place table",
+    }
 
 
 @pytest.mark.parametrize("achievement", K.achievements)
@@ -140,6 +166,48 @@ def test_knowledge_agrees_with_the_package():
         assert dict(goal.has) == entry["uses"]
     assert set(knowledge().phrase_of) == set(constants.achievements)
     assert knowledge().protocols["crafter"].table_wood == constants.place["table"]["uses"]["wood"]
+
+
+@pytest.mark.parametrize(
+    ("inventory", "counts", "needed"),
+    [
+        # Recipes require 8 wood in all: 2 for the table, 1 for each of six tools.
+        ({"wood": 7}, {}, {"chop tree", "mine stone", "mine coal", "mine iron"}),
+        ({"wood": 8}, {}, {"mine stone", "mine coal", "mine iron"}),
+        ({"wood": 5}, {"place_table": 1, "make_wood_pickaxe": 1}, {"mine stone", "mine coal", "mine iron"}),
+        ({"wood": 4}, {"place_table": 1, "make_wood_pickaxe": 1, "collect_wood": 7}, {"chop tree", "mine stone", "mine coal", "mine iron"}),
+        # Collected as often as all recipes together require: no more is needed.
+        ({"wood": 4}, {"place_table": 1, "make_wood_pickaxe": 1, "collect_wood": 8}, {"mine stone", "mine coal", "mine iron"}),
+        # 7 stones: 4 for a furnace, 1 to place, 1 for each of two tools. One coal and one iron for each iron tool.
+        ({"wood": 9, "stone": 7, "coal": 2, "iron": 1}, {}, {"mine iron"}),
+        ({"wood": 9, "stone": 7, "coal": 2, "iron": 1}, {"make_iron_sword": 1}, set()),
+    ],
+)  # fmt: skip
+def test_needed_goals_by_hand(inventory, counts, needed):
+    things = {(1, 0): "crafting table", (2, 0): "furnace"}
+    state = make_state(things=things, inventory=inventory, counts=counts)
+    assert set(captions.needed_goals(state, table_wood=2)) == needed
+
+
+IRON = {"wood": 1, "coal": 1, "iron": 1}
+
+
+@pytest.mark.parametrize(
+    ("things", "inventory", "counts", "needed"),
+    [
+        ({}, IRON, {}, {"place crafting table", "place furnace"}),
+        ({(1, 0): "furnace"}, IRON, {}, {"place crafting table"}),
+        ({(1, 0): "crafting table"}, IRON, {}, {"place furnace"}),
+        ({}, {"wood": 1}, {}, {"place crafting table"}),  # for wood tools
+        ({}, {"wood": 1}, {"make_wood_pickaxe": 1, "make_wood_sword": 1}, set()),  # others need more than wood
+        ({}, IRON, {"place_furnace": 2}, {"place crafting table"}),  # as often as there are tools of iron
+        ({}, {"coal": 1, "iron": 1}, {}, set()),
+    ],
+)
+def test_things_are_needed_where_all_else_is_at_hand(things, inventory, counts, needed):
+    state = make_state(things=things, inventory=inventory, counts=counts)
+    found = captions.needed_goals(state, table_wood=2)
+    assert set(found) & {"place crafting table", "place furnace"} == needed
 
 
 def test_canonical_spelling():

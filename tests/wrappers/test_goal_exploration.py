@@ -14,6 +14,7 @@ from ellm_agent.agents.text_encoder import TextEncoder
 from ellm_agent.errors import UserError
 from ellm_agent.goals.base import AllGoals, FixedGoals, GoalSuggester, NoGoals, OracleSuggester
 from ellm_agent.rewards.goal_similarity import GoalSimilarity
+from ellm_agent.rewards.rarity import InverseRate
 from ellm_agent.text.whitening import PhraseFeatures
 from ellm_agent.wrappers.goal_exploration import GoalExploration
 from ellm_agent.wrappers.observation import closed_vocabulary
@@ -71,7 +72,7 @@ class Counting(gym.Env):
         possible += ("drink water",) if self.frame >= 3 else ()
         return {
             "situation": Situation(f"Frame {self.frame}."),
-            "privileged": Privileged(possible),
+            "privileged": Privileged(possible, ("chop tree",) if self.frame < 4 else ()),
             "world_seed": 7,
         }
 
@@ -115,6 +116,52 @@ def test_goals_are_rewarded_once_an_episode_and_again_in_the_next(explore):
     assert infos[1]["log"].reward.goals == ("chop tree",)
     assert infos[2]["log"].goals == ("chop tree",)
     assert worlds.open_before(infos[2]["log"]) == ()  # achieved, so it is no longer open
+
+
+def test_goals_can_be_observed_without_being_rewarded(explore):
+    worlds = explore(goal_weight=0.0, extrinsic_weight=2.0, goal_conditioned=True)
+    shown = texts(worlds, worlds.reset()[0])["goals"]
+    assert shown == ["goal: chop tree"]
+    assert play(worlds, 7)[0] == [1.0] * 7  # twice the environment's
+    worlds.reset()
+    play(worlds, 2)
+    assert worlds.achieved == [("chop tree",)]
+    assert worlds.open == [()]  # closed when achieved
+
+
+def test_a_needed_goal_is_open_again_at_half_its_reward(explore):
+    """The tree falls in frames 2 and 4, and is needed until then; in frame 5 the water, which is not needed."""
+    worlds = explore(reopen=True, goal_weight=2.0)
+    worlds.reset()
+    rewards, _, infos = play(worlds, 7)
+    assert rewards == [0, 2, 0, 1, 2, 0, 0]
+    assert infos[6]["finished"].intrinsic_return == 5.0
+    state = worlds.state_dict()
+    assert state["rewarded"] == [[]]  # the next episode has begun
+
+
+def test_rare_events_are_worth_more(explore):
+    """In the first episode all weights are 1, then 1 and, for what was never rewarded, 10."""
+
+    class TreeFirst(GoalSuggester):
+        only_tree = True
+
+        def suggest(self, situations):
+            return [("chop tree",) if self.only_tree else ("chop tree", "drink water")] * len(situations)
+
+    suggester = TreeFirst()
+    worlds = explore(suggester, rarity=InverseRate(0.5))
+    worlds.reset()
+    assert play(worlds, 7)[0] == [0, 1, 0, 0, 0, 0, 0]
+    suggester.only_tree = False
+    state = worlds.state_dict()
+    assert play(worlds, 7)[0] == [0, 1, 0, 0, 10, 0, 0]
+    other = explore(suggester, rarity=InverseRate(0.5))
+    other.reset()
+    other.load_state_dict(json.loads(json.dumps(state)))
+    assert play(other, 7)[0] == [0, 1, 0, 0, 10, 0, 0]  # resumed
+    # Means .005 and 0, then .009975 and .005: water is worth the root of their ratio.
+    assert play(other, 7)[0][4] == pytest.approx((0.009975 / 0.005) ** 0.5)
 
 
 def test_only_goals_of_the_state_before_the_action_are_rewarded(explore):

@@ -86,7 +86,9 @@ _FEEL = _bits(f"You feel {_K.feelings[need]}" for need in _K.needs)  # (needs,)
 # Prerequisites of goals, one row for each goal; what must be held depends on the protocol.
 _SEES = np.array([sum(1 << _THINGS[name] for name in goal.sees) for goal in _K.goals.values()], np.int64)
 _BELOW = np.array([[goal.below.get(item, 99) for item in _K.items] for goal in _K.goals.values()])
-_YIELDS = np.array([_K.items.index(_K.yields[g]) if g in _K.yields else -1 for g in _K.goals])  # items, or -1
+_yields = [_K.yields.get(goal) for goal in _K.goals]
+_ITEM = np.array([_K.items.index(result) if result in _K.items else -1 for result in _yields])  # that is given, or -1
+_THING = np.array([-1 if result is None or result in _K.items else _THINGS[result] for result in _yields])
 _goal_counts = {goal: _K.achievements.index(name) for name, goal in _K.phrase_of.items()}
 _COUNTS = np.array([_goal_counts.get(goal, -1) for goal in _K.goals])  # achievements, or -1
 _AWAKE_OR_ASLEEP = np.array([-1 if g.asleep is None else g.asleep for g in _K.goals.values()])  # -1: either
@@ -239,22 +241,39 @@ def _possible(w, seen, has):
 
 
 @jit
-def _needed(w, has):
+def _needed(w, seen, has):
     """``captions.needed_goals`` as bits."""
     bits = np.int64(0)
     for goal in range(_GOALS):
-        item = _YIELDS[goal]
-        if item < 0:
+        item, thing = _ITEM[goal], _THING[goal]
+        if item < 0 and thing < 0:
             continue
-        required = missing = 0
+        required, missing, wanted = 0, 0, False
         for other in range(_GOALS):
-            if _COUNTS[other] >= 0:
+            if _COUNTS[other] < 0:
+                continue
+            done = w.counts[_COUNTS[other]] > 0
+            if item >= 0:
                 required += has[other, item]
-                if not w.counts[_COUNTS[other]]:
-                    missing += has[other, item]
-        if w.inventory[item] < missing and w.counts[_COUNTS[goal]] < required:
+                missing += 0 if done else has[other, item]
+            elif _SEES[other] >> thing & 1:
+                required += 1
+                wanted |= not done and _holds(w, has[other])
+        if item >= 0:
+            wanted = w.inventory[item] < missing
+        else:
+            wanted &= (seen >> thing & 1) == 0
+        if wanted and w.counts[_COUNTS[goal]] < required:
             bits |= np.int64(1) << goal
     return bits
+
+
+@jit
+def _holds(w, needed):
+    for item in range(_ITEMS):
+        if w.inventory[item] < needed[item]:
+            return False
+    return True
 
 
 @jit
@@ -274,7 +293,7 @@ def _observe(worlds, i, rules, outputs):
     else:
         _spatial(w, view, first, rules.style == DETAILED_STYLE, outputs.observation[i])
     outputs.possible[i] = _possible(w, seen, rules.has)
-    outputs.needed[i] = _needed(w, rules.has)
+    outputs.needed[i] = _needed(w, seen, rules.has)
 
 
 @jit
