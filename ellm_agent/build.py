@@ -15,7 +15,6 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.utils import LinearSchedule
 from stable_baselines3.common.vec_env import VecEnv
 
 from ellm_agent.agents.action_prior import ActionPrior, start_from_prior
@@ -366,11 +365,6 @@ def _make_on_policy(config: Config, env: VecEnv, common: Mapping[str, Any]) -> B
     }
     if config.agent.algo == "trpo":
         return TRPO("MlpPolicy", env, target_kl=options.target_kl, **common)
-    rate = options.learning_rate
-    common["learning_rate"] = LinearSchedule(rate, rate * (1 - options.decay), 1.0)
-    common["policy_kwargs"] = common["policy_kwargs"] | {
-        "share_features_extractor": not options.separate_value
-    }
     return PPO(
         "MlpPolicy",
         env,

@@ -68,7 +68,6 @@ BOUNDS = {
     "agent.on_policy.batch_size": [(1, "at least 2")],
     "agent.on_policy.epochs": [(0, "at least 1")],
     "agent.on_policy.clip": [(0.0, "above 0")],
-    "agent.on_policy.decay": [(-0.1, "at least 0"), (1.1, "at most 1")],
     "agent.on_policy.target_kl": [(0.0, "above 0")],
     "transfer.guide_share": [(-0.01, "at least 0"), (1.01, "at most 1")],
 }
