@@ -1,7 +1,8 @@
-"""Rewrites configurations of version 0.7.0 and before in the sections of version 0.8.0.
+"""Rewrites configurations of older versions for this one, with the same meaning.
 
-Looks for ``config.yaml`` in the folders named and below them: run folders, and committed results. What has the new
-sections already is left alone. Options that a version did not have yet get the values that 0.7.0 gave them.
+Looks for ``config.yaml`` in the folders named and below them: run folders, and committed results. Files of 0.7.0 and
+before get the sections of 0.8.0. Options that a version did not have yet get the values that it worked with, where these
+are not today's defaults.
 """
 
 from __future__ import annotations
@@ -46,6 +47,18 @@ RENAMED = {  # beginning of a name in 0.7.0 -> in 0.8.0; the longest that fits
     "ppo.": "agent.on_policy.",
 }
 THREADS = 2  # 0.7.0's default
+# What versions before 0.9.0 did, where they did not have the option.
+BEFORE_0_9 = {
+    "reward.goal_weight": 1.0,
+    "reward.rarity": "none",
+    "reward.rarity_power": 0.5,
+    "reward.reopen": "never",
+    "agent.action_prior": 0.0,
+}
+DEFAULTS_BEFORE_0_9 = {
+    "env.caption": "spatial",
+    "agent.goal_conditioned": False,
+}  # where a file leaves them out
 
 
 @dataclass(frozen=True)
@@ -66,7 +79,8 @@ def migrated(old: Mapping[str, Any]) -> Config:
     preset = old.get("preset", "default")
     if preset not in PRESETS:
         raise UserError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
-    values = {"run.threads": THREADS, "run.device": "cpu", "transfer.mode": "finetune"}
+    values = {"run.threads": THREADS, "run.device": "cpu", "transfer.mode": "finetune", **BEFORE_0_9}
+    values |= DEFAULTS_BEFORE_0_9 if preset != "paper" else {}
     for name, value in old.items():
         if not isinstance(value, Mapping):
             values[f"run.{name}"] = value
@@ -91,8 +105,26 @@ def _renamed(name: str) -> str:
     return RENAMED[old] + name.removeprefix(old)
 
 
+def completed(old: Mapping[str, Any]) -> Config:
+    """The configuration of a 0.8.0 file, with the values of options that it does not have."""
+    with config_files.one_line():
+        preset = PRESETS[old.get("run", {}).get("preset", "default")]
+        defaults = BEFORE_0_9 | (DEFAULTS_BEFORE_0_9 if preset.run.preset != "paper" else {})
+        return preset.changed(**{**defaults, **_flat(old)})
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
 def migrate(path: Path) -> bool:
-    """Rewrites a file; False if it has the new sections already.
+    """Rewrites a file; False if it is up to date.
 
     Raises:
         UserError: in one line, if it is no configuration; it is left as it is.
@@ -103,12 +135,13 @@ def migrate(path: Path) -> bool:
         raise UserError(f"{path} is not a readable YAML file") from error
     if not isinstance(old, Mapping):
         raise UserError(f"{path} holds no mapping of options to values")
-    if any(isinstance(old.get(section), Mapping) for section in ("run", "env")):
+    sections = any(isinstance(old.get(section), Mapping) for section in ("run", "env"))
+    if sections and _flat(old).keys() >= BEFORE_0_9.keys():
         return False
     try:
-        write_whole(path, config_files.to_yaml(migrated(old)))
+        write_whole(path, config_files.to_yaml((completed if sections else migrated)(old)))
     except UserError as error:
-        raise UserError(f"{path} is no configuration of 0.7.0: {error}") from error
+        raise UserError(f"{path} is no configuration of an older version: {error}") from error
     return True
 
 

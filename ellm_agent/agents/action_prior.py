@@ -18,7 +18,7 @@ from torch import nn
 from ellm_agent.text.phrases import PhraseTable
 from envs.interface import Language
 
-SUPPORTING = 1 / 3  # feature of an action that only brings a goal closer; that of one that is the goal is 1
+SUPPORTING = 1 / 2  # feature of an action that only brings a goal closer; that of one that is the goal is 1
 
 
 class ActionPrior:

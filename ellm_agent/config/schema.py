@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ellm_agent.llm.endpoint import check_url
 from envs import registry
 
-PRIOR_STRENGTH = 3.0  # logits; chosen on seeds 100 to 103 (docs/log.md)
+PRIOR_STRENGTH = 9.0  # logits; chosen on seeds 100 to 103 (docs/log.md)
 Preset = Literal["debug", "default", "paper"]
 INHERITED = tyro.conf.arg(
     name=""
@@ -56,8 +56,9 @@ class EnvConfig(Section):
     episode. None: no task."""
     task_reward: Annotated[Literal["last", "each"], flag("task-reward", "pays")] = "last"
     """What a task rewards. last (paper's reward_last): the solution; each: each of its steps, too."""
-    caption: str = "spatial"
-    """The caption that the agent observes. Crafter: paper (names only) or spatial (also where, and how much)."""
+    caption: str = "detailed"
+    """The caption that the agent observes. Crafter: paper (names only), spatial (also where, and how much) or detailed
+    (also the points of each need, daylight, the side looked to, and the last action)."""
     n_envs: int = Field(32, ge=1)
     """Parallel worlds."""
     backend: Literal["compiled", "package"] = "compiled"
@@ -286,7 +287,7 @@ class AgentConfig(Section):
     """Whether the agent also observes its active goals. Paper: mostly not."""
     action_prior: float | None = Field(None, ge=0)
     """Strength of the prior over actions from language: how much more likely, in logits, an action is at the start where
-    its meaning matches an open goal (dqn: times its temperature). Learned from there on. None: 3 for an agent that
+    its meaning matches an open goal (dqn: times its temperature). Learned from there on. None: 9 for an agent that
     observes its goals clause by clause, else 0. Ours, not the paper's (0)."""
     encoder: Literal["clauses", "sentence"] = "clauses"
     """How text becomes a vector. clauses: sum of the clauses' SentenceBERT vectors; sentence (paper): the
@@ -436,5 +437,7 @@ class Config(Section):
         parts += [f"actions_{env.action_space}"] if env.action_space else []
         parts += [f"length_{env.episode_length}"] if env.episode_length else []
         parts += [f"goals_{suggester.max_active_goals}"] if suggester.max_active_goals else []
-        parts += [f"caption_{env.caption}"] if env.caption != "spatial" else []
+        parts += (
+            [f"caption_{env.caption}"] if env.caption != EnvConfig.model_fields["caption"].default else []
+        )
         return "-".join([*parts, f"seed{self.run.seed}"])

@@ -39,17 +39,17 @@ def features(language, names, clauses, goals, **options) -> dict[str, float]:
 
 
 CAPTION = ("you face tree", "tree: 1 east", "water: 2 west, 1 north", "cow: 3 south", "wood: 2")
-THIRD = round(SUPPORTING, 4)
+HALF = round(SUPPORTING, 4)
 
 
 @pytest.mark.parametrize(
     ("goals", "expected"),
     [
         ([], {}),
-        (["chop tree"], {"do": 1, "move right": THIRD}),
-        (["drink water"], {"move left": THIRD, "move up": THIRD}),
-        (["eat cow"], {"move down": THIRD}),
-        (["sleep", "eat cow"], {"sleep": 1, "move down": THIRD}),
+        (["chop tree"], {"do": 1, "move right": HALF}),
+        (["drink water"], {"move left": HALF, "move up": HALF}),
+        (["eat cow"], {"move down": HALF}),
+        (["sleep", "eat cow"], {"sleep": 1, "move down": HALF}),
         (["place crafting table"], {"place table": 1}),
         (["make crafting table"], {"place table": 1}),  # a synonym
         (["make wood pickaxe"], {"make wood pickaxe": 1}),  # no crafting table in view
@@ -64,8 +64,8 @@ def test_features_of_native_actions_by_hand(goals, expected):
 @pytest.mark.parametrize(
     ("goals", "expected"),
     [
-        (["chop tree"], {"chop tree": 1, "move right": THIRD}),
-        (["eat cow"], {"move down": THIRD}),
+        (["chop tree"], {"chop tree": 1, "move right": HALF}),
+        (["eat cow"], {"move down": HALF}),
         (["place crafting table"], {"place crafting table": 1, "make crafting table": 1}),
         (["sleep"], {"sleep": 1}),
     ],
@@ -84,7 +84,7 @@ def test_recipes_lead_to_what_they_need_nearby():
     caption = ("crafting table: 1 north", "furnace: 2 east")
     language = CrafterTextEnv().language
     found = features(language, NATIVE, caption, ["make iron sword"])
-    assert found == {"make iron sword": 1, "move up": THIRD, "move right": THIRD}
+    assert found == {"make iron sword": 1, "move up": HALF, "move right": HALF}
 
 
 def test_an_unripe_plant_is_no_food():
@@ -103,7 +103,7 @@ def test_other_wordings_match_as_they_do_for_the_reward():
     language = CrafterTextEnv().language
     similar = GoalSimilarity(0.78, language.canonical).satisfies
     found = features(language, NATIVE, CAPTION, ["chop a tree", "drink some water"], similar=similar)
-    assert found == {"do": 1, "move right": THIRD, "move left": THIRD, "move up": THIRD}
+    assert found == {"do": 1, "move right": HALF, "move left": HALF, "move up": HALF}
 
 
 def test_without_an_actions_meaning_its_feature_is_gone():
@@ -115,7 +115,7 @@ def test_without_an_actions_meaning_its_feature_is_gone():
     }
     assert "do" in features(language, NATIVE, CAPTION, goals)
     without = dataclasses.replace(language, action_meanings=hidden)
-    assert features(without, NATIVE, CAPTION, goals) == {"sleep": 1, "move right": THIRD}
+    assert features(without, NATIVE, CAPTION, goals) == {"sleep": 1, "move right": HALF}
 
 
 def test_the_prior_sees_nothing_but_the_observed_phrases():

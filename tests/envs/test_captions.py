@@ -199,7 +199,12 @@ IRON = {"wood": 1, "coal": 1, "iron": 1}
         ({(1, 0): "furnace"}, IRON, {}, {"place crafting table"}),
         ({(1, 0): "crafting table"}, IRON, {}, {"place furnace"}),
         ({}, {"wood": 1}, {}, {"place crafting table"}),  # for wood tools
-        ({}, {"wood": 1}, {"make_wood_pickaxe": 1, "make_wood_sword": 1}, set()),  # others need more than wood
+        (
+            {},
+            {"wood": 1},
+            {"make_wood_pickaxe": 1, "make_wood_sword": 1},
+            set(),
+        ),  # others need more than wood
         ({}, IRON, {"place_furnace": 2}, {"place crafting table"}),  # as often as there are tools of iron
         ({}, {"coal": 1, "iron": 1}, {}, set()),
     ],

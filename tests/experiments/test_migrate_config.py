@@ -100,9 +100,13 @@ def test_an_example_keeps_its_values(path):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_options_that_are_missing_have_the_presets_values(preset):
-    """0.7.0's defaults are those of today, but for the number of threads."""
-    changed = config_files.differences(PRESETS[preset], migrated({"preset": preset}))
-    assert changed == ["threads is 2 but was 1"]
+    """0.7.0's defaults are those of today, but for the number of threads and what 0.9.0 brought."""
+    changed = {
+        line.split(" is ")[0]
+        for line in config_files.differences(PRESETS[preset], migrated({"preset": preset}))
+    }
+    since = {"caption", "goal-conditioned", "rarity", "reopen"} if preset != "paper" else set()
+    assert changed == {"threads", "action-prior", *since}
 
 
 @pytest.mark.parametrize(
@@ -150,3 +154,19 @@ def test_committed_configurations_are_migrated():
         assert isinstance(yaml.safe_load(path.read_text())["run"], dict), path
     for path in paths[::20]:  # all take some seconds
         config_files.load(path)
+
+
+def test_a_file_of_0_8_is_completed_with_what_that_version_did(path):
+    old = "run: {frames: 10}\nenv: {protocol: ellm}\nagent: {algo: ppo, goal_conditioned: true}\n"
+    path.write_text(old)
+    assert migrate(path)
+    values = config_files.flatten(config_files.load(path))
+    kept = {"run.frames": 10, "env.protocol": "ellm", "agent.algo": "ppo", "agent.goal_conditioned": True}
+    filled = {
+        "reward.rarity": "none",
+        "reward.reopen": "never",
+        "agent.action_prior": 0.0,
+        "env.caption": "spatial",
+    }
+    assert {name: values[name] for name in (*kept, *filled)} == kept | filled
+    assert not migrate(path)

@@ -87,7 +87,9 @@ _FEEL = _bits(f"You feel {_K.feelings[need]}" for need in _K.needs)  # (needs,)
 _SEES = np.array([sum(1 << _THINGS[name] for name in goal.sees) for goal in _K.goals.values()], np.int64)
 _BELOW = np.array([[goal.below.get(item, 99) for item in _K.items] for goal in _K.goals.values()])
 _yields = [_K.yields.get(goal) for goal in _K.goals]
-_ITEM = np.array([_K.items.index(result) if result in _K.items else -1 for result in _yields])  # that is given, or -1
+_ITEM = np.array(
+    [_K.items.index(result) if result in _K.items else -1 for result in _yields]
+)  # that is given, or -1
 _THING = np.array([-1 if result is None or result in _K.items else _THINGS[result] for result in _yields])
 _goal_counts = {goal: _K.achievements.index(name) for name, goal in _K.phrase_of.items()}
 _COUNTS = np.array([_goal_counts.get(goal, -1) for goal in _K.goals])  # achievements, or -1
