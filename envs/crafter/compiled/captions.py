@@ -272,10 +272,10 @@ def _needed(w, seen, has):
 
 @jit
 def _holds(w, needed):
+    missing = 0
     for item in range(_ITEMS):
-        if w.inventory[item] < needed[item]:
-            return False
-    return True
+        missing += w.inventory[item] < needed[item]
+    return missing == 0
 
 
 @jit
