@@ -25,6 +25,37 @@ METHODS: dict[str, dict[str, Any]] = {  # name -> changed options
     },
     "oracle": {"suggester.kind": "oracle"},
     "novelty": {"suggester.kind": "novelty"},
+    # Which part of the result is the reward's, and which that of goals in the observation and of the prior?
+    "oracle-observed": {
+        "suggester.kind": "oracle",
+        "reward.goal_weight": 0.0,
+        "reward.extrinsic_weight": 1.0,
+    },
+    "novelty-observed": {
+        "suggester.kind": "novelty",
+        "reward.goal_weight": 0.0,
+        "reward.extrinsic_weight": 1.0,
+    },
+    "rnd-observed": {
+        "suggester.kind": "novelty",
+        "reward.goal_weight": 0.0,
+        "reward.novelty.kind": "rnd",
+        "reward.novelty.weight": 10.0,
+        "reward.novelty.learning_rate": 1e-3,
+    },
+    "oracle-no-prior": {"suggester.kind": "oracle", "agent.action_prior": 0.0},
+    # The prior's features without its starting weights, and its starting weights without learning.
+    "oracle-features": {"suggester.kind": "oracle", "agent.action_prior": 1e-9},
+    "oracle-untrained": {
+        "suggester.kind": "oracle",
+        "agent.dqn.learning_rate": 1e-12,
+        "agent.on_policy.learning_rate": 1e-12,
+    },
+    "novelty-untrained": {
+        "suggester.kind": "novelty",
+        "agent.dqn.learning_rate": 1e-12,
+        "agent.on_policy.learning_rate": 1e-12,
+    },
     "novelty-attempt": {"suggester.kind": "novelty", "reward.success": "attempt"},
     # Weights and learning rates of the bonuses: the best of those tried on seed 100 with PPO (docs/log.md).
     "rnd": {

@@ -29,6 +29,7 @@ SAME_INTERFACE = (
     "env.caption",
     "agent.goal_conditioned",
     "agent.encoder",
+    "agent.action_prior",
 )
 # Also those of its networks, which learn on.
 SAME_NETWORKS = (*SAME_INTERFACE, "agent.algo", "agent.clause_vectors", "agent.hidden")
@@ -134,4 +135,5 @@ def _options(config: Config) -> dict[str, Any]:
         "env.protocol": protocol,
         "env.action_space": env.action_space or usual,
         "agent.clause_vectors": config.agent.vectors,
+        "agent.action_prior": config.agent.prior_strength,
     }

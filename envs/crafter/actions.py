@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from crafter import constants
 
-from envs.crafter.captions import FACING, WHERE, spoken
+from envs.crafter.captions import FACING, NEAR_TO_FAR, WHERE, spoken
 from envs.crafter.knowledge import knowledge
 
 _K = knowledge()
@@ -104,11 +104,23 @@ def go_to(thing: str) -> str:
 _STEPS = {"move left": "west", "move right": "east", "move up": "north", "move down": "south"}
 
 
+def _beside(goal: str) -> list[str]:
+    """Clauses of which one must hold for an action with the meaning of a goal; the empty one always does."""
+    if not goal.startswith("make "):
+        return [""]
+    thing = max(_K.goals[goal].sees)  # "furnace", where both are needed
+    near = [
+        WHERE[_K.things.index(thing)][i] for i, offset in enumerate(NEAR_TO_FAR) if max(map(abs, offset)) == 1
+    ]
+    return [f"You see {thing}", *near]
+
+
 @functools.cache
 def action_meanings(space: tuple[Action, ...]) -> Mapping[str, tuple[tuple[int, str], ...]]:
     """``Language.action_meanings``: clause of any caption -> actions and their meanings where it holds.
 
-    An action that needs a thing to be faced has its meaning where the caption says that it is faced; a move means a step
+    An action that needs a thing to be faced has its meaning where the caption says that it is faced, one that makes
+    something where the caption says that the table (for iron: the furnace) is beside the player; a move means a step
     towards what lies that way; others always mean their names. A plant that is not ripe cannot be eaten.
     """
     meanings: dict[str, list[tuple[int, str]]] = defaultdict(list)
@@ -126,5 +138,7 @@ def action_meanings(space: tuple[Action, ...]) -> Mapping[str, tuple[tuple[int, 
                         meanings[said].append((number, _K.synonyms.get(phrase, phrase)))
         elif action.native == "sleep" or action.native in _PHRASE_FOR:
             phrase = action.name if action.noun else _PHRASE_FOR.get(action.native, "sleep")
-            meanings[""].append((number, _K.synonyms.get(phrase, phrase)))
+            phrase = _K.synonyms.get(phrase, phrase)
+            for clause in _beside(phrase):
+                meanings[clause].append((number, phrase))
     return {clause: tuple(pairs) for clause, pairs in meanings.items()}

@@ -26,6 +26,7 @@ _NEAR_TO_FAR = sorted(
     key=lambda i: (abs(_OFFSETS[i][0]) + abs(_OFFSETS[i][1]), i),
 )
 CELLS = np.array(_NEAR_TO_FAR)
+NEAR_TO_FAR = [_OFFSETS[i] for i in _NEAR_TO_FAR]  # (dx, dy)
 _SIDES = {"west": (-1, 0), "east": (1, 0), "north": (0, -1), "south": (0, 1)}
 _STUFF = tuple(item for item in _K.items if item not in _K.needs)
 _GROUPS = ("You see", "You are targeting", "You have in your inventory", "You feel")

@@ -52,7 +52,7 @@ HALF = round(SUPPORTING, 4)
         (["sleep", "eat cow"], {"sleep": 1, "move down": HALF}),
         (["place crafting table"], {"place table": 1}),
         (["make crafting table"], {"place table": 1}),  # a synonym
-        (["make wood pickaxe"], {"make wood pickaxe": 1}),  # no crafting table in view
+        (["make wood pickaxe"], {}),  # no crafting table in view
         (["wake up"], {}),
         (["mine diamond"], {}),  # not in view
     ],
@@ -84,7 +84,21 @@ def test_recipes_lead_to_what_they_need_nearby():
     caption = ("crafting table: 1 north", "furnace: 2 east")
     language = CrafterTextEnv().language
     found = features(language, NATIVE, caption, ["make iron sword"])
-    assert found == {"make iron sword": 1, "move up": HALF, "move right": HALF}
+    assert found == {"move up": HALF, "move right": HALF}
+
+
+@pytest.mark.parametrize(
+    ("place", "goal", "makes"),
+    [
+        ("crafting table: 1 west, 1 north", "make wood sword", True),
+        ("crafting table: 2 west", "make wood sword", False),
+        ("furnace: 1 south", "make iron sword", True),
+        ("crafting table: 1 west", "make iron sword", False),  # it also needs a furnace
+    ],
+)
+def test_making_means_something_beside_the_table(place, goal, makes):
+    found = features(CrafterTextEnv().language, NATIVE, [place], [goal])
+    assert (found.get(goal) == 1) == makes
 
 
 def test_an_unripe_plant_is_no_food():
