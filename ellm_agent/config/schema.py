@@ -56,8 +56,8 @@ class EnvConfig(Section):
     episode. None: no task."""
     task_reward: Annotated[Literal["last", "each"], flag("task-reward", "pays")] = "last"
     """What a task rewards. last (paper's reward_last): the solution; each: each of its steps, too."""
-    caption: str = "detailed"
-    """The caption that the agent observes. Crafter: paper (names only), spatial (also where, and how much) or detailed
+    caption: str = "full"
+    """The caption that the agent observes. Crafter: paper (names only), spatial (also where, and how much) or full
     (also the points of each need, daylight, the side looked to, and the last action)."""
     n_envs: int = Field(32, ge=1)
     """Parallel worlds."""

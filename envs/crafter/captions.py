@@ -32,7 +32,7 @@ _STUFF = tuple(item for item in _K.items if item not in _K.needs)
 _GROUPS = ("You see", "You are targeting", "You have in your inventory", "You feel")
 _MOST_HELD = 9
 SPATIAL_CLAUSES = 41  # at most: 18 things, 4 sides, the faced thing, 16 counts, darkness and sleep
-BRIGHTNESS = 10  # levels of daylight in the detailed caption
+BRIGHTNESS = 10  # levels of daylight in the full caption
 
 
 def spoken(name: str) -> str:
@@ -69,7 +69,7 @@ def spatial_clauses(state: CrafterState) -> tuple[str, ...]:
     return tuple(_spatial(state, HELD))
 
 
-def detailed_clauses(state: CrafterState) -> tuple[str, ...]:
+def full_clauses(state: CrafterState) -> tuple[str, ...]:
     """The spatial caption with the needs in all their levels, the side that the player looks to, how light it is in ten
     levels, and the player's last action.
     """
@@ -156,8 +156,8 @@ def spatial_vocabulary() -> tuple[str, ...]:
 
 
 @functools.cache
-def detailed_vocabulary() -> tuple[str, ...]:
-    """Every clause that ``detailed_clauses`` can give."""
+def full_vocabulary() -> tuple[str, ...]:
+    """Every clause that ``full_clauses`` can give."""
     return (*_spatial_vocabulary(LEVELS), *LOOKS, *LIGHT, *LAST_ACTION)
 
 
@@ -181,7 +181,7 @@ class CaptionStyle(NamedTuple):
 CAPTIONS = {
     "paper": CaptionStyle(paper_clauses, paper_vocabulary, SPATIAL_CLAUSES),
     "spatial": CaptionStyle(spatial_clauses, spatial_vocabulary, SPATIAL_CLAUSES),
-    "detailed": CaptionStyle(detailed_clauses, detailed_vocabulary, SPATIAL_CLAUSES + 3),
+    "full": CaptionStyle(full_clauses, full_vocabulary, SPATIAL_CLAUSES + 3),
 }
 
 

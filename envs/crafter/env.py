@@ -35,7 +35,7 @@ class CrafterTextEnv(TextEnv):
     the clauses of the state's caption, in the captioner's order, padded with 0 (the empty clause). With
     ``caption="spatial"`` (default) they say where the nearest of each thing in the 9x7 view is, what
     is on each side, what is faced, how much of each item is held, and how each need stands; with
-    ``caption="detailed"`` also the points of each need, the side that the player looks to, daylight and the last
+    ``caption="full"`` also the points of each need, the side that the player looks to, daylight and the last
     action; with ``caption="paper"`` they hold names only. ``language.to_sentence`` joins
     clauses into text. Captions are made from the simulator's state: unlike the package's pictures,
     which are noisy at night and black during sleep, they always describe the whole view.
@@ -95,7 +95,7 @@ class CrafterTextEnv(TextEnv):
 
     Args:
         protocol: "crafter" or "ellm".
-        caption: "spatial", "detailed" or "paper".
+        caption: "spatial", "full" or "paper".
         action_space: "native" or "verb-noun"; None: the protocol's.
         episode_length: frames; None: the protocol's, or that of tasks.
         task: one of ``envs.crafter.tasks.tasks()``, or None.

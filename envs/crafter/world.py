@@ -23,7 +23,7 @@ class CrafterWorld(World):
     name = "crafter"
     title = "Crafter"
     protocols = ("crafter", "ellm")
-    captions = ("detailed", "spatial", "paper")
+    captions = ("full", "spatial", "paper")
     action_spaces = ("native", "verb-noun")
     score = ("crafter_score", "Crafter score")
     has_bundled_model = True

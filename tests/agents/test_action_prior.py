@@ -134,7 +134,7 @@ def test_without_an_actions_meaning_its_feature_is_gone():
 
 def test_the_prior_sees_nothing_but_the_observed_phrases():
     """Meanings belong to clauses of the vocabulary, and achieved events, whatever they name, count for nothing."""
-    for caption in ("spatial", "detailed", "paper"):
+    for caption in ("spatial", "full", "paper"):
         for action_space in ("native", "verb-noun"):
             language = CrafterTextEnv(caption=caption, action_space=action_space).language
             assert set(language.action_meanings) <= set(language.vocabulary)

@@ -75,7 +75,7 @@ def test_detailed_caption_tells_more_than_the_spatial_one():
         daylight=0.37,
         last_action="place_table",
     )
-    detailed, spatial = captions.detailed_clauses(state), captions.spatial_clauses(state)
+    detailed, spatial = captions.full_clauses(state), captions.spatial_clauses(state)
     assert set(spatial) - set(detailed) == {"health: ok", "food: low", "drink: middle", "energy: ok"}
     assert set(detailed) - set(spatial) == {
         "health: 9 of 9",

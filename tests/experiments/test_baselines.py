@@ -50,12 +50,16 @@ def test_methods_differ_in_a_part_only():
             "suggester.llm.kind",
             "suggester.llm.caption",
             "reward.success",
+            "reward.goal_weight",
             "reward.extrinsic_weight",
             "reward.novelty.kind",
             "reward.novelty.weight",
             "reward.novelty.learning_rate",
             "reward.novelty.alpha",
             "agent.algo",
+            "agent.action_prior",
+            "agent.dqn.learning_rate",
+            "agent.on_policy.learning_rate",
         }
 
 

@@ -24,7 +24,7 @@ from envs.crafter.captions import (
     LIGHT,
     LOOKS,
     WHERE,
-    detailed_vocabulary,
+    full_vocabulary,
     needed_items,
     paper_vocabulary,
     spatial_vocabulary,
@@ -53,21 +53,21 @@ for _kind, _name in zip(
 
 # Clauses as ids into the environment's vocabulary; 0 for none. The two vocabularies begin alike.
 _id_of = {clause: i for i, clause in enumerate(("", *spatial_vocabulary()))}
-_detailed_id_of = {clause: i for i, clause in enumerate(("", *detailed_vocabulary()))}
+_full_id_of = {clause: i for i, clause in enumerate(("", *full_vocabulary()))}
 _ids = np.vectorize(lambda clause: _id_of.get(clause, 0), otypes=[np.int16])
-_detailed_ids = np.vectorize(lambda clause: _detailed_id_of.get(clause, 0), otypes=[np.int16])
+_full_ids = np.vectorize(lambda clause: _full_id_of.get(clause, 0), otypes=[np.int16])
 _WHERE = _ids(WHERE)  # (things, cells near to far)
 _WEST, _EAST, _NORTH, _SOUTH = _ids(list(BESIDE.values()))  # each (things,)
 _FACING = _ids(FACING)  # (things,)
 _HELD = _ids(HELD)  # (items, 10)
 _DARK, _ASLEEP = _ids(["it is dark", "you are asleep"])
-_DETAILED_HELD = _detailed_ids(LEVELS)  # (items, 10)
-_DETAILED_DARK, _DETAILED_ASLEEP = _detailed_ids(["it is dark", "you are asleep"])
-_LOOKS_WEST, _LOOKS_EAST, _LOOKS_NORTH, _LOOKS_SOUTH = _detailed_ids(LOOKS)
-_LIGHT = _detailed_ids(LIGHT)  # (levels,)
-_LAST_ACTION = _detailed_ids(LAST_ACTION)  # (actions,)
-PAPER_STYLE, SPATIAL_STYLE, DETAILED_STYLE = range(3)
-STYLES = {"paper": PAPER_STYLE, "spatial": SPATIAL_STYLE, "detailed": DETAILED_STYLE}
+_FULL_HELD = _full_ids(LEVELS)  # (items, 10)
+_FULL_DARK, _FULL_ASLEEP = _full_ids(["it is dark", "you are asleep"])
+_LOOKS_WEST, _LOOKS_EAST, _LOOKS_NORTH, _LOOKS_SOUTH = _full_ids(LOOKS)
+_LIGHT = _full_ids(LIGHT)  # (levels,)
+_LAST_ACTION = _full_ids(LAST_ACTION)  # (actions,)
+PAPER_STYLE, SPATIAL_STYLE, FULL_STYLE = range(3)
+STYLES = {"paper": PAPER_STYLE, "spatial": SPATIAL_STYLE, "full": FULL_STYLE}
 
 # The paper's caption: bit n of an integer is clause n of its vocabulary, in the captioner's order; 0 for none.
 PAPER = paper_vocabulary()
@@ -163,8 +163,8 @@ def view_of(worlds, i, view):
 
 
 @jit
-def _spatial(w, view, first, detailed, out):
-    """``captions.spatial_clauses`` and ``captions.detailed_clauses``"""
+def _spatial(w, view, first, full, out):
+    """``captions.spatial_clauses`` and ``captions.full_clauses``"""
     n = 0
     for thing in range(1, len(first)):
         if first[thing] >= 0:
@@ -178,17 +178,17 @@ def _spatial(w, view, first, detailed, out):
     n += 5
     for item in range(_ITEMS):
         if w.inventory[item] or item < _NEEDS:
-            held = _DETAILED_HELD if detailed else _HELD
+            held = _FULL_HELD if full else _HELD
             out[n] = held[item, w.inventory[item]]
             n += 1
     light = daylight(w.step)
     if light < _DARK_BELOW:
-        out[n] = _DETAILED_DARK if detailed else _DARK
+        out[n] = _FULL_DARK if full else _DARK
         n += 1
     if w.sleeping:
-        out[n] = _DETAILED_ASLEEP if detailed else _ASLEEP
+        out[n] = _FULL_ASLEEP if full else _ASLEEP
         n += 1
-    if detailed:
+    if full:
         if w.facing[0]:
             out[n] = _LOOKS_WEST if w.facing[0] < 0 else _LOOKS_EAST
         else:
@@ -293,7 +293,7 @@ def _observe(worlds, i, rules, outputs):
     if rules.style == PAPER_STYLE:
         _ids_of(outputs.caption[i], outputs.observation[i])
     else:
-        _spatial(w, view, first, rules.style == DETAILED_STYLE, outputs.observation[i])
+        _spatial(w, view, first, rules.style == FULL_STYLE, outputs.observation[i])
     outputs.possible[i] = _possible(w, seen, rules.has)
     outputs.needed[i] = _needed(w, seen, rules.has)
 
