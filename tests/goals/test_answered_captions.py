@@ -33,10 +33,11 @@ def test_a_caption_borrows_the_goals_of_its_clauses():
         goals = {"drink": {"w"}, "mine": {"i", "p"}}
         return tuple(goal for goal, needed in goals.items() if needed <= set(caption))
 
-    captions = all_captions("abcipw")
-    answered = answered_by(rule, captions[::2])
+    captions = all_captions("abcdeipw")
+    random.Random(0).shuffle(captions)
+    answered = answered_by(rule, captions[:200])
     assert answered.can_lend
-    for caption in captions[1::2]:
+    for caption in captions[200:]:
         assert set(answered.borrow(caption)) == set(rule(caption)), caption
     assert set(answered.borrow("wip unheard of")) == {"drink", "mine"}
 
