@@ -84,6 +84,7 @@ class Language:
         vocabulary: the clauses of its captions; an observation holds ids into it; id 0 is "".
         to_sentence: clauses -> text.
         drop_target: caption -> the caption without the clause about the faced thing.
+        names_only: caption -> the caption in the paper's form, if the world's captions tell more than that.
         clauses_of: caption -> the set of its clauses.
         goals: every goal that can be achieved, in the words of events.
         canonical: goal -> its one spelling (case, articles, synonyms).
@@ -105,6 +106,7 @@ class Language:
     to_sentence: Callable[[Sequence[str]], str]
     goals: tuple[str, ...]
     drop_target: Callable[[str], str] = str
+    names_only: Callable[[str], str] = str
     clauses_of: Callable[[str], frozenset[str]] = lambda caption: frozenset(caption.rstrip(".").split(". "))
     canonical: Callable[[str], str] = str.lower
     verbs: tuple[str, ...] = ()
@@ -131,8 +133,6 @@ class Advice:
         meaningless: pairs of a verb and a noun that mean nothing.
         outside: goals that this world does not have.
         urgency: verbs, most urgent first.
-        never_sensible: goals that are asked about, but never sensible for a player who reads a caption.
-        unprompted: goal -> probability that it is judged sensible where nothing in the caption calls for it.
     """
 
     sensible_goals: Callable[[str], list[str]]
@@ -141,8 +141,6 @@ class Advice:
     meaningless: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
     urgency: tuple[str, ...] = ()
-    never_sensible: tuple[str, ...] = ()
-    unprompted: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ class Sft:
     world: str = "crafter"
     """World whose situations and advice make the corpus."""
     scenes: int = 40_000
-    """Situations in the corpus; each gives an open and three closed questions."""
+    """Situations in the corpus; each gives an open and a closed question."""
     passes: int = 2
     """Passes over the corpus."""
     seed: int = 0

@@ -12,7 +12,7 @@ from prompts import Prompt
 if TYPE_CHECKING:
     from envs.interface import Language
 
-VERSION = "closed-2"
+VERSION = "closed-3"
 THRESHOLD = 0.5  # on P(yes); the paper's
 MAX_TOKENS = 3
 TEMPERATURE = 0.0  # the paper's

@@ -13,7 +13,7 @@ from prompts import Prompt
 if TYPE_CHECKING:
     from envs.interface import Language
 
-VERSION = "open-2"
+VERSION = "open-3"
 MAX_TOKENS = 200
 TEMPERATURE = 0.1  # the paper's
 MAX_GOALS = 20  # in one answer; the rest is dropped

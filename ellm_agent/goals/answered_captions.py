@@ -1,8 +1,9 @@
-"""Captions that a language model has answered, and what unanswered ones borrow from the most similar of them."""
+"""Captions that a language model has answered, and a student of the model for captions that it has not."""
 
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -10,19 +11,25 @@ import numpy as np
 
 from ellm_agent.goals.base import Goal
 
-SIMILAR = 3  # answered captions that lend their goals
-GROWTH = 1.5  # the lenders are renewed when there are so many times as many captions with goals
+GROWTH = 1.5  # the student is renewed when there are so many times as many answers
 CACHED = 2**14  # captions whose borrowed goals are cached: most occur once or twice
+# A goal is borrowed if the student gives it at least this probability. Below one half, because a language model words
+# a goal in several ways, each of which is less likely than the goal, and forgets some.
+LIKELY = 0.3
+WEIGHT_DECAY = 0.1  # of the student's weights: a normal prior with a variance of 10
+STEPS, TOLERANCE = 12, 1e-2  # of its fit: at most so many, until no weight changes by more
+RARE = 500  # goals that fewer than one in so many answers name are not learned
 
 
 class AnsweredCaptions:
     """Goals by caption. An own answer stands, also one without goals; a caption without an answer borrows, and so does
     one that got only empty answers or refusals (None).
 
-    It borrows the union of the goals of the ``SIMILAR`` most similar captions that have goals. Similarity of two
-    captions with sets of clauses a and b is |a & b| / |a | b| (Jaccard); of equally similar ones the older count.
-    Lenders are renewed only when captions with goals have become half as many again, so that borrowed goals can be
-    cached; what is borrowed never depends on the cache, and so is the same in a resumed run.
+    It borrows what a *student* of the language model expects to be answered: for each goal, a logistic regression on
+    the caption's clauses, fitted to all answers. So a goal is borrowed where the clauses are that it was named for, and
+    not only because most of the caption resembles one for which it was named. The student is renewed only when answers
+    have become half as many again, so that borrowed goals can be cached; what is borrowed never depends on the cache,
+    and so is the same in a resumed run.
 
     Args:
         clauses_of: caption -> its clauses.
@@ -33,48 +40,83 @@ class AnsweredCaptions:
 
     def __init__(self, clauses_of: Callable[[str], Collection[str]]):
         self._clauses_of = clauses_of
-        self.load_state_dict({"goals": {}, "lenders": 0})
+        self.load_state_dict({"goals": {}, "learned": 0})
 
     @property
     def can_lend(self) -> bool:
-        """Whether any caption has goals."""
-        return bool(self._lenders)
+        """Whether any caption has goals, as far as the student knows."""
+        return bool(self._known_goals)
 
     def add(self, caption: str, goals: tuple[Goal, ...] | None) -> None:
         """Adds an answer."""
+        self._answers += goals is not None
         self.goals[caption] = goals
-        self._with_goals += bool(goals)
-        if goals and self._with_goals >= GROWTH * len(self._lenders):
-            self._renew(self._with_goals)
+        if goals is not None and self._answers >= GROWTH * self._learned:
+            self._renew(self._answers)
 
     def borrow(self, caption: str) -> tuple[Goal, ...]:
-        """Goals for a caption without an answer. At least one caption must have goals (``can_lend``)."""
+        """Goals for a caption without an answer, the likeliest first."""
         return self._borrow(caption)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"goals": dict(self.goals), "lenders": len(self._lenders)}
+        return {"goals": dict(self.goals), "learned": self._learned}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.goals: dict[str, tuple[Goal, ...] | None] = {
             caption: goals if goals is None else tuple(goals) for caption, goals in state["goals"].items()
         }
-        self._with_goals = sum(map(bool, self.goals.values()))
-        self._renew(state["lenders"])
+        self._answers = sum(goals is not None for goals in self.goals.values())
+        self._renew(state["learned"])
 
     def _renew(self, count: int) -> None:
-        """Makes the first ``count`` captions with goals the lenders."""
-        self._lenders = [caption for caption, goals in self.goals.items() if goals][:count]
-        clauses = [frozenset(self._clauses_of(caption)) for caption in self._lenders]
-        self._columns = {clause: i for i, clause in enumerate(frozenset().union(*clauses))}
-        self._matrix = np.zeros((len(clauses), len(self._columns)), np.float32)  # (lenders, clauses): 1 or 0
-        for row, own in zip(self._matrix, clauses, strict=True):
+        """Lets the student learn the first ``count`` answers."""
+        self._learned = count
+        rows = [(caption, goals) for caption, goals in self.goals.items() if goals is not None][:count]
+        clauses = [frozenset(self._clauses_of(caption)) for caption, _ in rows]
+        self._columns = {clause: i for i, clause in enumerate(sorted(frozenset().union(*clauses)), 1)}
+        named = Counter(goal for _, goals in rows for goal in goals)
+        self._known_goals = tuple(goal for goal, n in named.items() if n * RARE >= count)
+        inputs = np.zeros(
+            (len(rows), 1 + len(self._columns))
+        )  # (answers, 1 + clauses): 1 or 0; the first is always 1
+        inputs[:, 0] = 1
+        for row, own in zip(inputs, clauses, strict=True):
             row[[self._columns[clause] for clause in own]] = 1
-        self._sizes = self._matrix.sum(axis=1)
+        fits = [
+            logistic_regression(inputs, np.array([goal in goals for _, goals in rows], float))
+            for goal in self._known_goals
+        ]
+        self._weights = np.array(fits).reshape(-1, inputs.shape[1])  # (goals, 1 + clauses)
         self._borrow = functools.lru_cache(CACHED)(self._look_up)
 
     def _look_up(self, caption: str) -> tuple[Goal, ...]:
-        own = frozenset(self._clauses_of(caption))
-        shared = self._matrix[:, [self._columns[c] for c in own if c in self._columns]].sum(axis=1)  # |a & b|
-        similarity = shared / np.maximum(len(own) + self._sizes - shared, 1)  # (lenders,)
-        closest = np.argsort(-similarity, kind="stable")[:SIMILAR]  # of equal ones the older first
-        return tuple(dict.fromkeys(goal for i in closest for goal in self.goals[self._lenders[i]]))
+        own = {self._columns[clause] for clause in self._clauses_of(caption) if clause in self._columns}
+        log_odds = self._weights[:, [0, *sorted(own)]].sum(axis=1)  # (goals,)
+        likeliest = np.argsort(
+            -log_odds, kind="stable"
+        )  # of equally likely ones the one that was named first
+        least = np.log(LIKELY / (1 - LIKELY))
+        return tuple(self._known_goals[i] for i in likeliest if log_odds[i] > least)
+
+
+def logistic_regression(inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Weights of a logistic regression with weight decay, by Newton's method.
+
+    Args:
+        inputs: ``(rows, columns)``.
+        labels: ``(rows,)``, 0 or 1.
+
+    Returns:
+        ``(columns,)``.
+    """
+    weights = np.zeros(inputs.shape[1])
+    decay = WEIGHT_DECAY * np.eye(inputs.shape[1])
+    for _ in range(STEPS):
+        p = 1 / (1 + np.exp(-(inputs @ weights)))  # (rows,)
+        gradient = inputs.T @ (p - labels) + WEIGHT_DECAY * weights
+        curvature = np.maximum(p * (1 - p), 1e-4)  # the bound keeps steps from becoming too long
+        step = np.linalg.solve((inputs * curvature[:, None]).T @ inputs + decay, gradient)
+        weights -= step
+        if np.abs(step).max() < TOLERANCE:
+            break
+    return weights

@@ -6,6 +6,7 @@ Asks nothing itself.
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -109,7 +110,10 @@ class Questions:
 
 
 class CaptionQueue:
-    """Captions without an answer, the most frequent first, and the number that may be asked about.
+    """Captions without an answer, and the number that may be asked about.
+
+    Every other caption that is chosen is the most frequent one, and every other one the newest: an agent that gets
+    farther meets new things, in captions that are not yet frequent.
 
     Args:
         every: frames for each caption that may be asked about.
@@ -123,6 +127,7 @@ class CaptionQueue:
         self.credit = float(BATCH)
         self._frames: Counter[str] = Counter()  # caption -> frames
         self._forgotten = 0  # captions that were in it
+        self._chosen = 0  # captions that were chosen so far
 
     @property
     def distinct(self) -> int:
@@ -139,13 +144,19 @@ class CaptionQueue:
         self.credit = min(self.credit + frames / self._every, 4 * BATCH)
 
     def choose(self, most: int, excluding: Collection[str] = ()) -> list[str]:
-        """The most frequent captions, as many as ``most`` and the credit allow; spends the credit."""
+        """Captions to ask about, as many as ``most`` and the credit allow; spends the credit."""
         count = min(most, int(self.credit))
         if count <= 0:
             return []
+        newest_count = (self._chosen + count) // 2 - self._chosen // 2  # of those with odd numbers
         candidates = ((caption, n) for caption, n in self._frames.items() if caption not in excluding)
-        chosen = [caption for caption, _ in heapq.nlargest(count, candidates, key=lambda pair: pair[1])]
+        frequent = heapq.nlargest(count - newest_count, candidates, key=lambda pair: pair[1])
+        chosen = [caption for caption, _ in frequent]
+        taken = {*excluding, *chosen}
+        others = (caption for caption in reversed(self._frames) if caption not in taken)
+        chosen += itertools.islice(others, newest_count)
         self.credit -= len(chosen)
+        self._chosen += len(chosen)
         return chosen
 
     def remove(self, caption: str) -> None:
@@ -153,10 +164,15 @@ class CaptionQueue:
         self._frames.pop(caption, None)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"credit": self.credit, "frames": dict(self._frames), "forgotten": self._forgotten}
+        return {
+            "credit": self.credit,
+            "frames": dict(self._frames),
+            "forgotten": self._forgotten,
+            "chosen": self._chosen,
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.credit, self._forgotten = state["credit"], state["forgotten"]
+        self.credit, self._forgotten, self._chosen = state["credit"], state["forgotten"], state["chosen"]
         self._frames = Counter(state["frames"])
 
 

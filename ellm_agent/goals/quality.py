@@ -1,4 +1,4 @@
-"""Quality of suggested goals: the paper's four bins, and counts of goals in each."""
+"""Quality of suggested goals: the paper's four bins, and recall and precision of each goal."""
 
 from __future__ import annotations
 
@@ -11,10 +11,14 @@ from ellm_agent.goals.base import Goal
 from envs.interface import Language, Privileged
 
 BINS = ("good", "poorly_timed", "bad", "nonsensical")
+# What is counted: goals by bin, suggestions verbatim, and of each goal the frames in which it was possible, suggested in
+# any wording, and both.
+COUNTS = ("suggested", "rewarded", "wordings", "possible", "named", "named_and_possible")
+NOTED = 2**14  # distinct pairs of suggested and possible goals that are noted before they are counted
 
 
 class GoalCounts:
-    """Counts suggested and rewarded goals by the four bins of Du et al. 2023, and suggestions of each goal verbatim.
+    """Counts suggested and rewarded goals by the four bins of Du et al. 2023, and suggestions of each goal.
 
     - *good*: the oracle would suggest it now;
     - *poorly timed*: a real goal, not possible now;
@@ -23,21 +27,33 @@ class GoalCounts:
 
     Args:
         language: of the world.
-
-    Attributes:
-        suggested: number of suggested goals by bin, so far.
-        rewarded: number of rewarded goals by bin, so far.
-        wordings: number of suggestions of each goal, verbatim, so far.
     """
 
     def __init__(self, language: Language):
         self._canonical, self._goals = language.canonical, frozenset(language.goals)
         self._pairs = frozenset(f"{verb} {noun}" for verb in language.verbs for noun in language.nouns)
         self._classify = functools.cache(self._classify)
-        self.suggested: Counter[str] = Counter()
-        self.rewarded: Counter[str] = Counter()
-        self.wordings: Counter[Goal] = Counter()
-        self._logged = {"suggested": Counter(), "rewarded": Counter()}  # counts at the last call of `metrics`
+        self._counts: dict[str, Counter[str]] = {name: Counter() for name in COUNTS}
+        self._logged: dict[str, Counter[str]] = {
+            name: Counter() for name in COUNTS
+        }  # at the last call of `metrics`
+        # (Suggested goals, possible goals) that are not yet in the counts -> frames: the same occur again and again.
+        self._noted: Counter[tuple[tuple[Goal, ...], tuple[Goal, ...]]] = Counter()
+
+    @property
+    def suggested(self) -> Counter[str]:
+        """Number of suggested goals by bin, so far."""
+        return self._up_to_date()["suggested"]
+
+    @property
+    def rewarded(self) -> Counter[str]:
+        """Number of rewarded goals by bin, so far."""
+        return self._counts["rewarded"]
+
+    @property
+    def wordings(self) -> Counter[Goal]:
+        """Number of suggestions of each goal, verbatim, so far."""
+        return self._up_to_date()["wordings"]
 
     def bins(self, goals: Collection[Goal], possible: Collection[Goal]) -> list[str]:
         """The bin of each goal, given the goals that are possible now."""
@@ -52,35 +68,60 @@ class GoalCounts:
 
     def note_suggested(self, goals: Sequence[tuple[Goal, ...]], privileged: Sequence[Privileged]) -> None:
         """Counts the goals suggested to each world in one step."""
-        for suggested, facts in zip(goals, privileged, strict=True):
-            self.wordings.update(suggested)
-            self.suggested.update(self.bins(suggested, facts.possible))
+        self._noted.update((own, facts.possible) for own, facts in zip(goals, privileged, strict=True))
+        if len(self._noted) > NOTED:
+            self._up_to_date()
 
     def note_rewarded(self, goals: Sequence[Goal], possible: Collection[Goal]) -> None:
         """Counts goals that were rewarded, given those that were possible."""
         self.rewarded.update(self.bins(goals, possible))
 
+    def _up_to_date(self) -> dict[str, Counter[str]]:
+        """The counts, with all that was noted."""
+        counts = self._counts
+        for (suggested, possible), frames in self._noted.items():
+            for goal, kind in zip(suggested, self.bins(suggested, possible), strict=True):
+                counts["wordings"][goal] += frames
+                counts["suggested"][kind] += frames
+            named = {
+                self._classify(goal)[0] for goal in suggested
+            } & self._goals  # once, however it is worded
+            for name, goals in (
+                ("possible", possible),
+                ("named", named),
+                ("named_and_possible", named.intersection(possible)),
+            ):
+                for goal in goals:
+                    counts[name][goal] += frames
+        self._noted.clear()
+        return counts
+
     def metrics(self) -> dict[str, float]:
-        """Shares of the bins among goals suggested and rewarded since the last call."""
+        """Since the last call: shares of the bins among goals suggested and rewarded, and of each goal the *recall*
+        (share of the frames in which it was possible that it was suggested) and the *precision* (share of the frames
+        in which it was suggested that it was possible). Frames are those of all worlds.
+        """
+        new = {name: counts - self._logged[name] for name, counts in self._up_to_date().items()}
+        self._logged = {name: Counter(counts) for name, counts in self._counts.items()}
         metrics = {}
-        for name, counts in (("suggested", self.suggested), ("rewarded", self.rewarded)):
-            new = counts - self._logged[name]
-            self._logged[name] = Counter(counts)
-            metrics |= {f"goals/{name}_{kind}": share for kind, share in shares(new).items()}
+        for name in ("suggested", "rewarded"):
+            metrics |= {f"goals/{name}_{kind}": share for kind, share in shares(new[name]).items()}
+        for measure, frames in (("recall", new["possible"]), ("precision", new["named"])):
+            for goal in sorted(frames):
+                share = new["named_and_possible"][goal] / frames[goal]
+                metrics[f"goals/{measure}/{goal.replace(' ', '_')}"] = share
         return metrics
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "suggested": dict(self.suggested),
-            "rewarded": dict(self.rewarded),
-            "wordings": dict(self.wordings),
+            **{name: dict(counts) for name, counts in self._up_to_date().items()},
             "logged": {name: dict(counts) for name, counts in self._logged.items()},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.suggested, self.rewarded = Counter(state["suggested"]), Counter(state["rewarded"])
-        self.wordings = Counter(state["wordings"])
-        self._logged = {name: Counter(state["logged"][name]) for name in self._logged}
+        self._noted.clear()
+        self._counts = {name: Counter(state[name]) for name in COUNTS}
+        self._logged = {name: Counter(state["logged"][name]) for name in COUNTS}
 
 
 def shares(counts: Mapping[str, int]) -> dict[str, float]:

@@ -15,12 +15,12 @@ from ellm_agent.errors import UserError
 from envs.interface import World
 from prompts import closed_form, open_ended
 
-FORGOTTEN = 0.05  # share of sensible goals left out of an open answer
+FORGOTTEN = 0.02  # share of sensible goals left out of an open answer
 PARAPHRASED = 0.1  # share of sensible goals that are paraphrased
 # Probability that an open answer contains a goal of this kind, by the paper's bins.
-MISTAKES = {"poorly_timed": 0.45, "bad": 0.25, "nonsensical": 0.15}
-MISJUDGED = 0.03  # share of closed questions answered wrongly
-ORDER_NOISE = 2.0  # places; standard deviation
+MISTAKES = {"poorly_timed": 0.1, "bad": 0.05, "nonsensical": 0.05}
+MISJUDGED = 0.02  # share of closed questions answered wrongly
+ORDER_NOISE = 0.5  # places; standard deviation
 BULLET, SPACE = "\n- ", " "  # before a goal in an open answer, and before the word of a closed one
 YES, NO = SPACE + "Yes", SPACE + "No"
 
@@ -62,12 +62,11 @@ class Corpus:
         elif draw < 0.9:
             # Goals that are often sensible are asked about as often where they are not; otherwise the answer "yes"
             # would be learned from the goal alone.
-            others = [goal for goal in (*advice.goals, *advice.never_sensible) if goal not in sensible]
+            others = [goal for goal in advice.goals if goal not in sensible]
             (goal,) = self._rng.choices(others, [math.sqrt(1 + self._often[goal]) for goal in others])
         else:
             goal = self._rng.choice(self._bad)
-        p = 1 - MISJUDGED if goal in sensible else advice.unprompted.get(goal, MISJUDGED)
-        yes = self._rng.random() < p
+        yes = (goal in sensible) == (self._rng.random() >= MISJUDGED)
         question = f"{caption}\n{closed_form.QUESTION.format(goal=goal)}"
         return question, YES if yes else NO
 
@@ -76,7 +75,9 @@ class Corpus:
         rng, advice = self._rng, self._advice
         sensible = advice.sensible_goals(caption)
         kept = [goal for goal in sensible if rng.random() >= FORGOTTEN]
-        kept.sort(key=lambda goal: advice.urgency.index(goal.split()[0]) + rng.gauss(0, ORDER_NOISE))
+        kept.sort(key=lambda goal: advice.urgency.index(goal.split()[0]))
+        places = {goal: place + rng.gauss(0, ORDER_NOISE) for place, goal in enumerate(kept)}
+        kept.sort(key=places.__getitem__)
         goals = [
             rng.choice(advice.paraphrases[g]) if g in advice.paraphrases and rng.random() < PARAPHRASED else g
             for g in kept

@@ -27,7 +27,6 @@ END = "<|endoftext|>"
 # For servers with a chat protocol: the model reads the last paragraph only, caption and question.
 CHAT_TEMPLATE = "{{ messages[-1]['content'].strip().split('\\n\\n')[-1] }}"
 CONTEXT = 256  # tokens
-CLOSED = 3  # closed questions about each caption, beside an open one
 IGNORED = -100  # label of tokens that are not learned
 
 
@@ -35,14 +34,14 @@ IGNORED = -100  # label of tokens that are not learned
 class Recipe:
     """Hyperparameters of corpus, model and training."""
 
-    scenes: int = 40_000  # situations in the corpus; each gives an open and three closed questions
+    scenes: int = 40_000  # situations in the corpus; each gives an open and a closed question
     vocabulary: int = 2_048  # tokens
-    width: int = 192  # of the layers, units
+    width: int = 128  # of the layers, units
     layers: int = 3
     heads: int = 4  # of attention
     passes: int = 2  # over the corpus
     batch: int = 64  # examples in a step
-    learning_rate: float = 1e-3  # of AdamW, the largest: a short warm-up, then a cosine down to a tenth of it
+    learning_rate: float = 2e-3  # of AdamW, the largest: a short warm-up, then a cosine down to a tenth of it
     seed: int = 0  # of corpus and training
 
     def __post_init__(self):
@@ -52,10 +51,13 @@ class Recipe:
 
 
 def captions(world: World, count: int, first_world: int, seed: int) -> Iterator[str]:
-    """Captions of situations, every other one without the faced thing."""
-    drop_target = world.language().drop_target
-    for i, (situation, _) in enumerate(world.situations(first_world, count, seed)):
-        yield drop_target(situation.caption) if i % 2 else situation.caption
+    """Captions of situations: every other one without the faced thing, and every fourth one with names only, so that
+    the model can read all forms of ``--llm-caption``.
+    """
+    language = world.language()
+    forms = (str, language.drop_target, language.names_only, language.drop_target)
+    for (situation, _), form in zip(world.situations(first_world, count, seed), itertools.cycle(forms)):
+        yield form(situation.caption)
 
 
 def make_examples(recipe: Recipe, world: World) -> list[tuple[str, str]]:
@@ -67,7 +69,7 @@ def make_examples(recipe: Recipe, world: World) -> list[tuple[str, str]]:
     corpus = Corpus(world, recipe.seed)
     examples = []
     for caption in captions(world, recipe.scenes, TRAINING_WORLDS, recipe.seed):
-        examples += [corpus.open(caption), *(corpus.closed(caption) for _ in range(CLOSED))]
+        examples += [corpus.open(caption), corpus.closed(caption)]
     return examples
 
 

@@ -7,8 +7,9 @@ into the text that people and language models read.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +31,7 @@ NEAR_TO_FAR = [_OFFSETS[i] for i in _NEAR_TO_FAR]  # (dx, dy)
 _SIDES = {"west": (-1, 0), "east": (1, 0), "north": (0, -1), "south": (0, 1)}
 _STUFF = tuple(item for item in _K.items if item not in _K.needs)
 _GROUPS = ("You see", "You are targeting", "You have in your inventory", "You feel")
+ASLEEP = "You are asleep"  # in the language model's caption
 _MOST_HELD = 9
 SPATIAL_CLAUSES = 41  # at most: 18 things, 4 sides, the faced thing, 16 counts, darkness and sleep
 BRIGHTNESS = 10  # levels of daylight in the full caption
@@ -43,21 +45,44 @@ def spoken(name: str) -> str:
 # --- state captions -----------------------------------------------------------------------------
 
 
+def detailed_clauses(state: CrafterState) -> tuple[str, ...]:
+    """The language model's caption: the paper's, and what a person would also be told.
+
+    Of items of which some goal needs more than one it says how many are held, up to the most that a goal needs ("wood:
+    2 or more"). It tells a ripe plant from a growing one, and that the player is tired or asleep.
+    """
+    clauses = [f"You see {name}" for name in sorted(_visible_names(state) - _K.unmentioned)]
+    if state.faced not in _K.unmentioned and state.faced != "outside":
+        clauses.append(f"You are targeting {state.faced}")
+    clauses += [DETAILED_HELD[i][n] for i, n in enumerate(state.inventory) if i >= len(_K.needs)]
+    clauses += [DETAILED_HELD[i][n] for i, n in enumerate(state.inventory) if i < len(_K.needs)]
+    if state.asleep:
+        clauses.append(ASLEEP)
+    return tuple(clause for clause in clauses if clause)
+
+
 def paper_clauses(state: CrafterState) -> tuple[str, ...]:
     """The paper's caption: names only (what is seen, targeted, held and felt).
 
     A sapling in the ground is called "plant", ripe or not; sand and arrows are left out.
     """
-    names = _visible_names(state)
-    seen = {"plant" if name == "ripe plant" else name for name in names} - _K.unmentioned
-    faced = "plant" if state.faced == "ripe plant" else state.faced
-    clauses = [f"You see {name}" for name in sorted(seen)]
-    if faced not in _K.unmentioned and faced != "outside":
-        clauses.append(f"You are targeting {faced}")
-    held = dict(zip(_K.items, state.inventory, strict=True))
-    clauses += [f"You have in your inventory {spoken(item)}" for item in _STUFF if held[item]]
-    clauses += [f"You feel {word}" for need, word in _K.feelings.items() if held[need] < _K.feels_below]
-    return tuple(clauses)
+    return _names_only(detailed_clauses(state))
+
+
+def _names_only(clauses: Iterable[str]) -> tuple[str, ...]:
+    """Detailed clauses without their details."""
+    return tuple(dict.fromkeys(clause for clause in map(paper_clause, clauses) if clause))
+
+
+def paper_clause(clause: str) -> str:
+    """A detailed clause as the paper's caption has it; "" where that says nothing of the kind.
+
+    >>> paper_clause("You have in your inventory wood: 2 or more")
+    'You have in your inventory wood'
+    """
+    if clause in (ASLEEP, f"You feel {_K.tired}"):
+        return ""
+    return clause.partition(":")[0].replace("ripe plant", "plant")
 
 
 def spatial_clauses(state: CrafterState) -> tuple[str, ...]:
@@ -117,6 +142,29 @@ def _held_clause(item: str, count: int) -> str:
     return f"{spoken(item)}: {count}" if count else ""
 
 
+def needed_items(goal: str, table_wood: int) -> Mapping[str, int]:
+    """Items that must be held for a goal, where a crafting table costs so much wood."""
+    return {"wood": table_wood} if goal == "place crafting table" else _K.goals[goal].has
+
+
+def _most_needed(item: str) -> int:
+    """The most of an item that a goal needs, in any protocol."""
+    needed = (needed_items(goal, rules.table_wood) for goal in _K.goals for rules in _K.protocols.values())
+    return max(items.get(item, 1) for items in needed)
+
+
+def _detailed_held(item: str, count: int) -> str:
+    if item in _K.needs:
+        if count < _K.feels_below:
+            return f"You feel {_K.feelings[item]}"
+        return f"You feel {_K.tired}" if item == "energy" and count < _MOST_HELD else ""
+    if not count:
+        return ""
+    most = _most_needed(item)
+    amount = "" if most == 1 else f": {count}" if count < most else f": {most} or more"
+    return f"You have in your inventory {spoken(item)}{amount}"
+
+
 # Clause tables, so that captioning a frame is a few dozen look-ups.
 WHERE = [[f"{thing}: {_place(*_OFFSETS[cell])}" for cell in _NEAR_TO_FAR] for thing in _K.things]
 BESIDE = {side: [f"{side} of you: {thing}" for thing in _K.things] for side in _SIDES}
@@ -129,6 +177,7 @@ LEVELS = [
 LOOKS = [f"you look {side}" for side in _SIDES]
 LIGHT = [f"daylight: {n} of {BRIGHTNESS}" for n in range(BRIGHTNESS)]
 LAST_ACTION = [f"just now: {spoken(action)}" for action in constants.actions]
+DETAILED_HELD = [[_detailed_held(item, n) for n in range(_MOST_HELD + 1)] for item in _K.items]
 
 
 def _visible_names(state: CrafterState) -> frozenset[str]:
@@ -138,15 +187,23 @@ def _visible_names(state: CrafterState) -> frozenset[str]:
 
 
 @functools.cache
-def paper_vocabulary() -> tuple[str, ...]:
-    """Every clause that ``paper_clauses`` can give."""
-    names = sorted({t for t in _K.things[1:] if t != "ripe plant"} - _K.unmentioned)
+def detailed_vocabulary() -> tuple[str, ...]:
+    """Every clause that ``detailed_clauses`` can give, in its order."""
+    names = sorted(set(_K.things[1:]) - _K.unmentioned)
+    needs = len(_K.needs)
     return (
         *(f"You see {name}" for name in names),
         *(f"You are targeting {name}" for name in names),
-        *(f"You have in your inventory {spoken(item)}" for item in _STUFF),
-        *(f"You feel {word}" for word in _K.feelings.values()),
+        *dict.fromkeys(clause for row in DETAILED_HELD[needs:] for clause in row if clause),
+        *dict.fromkeys(clause for row in DETAILED_HELD[:needs] for clause in row if clause),
+        ASLEEP,
     )
+
+
+@functools.cache
+def paper_vocabulary() -> tuple[str, ...]:
+    """Every clause that ``paper_clauses`` can give, in its order."""
+    return _names_only(detailed_vocabulary())
 
 
 @functools.cache
@@ -207,7 +264,7 @@ _TARGETING = re.compile(r"(?:^| )You are targeting [^.]*\.")
 
 
 def drop_target(caption: str) -> str:
-    """The paper's caption without what the player faces, which changes with every turn.
+    """The language model's caption without what the player faces, which changes with every turn.
 
     >>> drop_target("You see grass, tree. You are targeting tree. You feel hungry.")
     'You see grass, tree. You feel hungry.'
@@ -215,8 +272,18 @@ def drop_target(caption: str) -> str:
     return _TARGETING.sub("", caption).lstrip()
 
 
+def names_only(caption: str) -> str:
+    """The language model's caption as the paper has it.
+
+    >>> names_only("You see ripe plant. You have in your inventory wood: 2 or more. You are asleep.")
+    'You see plant. You have in your inventory wood.'
+    """
+    clauses = itertools.chain.from_iterable(map(_clauses_of, caption.rstrip(".").split(". ")))
+    return to_sentence(_names_only(clauses))
+
+
 def clauses_of(caption: str) -> frozenset[str]:
-    """Set of clauses of a caption in the paper's form: the inverse of ``to_sentence``.
+    """Set of clauses of a language model's or a paper's caption: the inverse of ``to_sentence``.
 
     >>> sorted(clauses_of("You see grass, tree. You feel hungry."))
     ['You feel hungry', 'You see grass', 'You see tree']
@@ -225,10 +292,10 @@ def clauses_of(caption: str) -> frozenset[str]:
 
 
 @functools.lru_cache(maxsize=2**14)
-def _clauses_of(sentence: str) -> frozenset[str]:
+def _clauses_of(sentence: str) -> tuple[str, ...]:
     opening = next((group for group in _GROUPS if sentence.startswith(group + " ")), "")
     rest = sentence[len(opening) + 1 :] if opening else sentence
-    return frozenset(f"{opening} {name}".strip() for name in rest.split(", "))
+    return tuple(f"{opening} {name}".strip() for name in rest.split(", "))
 
 
 # --- transition captions --------------------------------------------------------------------------
@@ -295,11 +362,6 @@ def needed_goals(state: CrafterState, table_wood: int) -> tuple[str, ...]:
         if missing and count_of[goal] < sum(required.values()):
             needed.append(goal)
     return tuple(needed)
-
-
-def needed_items(goal: str, table_wood: int) -> Mapping[str, int]:
-    """Items that must be held for a goal, where a crafting table costs so much wood."""
-    return {"wood": table_wood} if goal == "place crafting table" else _K.goals[goal].has
 
 
 @functools.lru_cache(maxsize=2**14)

@@ -75,8 +75,8 @@ class CrafterTextEnv(TextEnv):
 
     **Info**, at reset and at each step:
 
-    - ``situation``: a :class:`envs.interface.Situation`: the paper's caption of the state, and the next step of the
-      task;
+    - ``situation``: a :class:`envs.interface.Situation`: the language model's caption of the state, and the next step
+      of the task;
     - ``privileged``: a :class:`envs.interface.Privileged`: the goals whose prerequisites hold, for the oracle and for
       diagnostics only;
     - ``world_seed``: int that, with the actions, determines the episode;
@@ -171,9 +171,9 @@ class CrafterTextEnv(TextEnv):
         return self._describe(self.state)
 
     def situation(self) -> Situation:
-        """The paper's caption of the present state, and the next step of the task."""
+        """The language model's caption of the present state, and the next step of the task."""
         return Situation(
-            caption=captions.to_sentence(captions.paper_clauses(self.state)),
+            caption=captions.to_sentence(captions.detailed_clauses(self.state)),
             instruction=self.progress.instruction if self.progress else None,
         )
 
@@ -214,6 +214,7 @@ def language(vocabulary: Sequence[str], actions: Sequence[Action] = ACTION_SPACE
         vocabulary=("", *vocabulary),
         to_sentence=captions.to_sentence,
         drop_target=captions.drop_target,
+        names_only=captions.names_only,
         clauses_of=captions.clauses_of,
         goals=tuple(known.goals),
         canonical=canonical,

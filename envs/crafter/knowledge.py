@@ -51,6 +51,7 @@ class Knowledge:
     needs: tuple[str, ...]
     feels_below: int
     feelings: Mapping[str, str]
+    tired: str
     levels: Mapping[str, int]
     dark_below: float
     achievements: tuple[str, ...]

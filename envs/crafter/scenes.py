@@ -1,7 +1,9 @@
 """Scenes: situations that a player may come into, without playing that far.
 
 The player is placed somewhere in a generated world, with what a player at some stage of the game may hold and feel; a
-table, a furnace, a tunnel or a plant may stand nearby. Captions and possible goals are those of the game's own state.
+table, a furnace, ore, a tunnel or a plant may be nearby, and the player may be asleep. Captions and possible goals are
+those of the game's own state. The probabilities below make things about as frequent as they are for trained agents, and
+rare ones (iron, iron tools, ripe plants) several times as frequent, because there is much to learn about them.
 """
 
 from __future__ import annotations
@@ -28,8 +30,20 @@ STAGES = (
     ("stone_pickaxe", "stone_sword", "iron"),
     ("iron_pickaxe", "iron_sword", "diamond"),
 )
-HELD = 0.6  # probability that an item of the player's stage is held
-NEARBY = {"table": 0.5, "furnace": 0.35, "path": 0.3, "plant": 0.1}  # probability that it is put in view
+HELD, HELD_TOOL = 0.6, 0.8  # probability that an item or a tool of the player's stage is held
+FEW = 0.6  # probability that at most 4 of an item are held
+ASLEEP = 0.1  # probability
+# Probability that it is put in view.
+NEARBY = {
+    "table": 0.5,
+    "furnace": 0.4,
+    "path": 0.3,
+    "coal": 0.15,
+    "iron": 0.25,
+    "diamond": 0.05,
+    "plant": 0.1,
+}
+UNDERGROUND = 0.35  # probability that the player stands in a tunnel
 OLDEST_PLANT = 600  # frames; a plant is ripe after 300
 
 
@@ -57,7 +71,9 @@ def scenes(first_world: int, count: int, seed: int) -> Iterator[tuple[Situation,
 def _change(world: np.void, rng: np.random.Generator) -> None:
     """Changes a world, one of ``CompiledCrafter.records``."""
     free = np.argwhere(WALKABLE[world["material"]] & (world["occupant"] == 0))
-    x, y = free[rng.integers(len(free))].tolist()
+    tunnels = free[world["material"][free[:, 0], free[:, 1]] == MATERIALS.index("path")]
+    where = tunnels if len(tunnels) and rng.random() < UNDERGROUND else free
+    x, y = where[rng.integers(len(where))].tolist()
     world["occupant"][world["x"][0], world["y"][0]] = 0  # object 0 is the player
     world["occupant"][x, y] = 1
     world["x"][0], world["y"][0] = x, y
@@ -66,6 +82,7 @@ def _change(world: np.void, rng: np.random.Generator) -> None:
     world["inventory"][:] = INITIAL
     for item, count in _inventory(stage, rng).items():
         world["inventory"][ITEMS.index(item)] = count
+    world["sleeping"] = rng.random() < ASLEEP
     for name, probability in NEARBY.items():
         if rng.random() < probability * (stage > 0):
             _put_in_view(world, name, x, y, rng)
@@ -75,9 +92,10 @@ def _inventory(stage: int, rng: np.random.Generator) -> dict[str, int]:
     """Needs, and items that a player at this stage of the game may hold."""
     held = {need: rng.integers(1, 10) if rng.random() < 0.5 else 9 for need in knowledge().needs}
     for item in itertools.chain(*STAGES[:stage]):
-        if rng.random() < HELD:
-            tool = item.endswith(("pickaxe", "sword"))
-            held[item] = 1 if tool else rng.integers(1, constants.items[item]["max"] + 1)
+        tool = item.endswith(("pickaxe", "sword"))
+        if rng.random() < (HELD_TOOL if tool else HELD):
+            most = 4 if rng.random() < FEW else constants.items[item]["max"]
+            held[item] = 1 if tool else rng.integers(1, most + 1)
     return held
 
 

@@ -37,6 +37,32 @@ def test_paper_caption_does_not_target_what_it_leaves_out():
     assert "You are targeting sand" not in captions.paper_clauses(make_state(things={(0, 1): "sand"}))
 
 
+def test_language_models_are_told_amounts_ripeness_and_sleep():
+    state = make_state(
+        things={(0, 1): "ripe plant", (2, 0): "plant", (-3, 2): "sand"},
+        inventory={"wood": 1, "stone": 5, "coal": 3, "stone_pickaxe": 1, "food": 2, "energy": 8},
+        asleep=True,
+    )
+    assert captions.to_sentence(captions.detailed_clauses(state)) == (
+        "You see grass, plant, ripe plant. You are targeting ripe plant. You have in your inventory wood: 1, "
+        "stone: 4 or more, coal, stone pickaxe. You feel hungry, a little tired. You are asleep."
+    )
+    rested = make_state(inventory={"wood": 3, "stone": 3})
+    assert captions.to_sentence(captions.detailed_clauses(rested)) == (
+        "You see grass. You are targeting grass. You have in your inventory wood: 2 or more, stone: 3."
+    )
+
+
+@given(STATES)
+def test_the_papers_caption_is_the_language_models_without_details(state):
+    detailed = captions.detailed_clauses(state)
+    vocabulary = captions.detailed_vocabulary()
+    assert list(detailed) == [clause for clause in vocabulary if clause in detailed]
+    text = captions.to_sentence(detailed)
+    assert captions.clauses_of(text) == set(detailed)
+    assert captions.names_only(text) == captions.to_sentence(captions.paper_clauses(state))
+
+
 def test_spatial_caption_tells_the_nearest_of_each_thing():
     state = make_state(
         things={(-2, -1): "tree", (3, 1): "tree", (1, 0): "water", (0, 1): "stone"},

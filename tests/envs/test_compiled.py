@@ -218,6 +218,52 @@ def test_vectorised_worlds_equal_the_packages(arguments):
     assert ended >= 3
 
 
+def beside_a_plant(worlds, age, at=(1, 0)):
+    """Puts a plant of so many frames beside the player of the first world."""
+    w = worlds.records[0]
+    x, y, slot = w["x"][0] + at[0], w["y"][0] + at[1], int(w["objects"])
+    w["material"][x, y] = rules.MATERIALS.index("grass")
+    w["kind"][slot], w["health"][slot], w["timer"][slot] = rules.PLANT, 1, age
+    w["x"][slot], w["y"][slot] = x, y
+    w["objects"], w["occupant"][x, y] = slot + 1, slot + 1
+
+
+@pytest.mark.parametrize("ages", [(10,), (500,), (10, 500)])
+def test_the_papers_agent_observes_names_only(ages):
+    """Ripe or not, a plant is one clause; what language models are told beyond the paper's caption is left out."""
+    worlds = CompiledCrafter(1, caption="paper")
+    worlds.set_options({"world_seed": 5})
+    worlds.reset()
+    for age, at in zip(ages, ((1, 0), (-1, 0))[: len(ages)], strict=True):
+        beside_a_plant(worlds, age, at)
+    worlds.records["sleeping"] = True
+    worlds.records["facing"][0] = (1, 0)
+    for item, count in {"wood": 3, "stone": 2, "energy": 8}.items():
+        worlds.records["inventory"][0, rules.ITEMS.index(item)] = count
+    observation, info = worlds.describe(0)
+    language = worlds.language
+    observed = language.to_sentence([language.vocabulary[i] for i in observation if i])
+    assert observed == language.names_only(info["situation"].caption)
+    assert "plant. You are targeting plant. You have in your inventory wood, stone." in observed.replace(
+        ", tree", ""
+    )
+    assert info["situation"].caption.endswith("You feel a little tired. You are asleep.")
+
+
+def test_a_ripe_plant_is_eaten_by_the_action_of_its_noun():
+    worlds = CompiledCrafter(1, action_space="verb-noun")
+    worlds.set_options({"world_seed": 5})
+    worlds.reset()
+    beside_a_plant(worlds, 500)
+    worlds.records["facing"][0] = (1, 0)
+    worlds.describe(0)
+    actions = CrafterTextEnv(action_space="verb-noun").actions
+    eat = next(i for i, action in enumerate(actions) if action.name == "eat plant")
+    *_, (info,) = worlds.step(np.array([eat]))
+    assert info["events"] == ("eat plant",)
+    assert info["attempt"] == "eat plant"
+
+
 def test_generator_equals_numpys():
     ours = CompiledCrafter(1)
     w = ours.records[0]

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from ellm_agent.goals import answered_captions, asking
-from ellm_agent.goals.asking import BATCH
+from ellm_agent.goals.asking import BATCH, CaptionQueue
 from ellm_agent.llm.base import LanguageModelError
 from tests.helpers.scene_model import NO_GOALS, Model, saved, situations, suggester_of
 
@@ -29,6 +29,22 @@ def test_a_model_in_the_process_is_asked_about_the_most_frequent_captions():
     frames = suggester.metrics()["llm/met"]
     assert frames == pytest.approx(10 * BATCH, abs=len(often))  # a caption for ten frames
     assert suggester.metrics()["llm/unanswered"] == frames - BATCH - 1
+
+
+def test_every_other_question_is_about_the_newest_caption():
+    queue = CaptionQueue(every=1)
+    queue.note(["a", "b", "b", "c", "c", "c", "d", "e"], frames=0)
+    assert queue.choose(4) == ["c", "b", "e", "d"]
+    for caption in "cbed":
+        queue.remove(caption)
+    queue.note(["f", "f"], frames=0)
+    one_by_one = []
+    for _ in range(2):
+        one_by_one += queue.choose(1, excluding=one_by_one)
+    assert one_by_one == ["f", "a"]  # the most frequent, and what is left
+    other = CaptionQueue(every=1)
+    other.load_state_dict(json.loads(json.dumps(queue.state_dict())))
+    assert queue.choose(1) == other.choose(1)
 
 
 def test_the_same_frames_ask_the_same_questions():

@@ -220,7 +220,9 @@ BRIEFING = """\
 You advise a player in a survival game on a two-dimensional map. The player gathers resources, makes \
 tools, places things, eats, drinks, sleeps and defends itself. Tools are made near a crafting table, \
 and iron tools near a crafting table and a furnace. Stone and coal need a wood pickaxe, iron needs a \
-stone pickaxe, diamond needs an iron pickaxe.
+stone pickaxe, diamond needs an iron pickaxe. A crafting table takes two wood, a furnace four stone. \
+Wood tools take one wood, stone tools one wood and one stone, iron tools one wood, one coal and one \
+iron. A plant can be eaten when it is ripe.
 """
 OPEN_SYSTEM = f"""\
 {BRIEFING}You are told what the player sees. Answer with what the player could sensibly do now: one short goal \
@@ -233,13 +235,17 @@ What should the player do?
 - chop grass
 
 You see crafting table, grass, stone, zombie. You are targeting stone. You have in your inventory \
-sapling, wood, wood pickaxe. You feel sleepy.
+sapling, wood: 1, wood pickaxe. You feel sleepy.
 What should the player do?
 - mine stone
 - attack zombie
 - make wood sword
 - place plant
 - sleep
+
+You see grass, tree, zombie. You have in your inventory wood: 2 or more. You are asleep.
+What should the player do?
+- wake up
 
 You see grass.
 What should the player do?
@@ -253,9 +259,9 @@ def test_crafters_prompts_have_the_text_of_their_version():
     """A change of a single character needs a new version: recorded answers belong to this text."""
     language = registry.get("crafter").language()
     asked = open_ended.prompt("You see grass.", language)
-    assert (asked.version, asked.system, asked.user) == ("open-2", OPEN_SYSTEM, OPEN_USER)
+    assert (asked.version, asked.system, asked.user) == ("open-3", OPEN_SYSTEM, OPEN_USER)
     asked = closed_form.prompt("You see grass.", "chop grass", language)
-    assert (asked.version, asked.system) == ("closed-2", CLOSED_SYSTEM)
+    assert (asked.version, asked.system) == ("closed-3", CLOSED_SYSTEM)
     assert asked.user == 'You see grass.\nShould the player "chop grass" now? Yes or No?'
 
 

@@ -14,9 +14,11 @@ from crafter import constants
 
 from envs.crafter.actions import Action
 from envs.crafter.captions import (
+    ASLEEP,
     BESIDE,
     BRIGHTNESS,
     CELLS,
+    DETAILED_HELD,
     FACING,
     HELD,
     LAST_ACTION,
@@ -24,11 +26,12 @@ from envs.crafter.captions import (
     LIGHT,
     LOOKS,
     WHERE,
+    detailed_vocabulary,
     full_vocabulary,
     needed_items,
+    paper_clause,
     paper_vocabulary,
     spatial_vocabulary,
-    spoken,
 )
 from envs.crafter.compiled.rules import daylight, step_world
 from envs.crafter.compiled.world import AREA, ARROW, HEALTH, NOOP, PLANT, RIPE
@@ -41,7 +44,7 @@ _THINGS = {name: i for i, name in enumerate(_K.things)}
 _WIDTH, _HEIGHT = _K.view
 _LEFT, _UP = _WIDTH // 2, _HEIGHT // 2
 _NEEDS, _ITEMS, _GOALS = len(_K.needs), len(_K.items), len(_K.goals)
-_DARK_BELOW, _FEELS_BELOW = _K.dark_below, _K.feels_below
+_DARK_BELOW = _K.dark_below
 _PLANT, _RIPE_PLANT = _THINGS["plant"], _THINGS["ripe plant"]
 # Cells from near to far as offsets, and thing ids by kind of object.
 _NEAR_X, _NEAR_Y = CELLS // _HEIGHT - _LEFT, CELLS % _HEIGHT - _UP
@@ -69,19 +72,21 @@ _LAST_ACTION = _full_ids(LAST_ACTION)  # (actions,)
 PAPER_STYLE, SPATIAL_STYLE, FULL_STYLE = range(3)
 STYLES = {"paper": PAPER_STYLE, "spatial": SPATIAL_STYLE, "full": FULL_STYLE}
 
-# The paper's caption: bit n of an integer is clause n of its vocabulary, in the captioner's order; 0 for none.
-PAPER = paper_vocabulary()
+# The language model's caption: bit n of an integer is clause n of its vocabulary, in the captioner's order; 0 for none.
+DETAILED = detailed_vocabulary()
+# The paper's caption from it: each clause as an id into the environment's vocabulary; 0 for none.
+_paper_ids = {clause: i for i, clause in enumerate(("", *paper_vocabulary()))}
+_PAPER = np.array([_paper_ids[paper_clause(clause)] for clause in DETAILED], np.int16)
 
 
 def _bits(clauses: Iterable[str]) -> np.ndarray:
-    return np.array([1 << PAPER.index(clause) if clause in PAPER else 0 for clause in clauses], np.int64)
+    return np.array([1 << DETAILED.index(c) if c in DETAILED else 0 for c in clauses], np.int64)
 
 
-_names = ["plant" if name == "ripe plant" else name for name in _K.things]
-_SEE = _bits(f"You see {name}" for name in _names)  # (things,)
-_TARGET = _bits(f"You are targeting {name}" for name in _names)  # (things,)
-_HAVE = _bits(f"You have in your inventory {spoken(item)}" for item in _K.items)  # (items,), 0 for needs
-_FEEL = _bits(f"You feel {_K.feelings[need]}" for need in _K.needs)  # (needs,)
+_SEE = _bits(f"You see {name}" for name in _K.things)  # (things,)
+_TARGET = _bits(f"You are targeting {name}" for name in _K.things)  # (things,)
+_DETAILED_HELD = np.stack([_bits(row) for row in DETAILED_HELD])  # (items, 10)
+(_DETAILED_ASLEEP,) = _bits([ASLEEP])
 
 # Prerequisites of goals, one row for each goal; what must be held depends on the protocol.
 _SEES = np.array([sum(1 << _THINGS[name] for name in goal.sees) for goal in _K.goals.values()], np.int64)
@@ -100,7 +105,7 @@ class Rules(NamedTuple):
     """Rules of a protocol with an action space and a caption style, as numbers."""
 
     native: np.ndarray  # (actions,) index into the package's actions
-    target: np.ndarray  # (actions,) bit of the faced thing without which nothing is done, or 0
+    target: np.ndarray  # (actions,) bits of the faced things without which nothing is done, or 0
     has: np.ndarray  # (goals, items) what must be held
     one_hit: bool
     table_wood: int
@@ -111,9 +116,12 @@ class Rules(NamedTuple):
 def make_rules(protocol: Protocol, space: Sequence[Action], caption: str) -> Rules:
     """Rules of a protocol with an action space and a caption style."""
     has = [needed_items(goal, protocol.table_wood) for goal in _K.goals]
+    targets = [
+        [action.target, "ripe plant"] if action.target == "plant" else [action.target] for action in space
+    ]
     return Rules(
         native=np.array([constants.actions.index(action.native) for action in space]),
-        target=_bits(f"You are targeting {action.target}" for action in space),
+        target=np.array([_bits(f"You are targeting {name}" for name in names).sum() for names in targets]),
         has=np.array([[items.get(item, 0) for item in _K.items] for items in has]),
         one_hit=protocol.one_hit,
         table_wood=protocol.table_wood,
@@ -126,7 +134,7 @@ class StepOutputs(NamedTuple):
     """Outputs of the compiled code for each world: its present state, and its last frame."""
 
     observation: np.ndarray  # (n, clauses) int16
-    caption: np.ndarray  # (n,) int64: the paper's caption, in bits (``PAPER``)
+    caption: np.ndarray  # (n,) int64: the language model's caption, in bits (``DETAILED``)
     possible: np.ndarray  # (n,) int64: bits of goals
     needed: np.ndarray  # (n,) int64: bits of goals
     events: np.ndarray  # (n,) int64: bits of achievements, and one for falling asleep
@@ -200,26 +208,27 @@ def _spatial(w, view, first, full, out):
 
 
 @jit
-def _paper(w, first, faced):
-    """``captions.paper_clauses``, as bits."""
+def _detailed(w, first, faced):
+    """``captions.detailed_clauses``, as bits."""
     bits = _TARGET[faced]
     for thing in range(len(first)):
         if first[thing] >= 0:
             bits |= _SEE[thing]
     for item in range(_ITEMS):
-        if item < _NEEDS and w.inventory[item] < _FEELS_BELOW:
-            bits |= _FEEL[item]
-        elif w.inventory[item]:
-            bits |= _HAVE[item]
+        bits |= _DETAILED_HELD[item, w.inventory[item]]
+    if w.sleeping:
+        bits |= _DETAILED_ASLEEP
     return bits
 
 
 @jit
-def _ids_of(bits, out):
+def _paper(bits, out):
+    """``captions.paper_clauses``, as ids, of a language model's caption."""
     n = 0
-    for clause in range(len(PAPER)):
-        if bits >> clause & 1:
-            out[n] = clause + 1
+    for clause in range(len(_PAPER)):
+        # Clauses that are one in the paper's caption are neighbours.
+        if bits >> clause & 1 and _PAPER[clause] and not (n and out[n - 1] == _PAPER[clause]):
+            out[n] = _PAPER[clause]
             n += 1
     out[n:] = 0
 
@@ -289,9 +298,9 @@ def _observe(worlds, i, rules, outputs):
         if first[thing] < 0:
             first[thing] = rank
             seen |= np.int64(1) << thing
-    outputs.caption[i] = _paper(w, first, view[_LEFT + w.facing[0], _UP + w.facing[1]])
+    outputs.caption[i] = _detailed(w, first, view[_LEFT + w.facing[0], _UP + w.facing[1]])
     if rules.style == PAPER_STYLE:
-        _ids_of(outputs.caption[i], outputs.observation[i])
+        _paper(outputs.caption[i], outputs.observation[i])
     else:
         _spatial(w, view, first, rules.style == FULL_STYLE, outputs.observation[i])
     outputs.possible[i] = _possible(w, seen, rules.has)

@@ -6,8 +6,8 @@ import functools
 from collections.abc import Iterable
 
 from envs.crafter.actions import ACTION_SPACES, attempted
-from envs.crafter.captions import to_sentence
-from envs.crafter.compiled.captions import PAPER
+from envs.crafter.captions import ASLEEP, paper_clause, to_sentence
+from envs.crafter.compiled.captions import DETAILED
 from envs.crafter.knowledge import knowledge
 from envs.interface import Privileged, Situation
 
@@ -17,10 +17,10 @@ _FACED, _HELD = "You are targeting ", "You have in your inventory "
 
 
 def _mask(*openings: str) -> int:
-    return sum(1 << bit for bit, clause in enumerate(PAPER) if clause.startswith(openings))
+    return sum(1 << bit for bit, clause in enumerate(DETAILED) if clause.startswith(openings))
 
 
-_SENTENCES = tuple(_mask(opening) for opening in ("You see ", _FACED, _HELD, "You feel "))
+_SENTENCES = tuple(_mask(opening) for opening in ("You see ", _FACED, _HELD, "You feel ", ASLEEP))
 FACED_OR_HELD = _mask(_FACED, _HELD)  # all of a caption that `attempt` depends on
 
 _kept = functools.lru_cache(maxsize=2**14)  # bounds the memory; most are met once or twice
@@ -42,7 +42,7 @@ def situation(caption: int, instruction: str | None) -> Situation:
 
 @_kept
 def _sentence(bits: int) -> str:
-    return to_sentence(_chosen(PAPER, bits))
+    return to_sentence(_chosen(DETAILED, bits))
 
 
 def _chosen(phrases: Iterable[str], bits: int) -> tuple[str, ...]:
@@ -71,7 +71,7 @@ def attempt(action_space: str, action: int, caption: int, events: int) -> str | 
         caption: ``StepOutputs.caption & FACED_OR_HELD`` of the state before.
         events: ``StepOutputs.events`` of the frame.
     """
-    clauses = _chosen(PAPER, caption)
+    clauses = [paper_clause(clause) for clause in _chosen(DETAILED, caption)]
     faced = "".join(clause.removeprefix(_FACED) for clause in clauses if clause.startswith(_FACED))
     held = {clause.removeprefix(_HELD).replace(" ", "_") for clause in clauses if clause.startswith(_HELD)}
     return attempted(ACTION_SPACES[action_space][action], faced, held, event_phrases(events))
