@@ -190,7 +190,6 @@ def test_edges_of_the_world_in_lockstep(edge):
     [
         {"protocol": "crafter", "episode_length": 60},
         {"protocol": "ellm", "caption": "paper"},
-        {"protocol": "crafter", "caption": "full"},
         {"protocol": "crafter", "action_space": "verb-noun"},
     ],
 )
@@ -244,9 +243,8 @@ def test_the_papers_agent_observes_names_only(ages):
     language = worlds.language
     observed = language.to_sentence([language.vocabulary[i] for i in observation if i])
     assert observed == language.names_only(info["situation"].caption)
-    assert observed == (
-        "You see grass, plant, tree, water. You are targeting plant. You have in your inventory wood, stone."
-    )
+    assert observed.endswith("You are targeting plant. You have in your inventory wood, stone.")
+    assert observed.count("plant") == 2  # seen and targeted
     assert info["situation"].caption.endswith("You feel a little tired. You are asleep.")
 
 
