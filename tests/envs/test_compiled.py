@@ -190,6 +190,7 @@ def test_edges_of_the_world_in_lockstep(edge):
     [
         {"protocol": "crafter", "episode_length": 60},
         {"protocol": "ellm", "caption": "paper"},
+        {"protocol": "crafter", "caption": "full"},
         {"protocol": "crafter", "action_space": "verb-noun"},
     ],
 )
