@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ellm_agent.llm.endpoint import check_url
 from envs import registry
 
+FRAMES_PER_QUESTION, FRAMES_PER_QUESTION_BUNDLED = 256, 64
 PRIOR_STRENGTH = 9.0  # logits; chosen on seeds 100 to 103 (docs/log.md)
 Preset = Literal["debug", "default", "paper"]
 INHERITED = tyro.conf.arg(
@@ -101,7 +102,7 @@ class LLMConfig(Section):
     """Which of the endpoint's protocols."""
     caption: Annotated[Literal["brief", "whole"], flag("llm-caption", "llm-scene")] = "brief"
     """The caption in a prompt. brief: without the faced thing, so half as many questions; whole (paper)."""
-    every: Annotated[int, flag("llm-every")] = Field(256, ge=1)
+    every: Annotated[int | None, flag("llm-every")] = Field(None, ge=1)
     """Frames for each caption asked about, the most frequent first, while training continues (twice as many in closed
     form, where a caption is 23 questions). Captions without an answer have the goals of the three most similar
     answered ones. Not with llm-wait."""
@@ -134,7 +135,7 @@ class LLMConfig(Section):
     def _consistent(self) -> LLMConfig:
         if self.base_url is not None:
             check_url(self.base_url)
-        if self.wait and self.every != LLMConfig.model_fields["every"].default:
+        if self.wait and self.every is not None:
             raise ValueError(
                 f"llm-every is {self.every}, but with --llm-wait every caption is asked about at once"
             )
@@ -164,7 +165,8 @@ class SuggesterConfig(Section):
     @property
     def frames_per_question(self) -> int:
         """Frames for each caption that a language model is asked about; 0: all captions, waiting."""
-        return 0 if self.llm.wait else self.llm.every * (2 if self.kind == "closed" else 1)
+        usual = FRAMES_PER_QUESTION_BUNDLED if self.llm.kind == "bundled" else FRAMES_PER_QUESTION
+        return 0 if self.llm.wait else (self.llm.every or usual) * (2 if self.kind == "closed" else 1)
 
 
 class NoveltyConfig(Section):
