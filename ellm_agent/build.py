@@ -104,7 +104,7 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
         suggester.kind,
         language,
         candidates=candidates,
-        caption=language.drop_target if llm.caption == "brief" else str,
+        caption={"brief": language.drop_target, "whole": str, "paper": language.names_only}[llm.caption],
         every=suggester.frames_per_question,
         in_flight=llm.concurrency,
         temperature=llm.temperature,

@@ -53,7 +53,8 @@ def main(options: Options) -> None:
     try:
         temperature = model.default_temperature if llm.temperature is None else llm.temperature
         questions = Questions(suggester.kind, language, [options.goal], temperature, llm.structured)
-        caption = language.drop_target(options.caption) if llm.caption == "brief" else options.caption
+        forms = {"brief": language.drop_target, "whole": str, "paper": language.names_only}
+        caption = forms[llm.caption](options.caption)
         (question,) = questions.about(caption)
         _show("model", model.description)
         for title, text in as_sent(question.prompt, llm.api).items():

@@ -36,7 +36,7 @@ PRESETS: dict[str, Config] = {
             "env.caption": "paper",
             "env.n_envs": 16,
             "suggester.llm.wait": True,
-            "suggester.llm.caption": "whole",
+            "suggester.llm.caption": "paper",
             "reward.success": "attempt",
             "agent.target": "double",
             "agent.encoder": "sentence",

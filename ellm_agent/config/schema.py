@@ -100,12 +100,13 @@ class LLMConfig(Section):
     the recorded one."""
     api: Annotated[Literal["chat", "completion"], flag("llm-api")] = "chat"
     """Which of the endpoint's protocols."""
-    caption: Annotated[Literal["brief", "whole"], flag("llm-caption", "llm-scene")] = "brief"
-    """The caption in a prompt. brief: without the faced thing, so half as many questions; whole (paper)."""
+    caption: Annotated[Literal["brief", "whole", "paper"], flag("llm-caption", "llm-scene")] = "brief"
+    """The caption in a prompt. brief: without the faced thing, so half as many questions; whole: with it; paper: names
+    only, without amounts and sleep."""
     every: Annotated[int | None, flag("llm-every")] = Field(None, ge=1)
-    """Frames for each caption asked about, the most frequent first, while training continues (twice as many in closed
-    form, where a caption is 23 questions). Captions without an answer have the goals of the three most similar
-    answered ones. Not with llm-wait."""
+    """Frames for each caption asked about, the most frequent and the newest by turns, while training continues (twice as
+    many in closed form, where a caption is 23 questions). Captions without an answer have the goals that a student of
+    the model expects. None: 256, and 64 for the bundled model. Not with llm-wait."""
     wait: Annotated[bool, flag("llm-wait")] = False
     """Ask about each new caption at once, while training waits (paper)."""
     temperature: Annotated[float | None, flag("llm-temperature")] = Field(None, ge=0)

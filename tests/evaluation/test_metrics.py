@@ -77,14 +77,16 @@ def documented():
 
 @pytest.mark.parametrize("file", ["metrics", "evaluations", "episodes", "summary"])
 def test_every_name_is_documented(written, documented, file):
-    assert written[file] - documented[file] == set()
+    # What is measured for each goal is documented once.
+    names = {re.sub(r"^(goals/\w+)/.*", r"\1", name) for name in written[file]}
+    assert names - documented[file] == set()
 
 
 def test_the_runs_write_what_is_documented(written, documented):
     """No metric is documented that nothing writes, failures of a language model aside."""
     prefixes = ("goals/", "bonus/", "train/", "eval/", "rollout/")
     named = {name for name in documented["metrics"] if name.startswith(prefixes)}
-    assert named - written["metrics"] == set()
+    assert {name for name in named if not any(one.startswith(name) for one in written["metrics"])} == set()
 
 
 def test_every_kind_of_failure_is_documented(documented):
