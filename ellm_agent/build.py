@@ -24,6 +24,7 @@ from ellm_agent.agents.text_encoder import TextEncoder
 from ellm_agent.agents.transfer import load_pretrained_networks
 from ellm_agent.config.schema import AgentConfig, Config
 from ellm_agent.errors import UserError
+from ellm_agent.goals.attempts import AttemptFilter
 from ellm_agent.goals.base import AllGoals, GoalSuggester, NoGoals, OracleSuggester, TaskGoals
 from ellm_agent.goals.language_model import LanguageModelSuggester
 from ellm_agent.llm.base import LanguageModel
@@ -85,6 +86,10 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
     Raises:
         UserError: for an endpoint, key, price or cache that is wrong or missing.
     """
+    if config.suggester.learned_filter:
+        plain = make_suggester(config.changed(**{"suggester.learned_filter": False}), language, model)
+        similar = GoalSimilarity(config.reward.threshold, language.canonical).satisfies
+        return AttemptFilter(plain, language, similar)
     suggester, llm = config.suggester, config.suggester.llm
     plain = {
         "oracle": OracleSuggester,

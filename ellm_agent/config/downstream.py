@@ -28,6 +28,7 @@ def downstream_config(pretrained: Path, config: Config, task: str, transfer: str
         "env.task": task,
         "suggester.kind": "task",
         "suggester.max_active_goals": None,
+        "suggester.learned_filter": False,
         "reward.success": "effect",
         "reward.novelty.kind": None,
         "transfer": {"mode": transfer or "none", "pretrained": pretrained if transfer else None},

@@ -161,6 +161,9 @@ class SuggesterConfig(Section):
     needs 1. None (paper): all."""
     active_goal_frames: Annotated[int, flag("active-goal-frames", "goal-frames")] = Field(64, ge=1)
     """Frames for which sampled goals stay active, unless they are achieved before."""
+    learned_filter: bool = False
+    """Whether goals are left out whose attempts would almost never succeed, as learned from the agent's own attempts
+    (a logistic regression on the caption's words for each goal; no knowledge of the game)."""
     llm: Annotated[LLMConfig, INHERITED] = LLMConfig()
 
     @property
@@ -396,6 +399,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
+        if self.suggester.learned_filter and self.suggester.kind not in ("open", "closed", "novelty"):
+            raise ValueError(
+                f"learned-filter is on, but goal-mode is {self.suggester.kind}: there is nothing to filter"
+            )
         if self.suggester.kind == "task" and self.env.task is None:
             raise ValueError("goal-mode is task, but there is no task; name one with --task")
         if self.transfer.mode == "guide" and self.agent.algo != "dqn":

@@ -10,14 +10,13 @@ from typing import Any
 import numpy as np
 
 from ellm_agent.goals.base import Goal
+from ellm_agent.goals.logistic import logistic_regression
 
 GROWTH = 1.5  # the student is renewed when there are so many times as many answers
 CACHED = 2**14  # captions whose borrowed goals are cached: most occur once or twice
 # A goal is borrowed if the student gives it at least this probability. Below one half, because a language model words
 # a goal in several ways, each of which is less likely than the goal, and forgets some.
 LIKELY = 0.3
-WEIGHT_DECAY = 0.1  # of the student's weights: a normal prior with a variance of 10
-STEPS, TOLERANCE = 12, 1e-2  # of its fit: at most so many, until no weight changes by more
 RARE = 500  # goals that fewer than one in so many answers name are not learned
 
 
@@ -97,26 +96,3 @@ class AnsweredCaptions:
         )  # of equally likely ones the one that was named first
         least = np.log(LIKELY / (1 - LIKELY))
         return tuple(self._known_goals[i] for i in likeliest if log_odds[i] > least)
-
-
-def logistic_regression(inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Weights of a logistic regression with weight decay, by Newton's method.
-
-    Args:
-        inputs: ``(rows, columns)``.
-        labels: ``(rows,)``, 0 or 1.
-
-    Returns:
-        ``(columns,)``.
-    """
-    weights = np.zeros(inputs.shape[1])
-    decay = WEIGHT_DECAY * np.eye(inputs.shape[1])
-    for _ in range(STEPS):
-        p = 1 / (1 + np.exp(-(inputs @ weights)))  # (rows,)
-        gradient = inputs.T @ (p - labels) + WEIGHT_DECAY * weights
-        curvature = np.maximum(p * (1 - p), 1e-4)  # the bound keeps steps from becoming too long
-        step = np.linalg.solve((inputs * curvature[:, None]).T @ inputs + decay, gradient)
-        weights -= step
-        if np.abs(step).max() < TOLERANCE:
-            break
-    return weights

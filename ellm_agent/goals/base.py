@@ -19,6 +19,7 @@ class GoalSuggester:
     open_vocabulary: bool = (
         False  # whether it may suggest goals in other words than those of ``Language.goals``
     )
+    learns_from_attempts: bool = False  # whether `note_attempt` is to be called
     reads_privileged: bool = (
         False  # whether it is given `Privileged` in place of `Situation`. Only for oracles
     )
@@ -30,6 +31,15 @@ class GoalSuggester:
     def recall(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
         """The same for evaluation, which must not change training: asks nobody and changes no state."""
         return self.suggest(situations)
+
+    def note_attempt(self, goal: Goal, situation: Situation, succeeded: bool) -> None:
+        """Takes note of an attempt of the agent.
+
+        Args:
+            goal: one of ``Language.goals``: the meaning of the agent's action.
+            situation: in which it acted.
+            succeeded: whether an event fulfilled the goal.
+        """
 
     def status(self) -> str:
         """A few words for the progress line."""

@@ -117,6 +117,9 @@ class GoalExploration(VecEnvWrapper):
         self._observe_all_events = observe_all_events
         self._sampler = GoalSampler(venv.num_envs, max_active_goals, active_goal_frames)
         self._one_episode, self._over = one_episode, set()  # worlds whose episode is over
+        self._attempted = (
+            Attempts(self.language) if suggester.learns_from_attempts and not one_episode else None
+        )
         self.counts = GoalCounts(self.language)
         self.failure: LanguageModelError | None = None
         self._begin()
@@ -129,9 +132,16 @@ class GoalExploration(VecEnvWrapper):
         self._suggest(self.venv.reset_infos)
         return self._observe(captions)
 
+    def step_async(self, actions: np.ndarray) -> None:
+        self._actions = np.asarray(actions)
+        self.venv.step_async(actions)
+
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict]]:
+        before = self._captions
         captions, extrinsic, dones, infos = self.venv.step_wait()
         self._stepping = True
+        if self._attempted:
+            self._note_attempts(before, infos)
         self._before = self.goals, list(self.achieved)
         new_events = ((i, self._new_events(i, info)) for i, info in enumerate(infos))
         self._rewards = {i: self._reward_events(i, events, infos[i]) for i, events in new_events if events}
@@ -155,6 +165,13 @@ class GoalExploration(VecEnvWrapper):
 
         self._suggest(present)
         return self._observe(captions), intrinsic + self._extrinsic_weight * extrinsic, dones, infos
+
+    def _note_attempts(self, captions: np.ndarray, infos: Sequence[Mapping[str, Any]]) -> None:
+        """Tells the suggester which goals the last actions were attempts at, and whether they succeeded."""
+        for i, goal in enumerate(self._attempted.goals(captions, self._actions)):
+            if goal is not None:
+                succeeded = any(self.satisfies(event, goal) for event in infos[i]["events"])
+                self._suggester.note_attempt(goal, self._situations[i], succeeded)
 
     def _new_events(self, i: int, info: Mapping[str, Any]) -> tuple[str, ...]:
         """Events of a transition, by the definition of success, that were not rewarded before."""
@@ -200,6 +217,7 @@ class GoalExploration(VecEnvWrapper):
     def _suggest(self, infos: Sequence[Mapping[str, Any]]) -> None:
         """Suggested goals of the present states, and the active ones among them."""
         self._privileged = [info["privileged"] for info in infos]
+        self._situations = [info["situation"] for info in infos]
         asked = [i for i in range(self.num_envs) if i not in self._over]
         answers = dict(zip(asked, self._ask(asked, [infos[i] for i in asked]), strict=True))
         suggested = [answers.get(i, ()) for i in range(self.num_envs)]
@@ -233,6 +251,7 @@ class GoalExploration(VecEnvWrapper):
         ]
 
     def _observe(self, captions: np.ndarray) -> np.ndarray:
+        self._captions = captions
         return self._writer.write(captions, self._achieved_ids, self.open if "goals" in self.fields else None)
 
     def _observe_last(self, ended: np.ndarray, infos: Sequence[Mapping[str, Any]]) -> np.ndarray:
@@ -364,6 +383,7 @@ class GoalExploration(VecEnvWrapper):
             for i, episode in zip(range(self.num_envs), state["episodes"], strict=True)
         ]
         self._privileged = [info["privileged"] for _, info in resumed]
+        self._situations = [info["situation"] for _, info in resumed]
         self.goals = _tuples(state["goals"])
         self._suggested = _tuples(state["suggested"])
         self._sampler.load_state_dict(state["sampler"])
@@ -376,6 +396,41 @@ class GoalExploration(VecEnvWrapper):
         self._returns[:] = state["returns"]
         self._lengths[:] = state["lengths"]
         return self._observe(np.stack([captions for captions, _ in resumed]))
+
+
+class Attempts:
+    """Finds the goals that actions were attempts at: those that are their meanings in the observed captions.
+
+    Args:
+        language: of the worlds.
+    """
+
+    def __init__(self, language: Language):
+        meanings = language.action_meanings
+        actions = 1 + max((action for pairs in meanings.values() for action, _ in pairs), default=0)
+        # (clauses, actions): number of the goal that an action is an attempt at where the clause holds, or -1.
+        self._goals = language.goals
+        self._meant = np.full((len(language.vocabulary), actions), -1, np.int64)
+        rows = {clause: i for i, clause in enumerate(language.vocabulary)}
+        numbers = {goal: i for i, goal in enumerate(language.goals)}
+        for clause, pairs in meanings.items():
+            for action, meaning in pairs:
+                if meaning in numbers and clause in rows:
+                    self._meant[rows[clause], action] = numbers[meaning]
+
+    def goals(self, captions: np.ndarray, actions: np.ndarray) -> list[Goal | None]:
+        """The goal that each action was an attempt at, or None.
+
+        Args:
+            captions: ids of clauses, ``(n, clauses)``, padded with 0, whose meanings hold always.
+            actions: ``(n,)``.
+        """
+        known = np.minimum(actions, self._meant.shape[1] - 1)
+        meant = np.where(
+            actions < self._meant.shape[1], self._meant[captions, known[:, None]].max(axis=1), -1
+        )
+        always = np.where(actions < self._meant.shape[1], self._meant[0, known], -1)
+        return [None if goal < 0 else self._goals[goal] for goal in np.maximum(meant, always).tolist()]
 
 
 def _tuples(rows: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:

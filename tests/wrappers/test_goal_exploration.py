@@ -1,5 +1,6 @@
 """The exploration wrapper, on a world simple enough to follow by hand."""
 
+import dataclasses
 import json
 
 import gymnasium as gym
@@ -16,7 +17,7 @@ from ellm_agent.goals.base import AllGoals, FixedGoals, GoalSuggester, NoGoals, 
 from ellm_agent.rewards.goal_similarity import GoalSimilarity
 from ellm_agent.rewards.rarity import InverseRate
 from ellm_agent.text.whitening import PhraseFeatures
-from ellm_agent.wrappers.goal_exploration import GoalExploration
+from ellm_agent.wrappers.goal_exploration import Attempts, GoalExploration
 from ellm_agent.wrappers.observation import closed_vocabulary
 from envs.interface import Language, Privileged, Situation
 
@@ -484,3 +485,41 @@ def test_time_limits_are_bootstrapped_under_ppo_through_the_wrappers(explore, tr
     assert stored[:6] == [0, 1, 0, 0, 1, 0]
     assert stored[6] == pytest.approx(0.5 * values[0] if truncates else 0.0)
     assert abs(values[0]) > 1
+
+
+def test_attempts_are_found_in_the_meanings_of_actions():
+    language = dataclasses.replace(
+        LANGUAGE,
+        action_meanings={
+            "": ((3, "drink water"),),
+            "count 1": ((1, "chop tree"), (2, "go to tree")),
+            "count 2": ((1, "drink water"),),
+        },
+    )
+    attempts = Attempts(language)
+    ids = np.array([[2, 0], [3, 0], [2, 0], [1, 0], [2, 0], [2, 0]])  # "count 1" has id 2
+    actions = np.array([1, 1, 2, 3, 0, 4])
+    expected = ["chop tree", "drink water", None, "drink water", None, None]
+    assert attempts.goals(ids, actions) == expected
+
+
+def test_suggesters_that_learn_from_attempts_are_told_of_them(explore, monkeypatch):
+    told = dataclasses.replace(LANGUAGE, action_meanings={"": ((1, "chop tree"),)})
+    monkeypatch.setattr(Counting, "language", told)
+
+    class Learner(AllGoals):
+        learns_from_attempts = True
+
+        def __init__(self, goals):
+            super().__init__(goals)
+            self.noted = []
+
+        def note_attempt(self, goal, situation, succeeded):
+            self.noted.append((goal, situation.caption, succeeded))
+
+    learner = Learner(LANGUAGE.goals)
+    worlds = explore(learner)
+    worlds.reset()
+    for action in (1, 1, 0):
+        worlds.step(np.array([action]))
+    assert learner.noted == [("chop tree", "Frame 0.", False), ("chop tree", "Frame 1.", True)]
