@@ -36,7 +36,7 @@ from ellm_agent.text.phrases import PhraseTable
 from ellm_agent.wrappers.added_reward import AddedReward
 from ellm_agent.wrappers.goal_exploration import GoalExploration
 
-FORMAT = 6
+FORMAT = 7
 KEPT = 2  # checkpoints
 
 
