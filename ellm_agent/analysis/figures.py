@@ -24,7 +24,16 @@ INK = "#010203"  # colour of text and axes in figures; on a page it becomes the 
 COLOURS = ("#1a73e8", "#e8710a", "#12a4af", "#d01884", "#188038", "#9334e6", "#b06000", "#d93025", "#5f6368", "#7cb342", "#c6a700")  # fmt: skip
 # Methods that always have the same colour.
 KNOWN = ("open", "oracle", "closed", "rnd", "apt", "noveld", "icm", "novelty", "random", "scratch")
-LINES = ("-", "--", ":", "-.")
+LINES = (
+    "-",
+    "--",
+    ":",
+    "-.",
+    (0, (1, 4)),
+    (0, (8, 2)),
+    (0, (3, 1, 1, 1, 1, 1)),
+    (0, (8, 2, 1, 2)),
+)  # of matplotlib
 POINTS = 60  # of a curve
 
 Rows = Sequence[Mapping[str, Any]]
@@ -142,7 +151,7 @@ class LineStyle(NamedTuple):
     """How a method is drawn."""
 
     colour: str
-    line: str
+    line: str | tuple[int, tuple[int, ...]]
 
 
 def line_styles(methods: Iterable[str]) -> dict[str, LineStyle]:
