@@ -47,6 +47,7 @@ def test_methods_differ_in_a_part_only():
         changed = {k for k, v in flatten(methods.apply(name, PRESETS["default"])).items() if v != default[k]}
         assert changed <= {
             "suggester.kind",
+            "suggester.learned_filter",
             "suggester.llm.kind",
             "suggester.llm.caption",
             "reward.success",
