@@ -9,7 +9,8 @@ import pytest
 import scipy.optimize
 
 from ellm_agent.goals import answered_captions
-from ellm_agent.goals.answered_captions import WEIGHT_DECAY, AnsweredCaptions, logistic_regression
+from ellm_agent.goals.answered_captions import AnsweredCaptions
+from ellm_agent.goals.logistic import WEIGHT_DECAY, logistic_regression
 from ellm_agent.llm.base import Answer
 from tests.helpers.scene_model import Model, situations, suggester_of
 
