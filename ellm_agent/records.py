@@ -14,14 +14,16 @@ class IntrinsicReward:
     """The reward of one transition for goals.
 
     Attributes:
-        value: the largest cosine similarity above the threshold, or 0.
+        value: the reward: the cosine, times the weights of goals and of rare events.
         events: the events that satisfied an open goal.
         goals: the open goals that they satisfied.
+        cosine: the largest cosine similarity above the threshold, or 0.
     """
 
     value: float
     events: tuple[str, ...]
     goals: tuple[str, ...]
+    cosine: float = 0.0
 
 
 NO_REWARD = IntrinsicReward(0.0, (), ())

@@ -38,7 +38,8 @@ class Recording:
         world: its world, by the name in ``envs.registry``.
         actions: one per frame.
         steps: one per frame: ``goals`` (the active ones before the action), ``open`` (those not achieved before it),
-            ``satisfied`` (open goals satisfied by it), ``events`` and ``reward`` (for goals).
+            ``satisfied`` (open goals satisfied by it), ``events``, ``reward`` (for goals) and ``cosine`` (of the event and the closest of
+            them; up to 0.8.0 it is the reward).
         unlocked: achievements at the end.
         success: whether the environment's task was solved; None if it has none.
         scores: other numbers of the world at the end, by name.
@@ -111,6 +112,7 @@ def record_episodes(
                 "satisfied": log.reward.goals,
                 "events": info["events"],
                 "reward": round(log.reward.value, 4),
+                "cosine": round(log.reward.cosine, 4),
             }
         )
         if "finished" in info:

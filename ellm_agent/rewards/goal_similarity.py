@@ -97,7 +97,7 @@ class GoalSimilarity:
         value, satisfied = ellm_reward(cosines, self._threshold)
         rewarded = tuple(event for event, row in zip(events, satisfied, strict=True) if row.any())
         reached = tuple(goal for goal, column in zip(still_open, satisfied.T, strict=True) if column.any())
-        return IntrinsicReward(value, rewarded, reached) if rewarded else NO_REWARD
+        return IntrinsicReward(value, rewarded, reached, value) if rewarded else NO_REWARD
 
     def _filter(self, goals: tuple[str, ...], achieved: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(goal for goal in goals if not any(self.satisfies(event, goal) for event in achieved))

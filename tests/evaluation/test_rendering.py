@@ -26,7 +26,7 @@ def recording():
 
 
 def test_the_reason_for_a_reward():
-    """The event, the goals that it satisfied, and the cosine that is the reward."""
+    """The event, the goals that it satisfied, and the cosine, which up to 0.8.0 is the reward."""
     step = {"events": ["chop tree"], "satisfied": ["gather wood", "fell a tree"], "reward": 0.934}
     assert rendering.explain_reward(step) == (
         "+0.93   chop tree",
