@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import gymnasium as gym
@@ -12,6 +13,7 @@ from ellm_agent.text.embedding_bag import PADDING
 from ellm_agent.text.phrases import PhraseTable
 from envs.interface import Language
 
+ENCODED = 2**14  # fields whose ids are cached: the same goals are open for many frames
 PREFIXES = {"caption": "", "achieved": "achieved: ", "goals": "goal: "}  # so that the fields' phrases differ
 
 
@@ -62,6 +64,7 @@ class ObservationWriter:
         dtype = np.int32 if open_vocabulary or sentence else np.int16
         self.space = gym.spaces.Box(0, np.iinfo(dtype).max, (ends[-1],), dtype)
         self._ids = np.array(vocabulary, dtype)
+        self._encoded = functools.lru_cache(ENCODED)(self._encode)
 
     def width(self, field: str) -> int:
         """The number of phrases that fit into a field."""
@@ -102,6 +105,9 @@ class ObservationWriter:
         Raises:
             UserError: if there are more phrases than fit.
         """
+        return self._encoded(field, tuple(texts))
+
+    def _encode(self, field: str, texts: tuple[str, ...]) -> np.ndarray:
         if self._sentence and texts:
             # Achieved events and goals are sets: one wording for each set, not one for each order.
             joined = self._language.to_sentence(texts) if field == "caption" else ", ".join(sorted(texts))
@@ -113,4 +119,5 @@ class ObservationWriter:
                 f"{len(texts)} phrases do not fit into the {len(ids)} slots of the observation's field {field!r}{hint}"
             )
         ids[: len(texts)] = self._phrases.ids(PREFIXES[field] + text for text in texts)
+        ids.setflags(write=False)  # it is shared
         return ids
