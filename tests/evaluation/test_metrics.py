@@ -38,6 +38,7 @@ RUNS = [  # together they write every metric
         "env.task": "chop grass",
     },
     {"agent.algo": "trpo", "agent.on_policy.rollout": 20, "suggester.kind": "oracle"},
+    {"suggester.kind": "novelty", "suggester.learned_filter": True},
 ]
 
 
