@@ -148,7 +148,7 @@ def _describe(config: Config) -> str:
         "finetune": f", fine-tuning {transfer.layers} layers of {transfer.pretrained}",
     }
     return (
-        f"{agent.algo}{target} reading {config.env.caption} captions, {config.env.options['protocol']} protocol, "
+        f"{agent.algo}{target} reading {config.env.options['caption']} captions, {config.env.options['protocol']} protocol, "
         f"{config.run.frames:,} frames, seed {config.run.seed}{learned[transfer.mode]}"
     )
 

@@ -20,12 +20,19 @@ from ellm_agent import cli
 class Options:
     results: Annotated[Path, tyro.conf.Positional]
     """Folder of a comparison, such as results/first."""
+    frames: int | None = None
+    """Only print the tables of the first so many frames of each run. None: all frames; files are written."""
 
 
 def main(options: Options) -> None:
     """Writes and prints."""
-    from ellm_agent.analysis.comparison_report import write_report
+    from ellm_agent.analysis.comparison_report import markdown, write_report
+    from ellm_agent.analysis.results import read_all
 
+    if options.frames is not None:
+        cli.at_least(1, frames=options.frames)
+        print(markdown(read_all(options.results, options.frames)))
+        return
     print(write_report(options.results))
     print(f"see {options.results / 'report.html'}", file=sys.stderr)
 

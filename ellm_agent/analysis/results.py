@@ -230,8 +230,13 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in file]
 
 
-def read(folder: Path, task: str = "") -> Result:
+def read(folder: Path, task: str = "", frames: int | None = None) -> Result:
     """Reads a cell; one of a task, if that is named.
+
+    Args:
+        folder: of the cell.
+        task: downstream task, if it is one.
+        frames: read only so many of its frames; None: all.
 
     Raises:
         UserError: if something in it cannot be read.
@@ -243,6 +248,10 @@ def read(folder: Path, task: str = "") -> Result:
         raise UserError(f"{error}; {hint}") from error
     try:
         rows = read_rows(folder / "episodes.jsonl.gz")
+        whole = config.run.frames
+        if frames is not None:
+            rows = [row for row in rows if row["frames"] <= frames]
+            config = config.changed(**{"run.frames": min(frames, config.run.frames)})
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         names = language_of(config).achievements
         unlocked = np.array([[name in row["unlocked"] for name in names] for row in rows], bool)
@@ -253,6 +262,7 @@ def read(folder: Path, task: str = "") -> Result:
         own = [Episode.scores_of(row) for row in rows]
         scores = {name: np.array([one[name] for one in own], float) for name in (own[0] if own else ())}
         summary = {name: summary[name] for name in ("suggester", "seconds", "quality", "versions")}
+        summary["seconds"] *= config.run.frames / whole
     except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
         raise UserError(f"{folder} is not a finished cell of a comparison") from error
     # All worlds start together, so the first episode to end began with the run.
@@ -267,8 +277,8 @@ def read(folder: Path, task: str = "") -> Result:
     return Result(cell, config, names, ends, unlocked, solved, summary, folder, scores)
 
 
-def read_all(results: Path) -> list[Group]:
-    """All finished cells but those of downstream tasks.
+def read_all(results: Path, frames: int | None = None) -> list[Group]:
+    """All finished cells but those of downstream tasks; of each only so many frames, if these are given.
 
     Methods without an algorithm stand in every group of their protocol.
 
@@ -276,7 +286,7 @@ def read_all(results: Path) -> list[Group]:
         UserError: if there are none, or runs of a group differ in frames or world, or those of a method in their source
             of goals.
     """
-    found = [read(folder) for folder in sorted(results.glob("*/*/*/seed*"))]
+    found = [read(folder, frames=frames) for folder in sorted(results.glob("*/*/*/seed*"))]
     if not found:
         raise UserError(f"{results} holds no finished runs; experiments/compare.py makes them")
     groups = list(_groups(found, f"{{}} in {results} mixes"))

@@ -93,7 +93,7 @@ def in_world(preset: Config, world: str) -> Config:
         if world == preset.env.name:
             return preset
         settings = registry.get(world).settings.get(preset.run.preset, {})
-        env = {"name": world, "caption": registry.get(world).captions[0], "n_envs": preset.env.n_envs}
+        env = {"name": world, "n_envs": preset.env.n_envs}
         return preset.changed(env=env, **settings)
 
 

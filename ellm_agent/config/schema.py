@@ -57,9 +57,9 @@ class EnvConfig(Section):
     episode. None: no task."""
     task_reward: Annotated[Literal["last", "each"], flag("task-reward", "pays")] = "last"
     """What a task rewards. last (paper's reward_last): the solution; each: each of its steps, too."""
-    caption: str = "full"
+    caption: str | None = None
     """The caption that the agent observes. Crafter: paper (names only), spatial (also where, and how much) or full
-    (also the points of each need, daylight, the side looked to, and the last action)."""
+    (also the points of each need, daylight, the side looked to, and the last action). None: the world's first."""
     n_envs: int = Field(32, ge=1)
     """Parallel worlds."""
     backend: Literal["compiled", "package"] = "compiled"
@@ -70,7 +70,7 @@ class EnvConfig(Section):
         """Keyword arguments of the world's environments."""
         return {
             "protocol": self.protocol or registry.get(self.name).protocols[0],
-            "caption": self.caption,
+            "caption": self.caption or registry.get(self.name).captions[0],
             "action_space": self.action_space,
             "episode_length": self.episode_length,
             "task": self.task,
@@ -447,7 +447,5 @@ class Config(Section):
         parts += [f"actions_{env.action_space}"] if env.action_space else []
         parts += [f"length_{env.episode_length}"] if env.episode_length else []
         parts += [f"goals_{suggester.max_active_goals}"] if suggester.max_active_goals else []
-        parts += (
-            [f"caption_{env.caption}"] if env.caption != EnvConfig.model_fields["caption"].default else []
-        )
+        parts += [f"caption_{env.caption}"] if env.caption else []
         return "-".join([*parts, f"seed{self.run.seed}"])

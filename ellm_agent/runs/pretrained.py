@@ -134,6 +134,7 @@ def _options(config: Config) -> dict[str, Any]:
     return options | {
         "env.protocol": protocol,
         "env.action_space": env.action_space or usual,
+        "env.caption": config.env.options["caption"],
         "agent.clause_vectors": config.agent.vectors,
         "agent.action_prior": config.agent.prior_strength,
     }

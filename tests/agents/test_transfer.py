@@ -196,7 +196,7 @@ def test_random_actions_are_the_guides_by_its_share(pretrained, tmp_path, target
         assert (agent.predict(seen)[0] == own).all()
         assert (own != shown).any()
     else:
-        assert (agent.predict(seen)[0] == shown).mean() < 0.3
+        assert (agent.predict(seen)[0] == shown).mean() < 0.5  # not all: both start from the same prior
     agent.exploration_rate = 1.0
     assert (
         agent.predict(seen, deterministic=True)[0] == agent.policy.predict(seen, deterministic=True)[0]

@@ -149,7 +149,7 @@ def test_anything_else_ends_in_one_line(path, text, message):
 
 def test_committed_configurations_are_migrated():
     paths = sorted((ROOT / "results").rglob("config.yaml"))
-    assert len(paths) == 257
+    assert len(paths) >= 257
     for path in paths:
         assert isinstance(yaml.safe_load(path.read_text())["run"], dict), path
     for path in paths[::20]:  # all take some seconds
