@@ -189,6 +189,15 @@ class HousekeepEnv(TextEnv):
         reward = RIGHT * open_before if right else WRONG
         return captions.put(self.name(thing), self.where(place)), reward
 
+    def change(self, random: np.random.Generator) -> None:
+        """Brings the home into a state that a player may come into: rooms seen, an object in the hand."""
+        others = random.permutation(len(self.home.rooms))[: random.integers(len(self.home.rooms) + 1)]
+        self.visited |= set(others.tolist())
+        seen = [o for o, place in enumerate(self.at) if self.home.place_room[place] in self.visited]
+        if seen and random.random() < 0.5:
+            thing = seen[random.integers(len(seen))]
+            self._pick_up(thing, self.at[thing])
+
     # --- what is so -------------------------------------------------------------------------------------------------
 
     @property

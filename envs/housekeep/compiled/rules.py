@@ -45,7 +45,7 @@ HOME = np.dtype(
         ("at", np.int8, MOST_OBJECTS),  # -1: held
         ("since", np.int32, MOST_OBJECTS),  # frame in which it was put there
         ("held", np.int8),
-        ("put", np.uint8, (MOST_OBJECTS, MOST_PLACES)),  # where the player has put it in this episode
+        ("was_put", np.uint8, (MOST_OBJECTS, MOST_PLACES)),  # where the player has put it in this episode
         ("picked", np.uint8, MOST_OBJECTS),
         ("frame", np.int32),
         ("picks", np.int32),
@@ -166,12 +166,12 @@ def _pick_up(h, thing, place, i, out):
 def _put(h, thing, place, i, out):
     still_open = h.misplaced[thing] == 1
     for p in range(MOST_PLACES):
-        if h.put[thing, p] and h.right[thing, p]:
+        if h.was_put[thing, p] and h.right[thing, p]:
             still_open = False
     h.held = -1
     h.at[thing] = place
     h.since[thing] = h.frame
-    h.put[thing, place] = True
+    h.was_put[thing, place] = True
     h.puts += 1
     if h.right[thing, place]:
         h.right_puts += 1

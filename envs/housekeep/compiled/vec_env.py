@@ -167,7 +167,7 @@ class CompiledHousekeep(VecEnv):
             np.flatnonzero(h["visited"]).tolist(),
             h["at"][: len(home.objects)].tolist(),
             int(h["held"]),
-            [(o, p) for o, p in np.argwhere(h["put"]).tolist()],
+            [(o, p) for o, p in np.argwhere(h["was_put"]).tolist()],
         )
         self._texts[i] = {
             "situation": captions.situation(*facts),
