@@ -26,7 +26,9 @@ MAX_CLAUSES = 1 + MOST_IN_ROOM + MOST_OBJECTS + 4 + 4 + 1 + 1 + 1 + 1
 WALL, FLOOR = "wall", "floor"
 NOTHING_HELD = "you hold nothing"
 REACHING = "you reach out"
-FIXED = tuple(f"{n} fixed" for n in range(1, 6))  # names of achievements: misplaced objects set right at one time
+FIXED = tuple(
+    f"{n} fixed" for n in range(1, 6)
+)  # names of achievements: misplaced objects set right at one time
 ACHIEVEMENTS = ("misplaced object picked up", "object put right", *FIXED, "all tidy")
 BRIEFING = (
     "You tidy a home. Some objects lie where they do not belong. You walk through the rooms, pick up one object at a time, "
@@ -288,7 +290,9 @@ class Words:
         self.nothing_held, self.reaching = number(NOTHING_HELD), number(REACHING)
 
         pairs = [(known.objects[o], p) for o, p in np.argwhere(used).tolist()]
-        goals = [pick_up(thing, places[p]) for thing, p in pairs] + [put(thing, wheres[p]) for thing, p in pairs]
+        goals = [pick_up(thing, places[p]) for thing, p in pairs] + [
+            put(thing, wheres[p]) for thing, p in pairs
+        ]
         self.language = Language(
             vocabulary=tuple(vocabulary),
             to_sentence=to_sentence,

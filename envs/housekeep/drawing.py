@@ -23,14 +23,41 @@ LABEL, SMALL, NORMAL = 10, 11, 14  # points
 LINE = 12  # pixels, height of a label's line
 
 BACKGROUND, INK, PALE = (28, 30, 36), (240, 240, 236), (160, 164, 172)
-WALL_COLOUR, FLOOR_COLOUR, FLOOR_LINE, DOOR_COLOUR = (84, 78, 74), (214, 200, 178), (198, 184, 162), (142, 98, 60)
+WALL_COLOUR, FLOOR_COLOUR, FLOOR_LINE, DOOR_COLOUR = (
+    (84, 78, 74),
+    (214, 200, 178),
+    (198, 184, 162),
+    (142, 98, 60),
+)
 GOOD, BAD = (46, 140, 70), (205, 50, 45)  # frames of objects that lie right and that do not
 PLAYER, SKIN = (40, 96, 178), (236, 190, 150)
 
 # Colours of receptacles by what they are made of; the others are wood.
-_WHITE = ("fridge", "freezer", "sink", "dishwasher", "microwave", "bathtub", "toilet", "washer", "dryer", "oven", "stove", "cooktop")
+_WHITE = (
+    "fridge",
+    "freezer",
+    "sink",
+    "dishwasher",
+    "microwave",
+    "bathtub",
+    "toilet",
+    "washer",
+    "dryer",
+    "oven",
+    "stove",
+    "cooktop",
+)
 _SOFT = ("sofa", "sofa chair", "bed", "office chair", "carpet")
-_METAL = ("coffee machine", "tool box", "trash can", "treadmill", "loudspeaker", "speaker system", "towel rack", "coat rack")
+_METAL = (
+    "coffee machine",
+    "tool box",
+    "trash can",
+    "treadmill",
+    "loudspeaker",
+    "speaker system",
+    "towel rack",
+    "coat rack",
+)
 _WOVEN = ("basket", "laundry basket", "toy box")
 _FACES = {
     **dict.fromkeys(_WHITE, (226, 232, 236)),
@@ -71,7 +98,9 @@ def draw(env: HousekeepEnv) -> np.ndarray:
     _draw_map(pen, env)
     held = "nothing" if env.held < 0 else env.name(env.held)
     pen.text((12, STRIP + 5), f"{env.room_name(env.room)}    in hand: {held}", INK, _font(NORMAL, bold=True))
-    fixed = f"{len(env.fixed)} of {len(home.misplaced)} misplaced objects put right; red: does not belong here"
+    fixed = (
+        f"{len(env.fixed)} of {len(home.misplaced)} misplaced objects put right; red: does not belong here"
+    )
     pen.text((12, STRIP + 27), fixed, PALE, _font(SMALL))
     return np.asarray(image)
 
@@ -96,7 +125,9 @@ def _draw_receptacle(pen: ImageDraw.ImageDraw, env: HousekeepEnv, place: int, bo
     left, top, right, bottom = box
     name = env.known.places[env.home.places[place]].receptacle
     colour = _FACES.get(name, _WOOD)
-    pen.rounded_rectangle((left + 2, top + 2, right - 2, bottom - 2), 5, colour, tuple(c * 2 // 3 for c in colour), 2)
+    pen.rounded_rectangle(
+        (left + 2, top + 2, right - 2, bottom - 2), 5, colour, tuple(c * 2 // 3 for c in colour), 2
+    )
     text = (20, 20, 24) if sum(colour) > 380 else INK
     y = _write(pen, name, left, top + 3, text, bold=True)
     lying = sorted((o for o, at in enumerate(env.at) if at == place), key=lambda o: env.since[o])
@@ -142,7 +173,11 @@ def _draw_map(pen: ImageDraw.ImageDraw, env: HousekeepEnv) -> None:
             if env.home.neighbours[room, k] >= 0:
                 x2, y2 = x + cell // 2 + dx * (cell // 2 + 1), y + cell // 2 + dy * (cell // 2 + 1)
                 pen.rectangle((x2 - 2, y2 - 2, x2 + 2, y2 + 2), DOOR_COLOUR)
-        wrong = [o for o, at in enumerate(env.at) if at >= 0 and env.home.place_room[at] == room and not env.is_right(o)]
+        wrong = [
+            o
+            for o, at in enumerate(env.at)
+            if at >= 0 and env.home.place_room[at] == room and not env.is_right(o)
+        ]
         for k in range(len(wrong)):
             x2, y2 = x + 1 + 4 * (k % 3), y + 2 + 4 * (k // 3)
             pen.ellipse((x2, y2, x2 + 3, y2 + 3), BAD)

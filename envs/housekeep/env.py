@@ -50,7 +50,7 @@ class HousekeepEnv(TextEnv):
     =====================  ======================================================================================
 
     **Protocols**: ``ellm``: four fixed homes of one room each with five misplaced objects; the world seed chooses one of
-    them and the player's first cell. ``homes``: a new home from each world seed, with training objects, and for
+    them and the player's first cell, one of the nine in the middle. ``homes``: a new home from each world seed, with training objects, and for
     evaluation (world seeds from 2**30 on) with held-out ones.
 
     **Reward** (the *environment's*; exploration usually replaces it): 1 when an object that was misplaced is picked up for

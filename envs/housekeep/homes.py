@@ -1,7 +1,7 @@
 """Homes: rooms, walls, doors, receptacles, and objects of which some are misplaced. Made from a generator of random numbers.
 
 A home is a board of 3x3 slots for rooms. Each room is 5x5 cells, with a wall around it that neighbours share. Receptacles
-stand along the walls; in front of doors and in corners none stands, so each can be reached. Knows nothing of captions.
+stand along the walls; in front of doors and in corners none stands, so each can be reached from the middle of the room. Knows nothing of captions.
 """
 
 from __future__ import annotations
@@ -26,14 +26,24 @@ EXTRA_DOOR = 0.5  # probability of a door between neighbours that are connected 
 DIRECTIONS = ((-1, 0), (1, 0), (0, -1), (0, 1))  # west, east, north, south
 WALL, DOOR, FLOOR = -2, -1, 0  # cells of the map; a receptacle is its number + 1
 TRIES = 10_000  # homes without enough objects for them are made anew
-ELLM_ROOMS = ("kitchen", "living room", "bathroom", "child's room")  # the four fixed homes of protocol ``ellm``
+ELLM_ROOMS = (
+    "kitchen",
+    "living room",
+    "bathroom",
+    "child's room",
+)  # the four fixed homes of protocol ``ellm``
 ELLM_SEED = 20230  # of their generators; the home's number is added
 ELLM_MISPLACED = (5, 5)
 
 _MIDDLE = ROOM // 2
 # Cells along the walls of a room, without corners.
 _SPOTS = [(i, j) for i in range(ROOM) for j in range(ROOM) if (i in (0, ROOM - 1)) != (j in (0, ROOM - 1))]
-_BEFORE_DOOR = {(-1, 0): (0, _MIDDLE), (1, 0): (ROOM - 1, _MIDDLE), (0, -1): (_MIDDLE, 0), (0, 1): (_MIDDLE, ROOM - 1)}
+_BEFORE_DOOR = {
+    (-1, 0): (0, _MIDDLE),
+    (1, 0): (ROOM - 1, _MIDDLE),
+    (0, -1): (_MIDDLE, 0),
+    (0, 1): (_MIDDLE, ROOM - 1),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +98,8 @@ def home_of(known: Placements, protocol: str, world_seed: int) -> tuple[Home, tu
         return home, home.start
     homes = fixed_homes(known)
     home, number = homes[world_seed % len(homes)], world_seed // len(homes)
-    free = np.argwhere(home.grid == FLOOR).tolist()
-    x, y = free[number % len(free)]
-    return home, (x, y)
+    (x, y), inner = home.corners[0], ROOM - 2
+    return home, (x + 1 + number % inner, y + 1 + number // inner % inner)
 
 
 def new_home(known: Placements, world_seed: int) -> Home:
@@ -136,7 +145,8 @@ def make_home(
         ValueError: if too few objects belong anywhere in such homes.
     """
     candidates = np.flatnonzero(objects)
-    n_rooms = random.randint(1, MOST_ROOMS + 1) if rooms is None else len(rooms)
+    most = min(MOST_ROOMS, len(known.rooms))
+    n_rooms = random.randint(1, most + 1) if rooms is None else len(rooms)
     for _ in range(TRIES):
         kinds = random.permutation(len(known.rooms))[:n_rooms].tolist() if rooms is None else rooms
         places, place_room = _furniture(known, random, kinds)

@@ -170,13 +170,22 @@ def _expand(data: Any) -> Placements:
         right_matrix[i, sorted(right)] = True
         wrong_matrix[i, sorted(wrong - right)] = True
     return Placements(
-        rooms, prepositions, places, tuple(objects), np.array(held_out), right_matrix, wrong_matrix, tuple(category)
+        rooms,
+        prepositions,
+        places,
+        tuple(objects),
+        np.array(held_out),
+        right_matrix,
+        wrong_matrix,
+        tuple(category),
     )
 
 
 def _check_keys(what: str, value: Any, keys: Sequence[str]) -> None:
     if set(_mapping(what, value)) != set(keys):
-        raise _Mistake(f"{what} must have exactly the entries {', '.join(keys)}; it has {', '.join(map(str, value))}")
+        raise _Mistake(
+            f"{what} must have exactly the entries {', '.join(keys)}; it has {', '.join(map(str, value))}"
+        )
 
 
 def _mapping(what: str, value: Any) -> Mapping[str, Any]:

@@ -48,16 +48,18 @@ def _read(path: Path) -> Any:
     stream = io.BytesIO(content)
     try:
         version = np.lib.format.read_magic(stream)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        header = (
+            np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        )
         shape, _, dtype = header(stream)
         if shape != () or dtype != object:
-            raise _Wrong(f"it is an array of shape {shape} and type {dtype}, not a dictionary")
+            raise _Wrong("it is an array, not a dictionary")
         array = _Unpickler(stream).load()
         (value,) = array.value() if isinstance(array, _Array) else (array,)
     except _Wrong as error:
         raise ValueError(f"{path} holds no votes of Housekeep: {error}") from error
     except Exception as error:  # noqa: BLE001 (a damaged pickle raises almost anything)
-        reason = " ".join(str(error).split())[:80] or type(error).__name__
+        reason = type(error).__name__
         raise ValueError(f"{path} holds no votes of Housekeep: it cannot be read ({reason})") from error
     return value
 
@@ -113,10 +115,12 @@ _KNOWN = {
 _MODULES = ("numpy", "numpy.core.multiarray", "numpy._core.multiarray")
 
 
-class _Unpickler(pickle._Unpickler):  # the one in Python: that in C reserves as much memory as a file tells it to
+class _Unpickler(
+    pickle._Unpickler
+):  # the one in Python: that in C reserves as much memory as a file tells it to
     def find_class(self, module: str, name: str) -> Any:
         if module not in _MODULES or name not in _KNOWN:
-            raise _Wrong(f"it wants to run {module}.{name}")
+            raise _Wrong(f"it wants to run {f'{module}.{name}'!r}")
         return _KNOWN[name]
 
     def persistent_load(self, _: Any) -> Any:
@@ -145,12 +149,18 @@ def _placements(data: Any) -> Placements:
     if len(set(found)) < len(found) or len(set(objects)) < len(objects):
         raise _Wrong("it names an object or a place twice")
     shape = getattr(ranks, "shape", ())
-    if len(shape) != 3 or shape[:2] != (len(found), len(objects)) or not shape[2] or ranks.dtype.kind not in "iu":
+    if (
+        len(shape) != 3
+        or shape[:2] != (len(found), len(objects))
+        or not shape[2]
+        or ranks.dtype.kind not in "iu"
+    ):
         raise _Wrong(
             f"ranks must be integers of shape ({len(found)}, {len(objects)}, annotators); they have {shape}"
         )
     rooms = {
-        room: tuple(p.receptacle for p in found if p.room == room) for room in dict.fromkeys(p.room for p in found)
+        room: tuple(p.receptacle for p in found if p.room == room)
+        for room in dict.fromkeys(p.room for p in found)
     }
     places = tuple(Place(room, name) for room, names in rooms.items() for name in names)
     order = [found.index(place) for place in places]
@@ -174,10 +184,19 @@ def _texts(data: dict, key: str) -> list[str]:
     return list(values)
 
 
-def _name(theirs: str, what: str) -> str:
+def our_name(theirs: str) -> str:
     """Our spelling of a name: "childs_room" is "child's room"."""
     name = theirs.replace("_", " ").lower()
-    name = _RENAMED.get(name, name)
+    return _RENAMED.get(name, name)
+
+
+def their_name(ours: str) -> str:
+    """Their spelling of an object's name."""
+    return ours.replace(" ", "_")
+
+
+def _name(theirs: str, what: str) -> str:
+    name = our_name(theirs)
     if not NAME.fullmatch(name):
         raise _Wrong(f"an {what} is named {theirs[:40]!r}; names are words")
     return name

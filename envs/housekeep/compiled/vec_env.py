@@ -202,14 +202,24 @@ def _write(home: homes.Home, start: tuple[int, int], record: np.ndarray) -> None
     h, rooms, places, objects = record[0], len(home.rooms), len(home.places), len(home.objects)
     h["grid"][:], h["room_at"][:] = home.grid, home.room_at
     h["neighbours"][:] = -1
-    h["neighbours"][:rooms], h["corner"][:rooms], h["room_kind"][:rooms] = home.neighbours, home.corners, home.rooms
+    h["neighbours"][:rooms], h["corner"][:rooms], h["room_kind"][:rooms] = (
+        home.neighbours,
+        home.corners,
+        home.rooms,
+    )
     h["first_place"][:] = np.searchsorted(home.place_room, np.arange(len(h["first_place"])))
     h["place_kind"][:places], h["cell"][:places] = home.places, home.cells
     h["object_kind"][:objects], h["at"][:objects] = home.objects, home.at
     h["right"][:objects, :places] = home.right
     h["misplaced"][list(home.misplaced)] = True
     h["since"][:objects] = np.arange(objects) - objects
-    for name, value in (("objects", objects), ("held", -1), ("direction", 3), ("x", start[0]), ("y", start[1])):
+    for name, value in (
+        ("objects", objects),
+        ("held", -1),
+        ("direction", 3),
+        ("x", start[0]),
+        ("y", start[1]),
+    ):
         record[name] = value
     record["room"] = home.room_at[start]
     h["visited"][home.room_at[start]] = True
