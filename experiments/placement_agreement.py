@@ -121,8 +121,7 @@ def read_table(path: Path) -> list[tuple[str, Place, int, int]]:
             )
             for o, p in pairs
         ]
-    opened = gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
-    with opened as file:
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
         return [
             (
                 row["object"],

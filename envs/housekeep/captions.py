@@ -269,7 +269,7 @@ class Words:
         )
         wide = [*itertools.product(range(-REACH - 1, REACH + 2), repeat=2)]
         # Doors are in the middle of walls, so never further than half a room sideways.
-        near = [0 < max(abs(dx), abs(dy)) and min(abs(dx), abs(dy)) <= ROOM // 2 for dx, dy in wide]
+        near = [max(abs(dx), abs(dy)) > 0 and min(abs(dx), abs(dy)) <= ROOM // 2 for dx, dy in wide]
         self.door = np.zeros((len(rooms), DOOR_WINDOW**2), np.int32)
         if doors:
             self.door = numbers(

@@ -32,7 +32,7 @@ ELLM_ROOMS = (
     "bathroom",
     "child's room",
 )  # the four fixed homes of protocol ``ellm``
-ELLM_SEED = 20230  # of their generators; the home's number is added
+ELLM_SEED = 213  # of their generators, the number of the home is added; chosen for few right receptacles (docs/housekeep.md)
 ELLM_MISPLACED = (5, 5)
 
 _MIDDLE = ROOM // 2

@@ -52,13 +52,13 @@ def _read(path: Path) -> Any:
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         )
         shape, _, dtype = header(stream)
-        if shape != () or dtype != object:
+        if shape != () or dtype.kind != "O":
             raise _Wrong("it is an array, not a dictionary")
         array = _Unpickler(stream).load()
         (value,) = array.value() if isinstance(array, _Array) else (array,)
     except _Wrong as error:
         raise ValueError(f"{path} holds no votes of Housekeep: {error}") from error
-    except Exception as error:  # noqa: BLE001 (a damaged pickle raises almost anything)
+    except Exception as error:
         reason = type(error).__name__
         raise ValueError(f"{path} holds no votes of Housekeep: it cannot be read ({reason})") from error
     return value
@@ -93,7 +93,7 @@ class _Array:
     def value(self) -> Any:
         """The array; of objects: a list."""
         dtype = self.dtype.numpy()
-        if dtype == object:
+        if dtype.kind == "O":
             return list(self.data)
         shape = tuple(int(n) for n in self.shape)
         if min(shape, default=0) < 0 or math.prod(shape) * dtype.itemsize != len(self.data):

@@ -238,14 +238,14 @@ def _describe(h, numbers, out):
 
 
 @njit(cache=True)
-def describe(homes, first, last, numbers, out):
+def describe(homes: np.ndarray, first: int, last: int, numbers: Numbers, out: Outputs) -> None:
     """Describes the present states of the homes from the first to before the last."""
     for i in range(first, last):
         _describe(homes[i], numbers, out.observation[i])
 
 
 @njit(cache=True)
-def play(homes, first, actions, numbers, out):
+def play(homes: np.ndarray, first: int, actions: np.ndarray, numbers: Numbers, out: Outputs) -> None:
     """Plays one frame in the homes from the first on, one for each action, and describes them."""
     for k in range(len(actions)):
         i = first + k
