@@ -51,6 +51,7 @@ EXAMPLES = (
 
 
 def room_clause(room: str) -> str:
+    """The player's room."""
     return f"this is the {room}"
 
 
@@ -67,14 +68,17 @@ def lies_clause(thing: str, where: str) -> str:
 
 
 def door(room: str) -> str:
+    """A door, by the room behind it."""
     return f"door to {room}"
 
 
 def side_clause(side: str, thing: str) -> str:
+    """What is beside the player."""
     return f"{side} of you: {thing}"
 
 
 def faced_clause(thing: str) -> str:
+    """What the player faces."""
     return f"you face {thing}"
 
 
@@ -84,6 +88,7 @@ def reach_clause(thing: str) -> str:
 
 
 def held_clause(thing: str) -> str:
+    """What is in the hand."""
     return f"you hold {thing}"
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import gymnasium as gym
     from stable_baselines3.common.vec_env import VecEnv
 
-# Measured in docs/housekeep.md: another place's wording has at most .95 or so, canonical wordings have 1.
+# Measured (docs/housekeep.md): goals that name another place come up to .982; goals worded as events have 1.
 THRESHOLD = 0.99
 _SETTINGS = {"reward.threshold": THRESHOLD}
 
