@@ -9,6 +9,7 @@ from envs.interface import World, unknown
 
 WORLDS = {  # name -> where its World object is
     "crafter": "envs.crafter.world:CRAFTER",
+    "housekeep": "envs.housekeep.world:HOUSEKEEP",
 }
 
 

@@ -1,0 +1,61 @@
+"""Housekeep as a world: what ``envs.registry`` hands to the rest of the project. Imports the game itself only when needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from envs.interface import Privileged, Situation, World
+
+if TYPE_CHECKING:
+    import gymnasium as gym
+    from stable_baselines3.common.vec_env import VecEnv
+
+# Measured (docs/housekeep.md): goals that name another place come up to .982; goals worded as events have 1.
+THRESHOLD = 0.99
+_SETTINGS = {"reward.threshold": THRESHOLD}
+
+
+class HousekeepWorld(World):
+    """Objects lie where they do not belong; see :class:`envs.housekeep.env.HousekeepEnv`."""
+
+    name = "housekeep"
+    title = "Housekeep"
+    protocols = ("ellm", "homes")
+    captions = ("spatial",)
+    score = ("misplaced_fixed", "Misplaced objects put right")
+    settings: Mapping[str, Mapping[str, Any]] = {
+        "default": _SETTINGS,
+        "debug": _SETTINGS,
+        "paper": {**_SETTINGS, "reward.success": "effect"},  # here an attempt is what happened
+    }
+
+    def make_env(self, **options: Any) -> gym.Env:
+        from envs.housekeep.env import HousekeepEnv
+
+        return HousekeepEnv(**options)
+
+    def make_vec(self, n_envs: int, backend: str = "compiled", **options: Any) -> VecEnv:
+        if backend != "compiled":
+            return super().make_vec(n_envs, backend, **options)
+        from envs.housekeep.compiled import CompiledHousekeep
+
+        return CompiledHousekeep(n_envs, **options)
+
+    def scores(self, rates: Mapping[str, float], means: Mapping[str, float]) -> dict[str, float]:
+        """The episodes' scores in %; the headline metric is the share of misplaced objects that were put right."""
+        return {"misplaced_fixed": 0.0, **{name: 100 * mean for name, mean in means.items()}}
+
+    def situations(self, first_world: int, count: int, seed: int) -> Iterator[tuple[Situation, Privileged]]:
+        from envs.housekeep.env import HousekeepEnv
+
+        env, rng = HousekeepEnv("homes"), np.random.default_rng(seed)
+        for world_seed in range(first_world, first_world + count):
+            env.reset(options={"world_seed": world_seed})
+            env.change(rng)
+            yield env.situation(), env.privileged()
+
+
+HOUSEKEEP = HousekeepWorld()
