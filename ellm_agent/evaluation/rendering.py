@@ -58,7 +58,10 @@ def frames(recording: Recording, stride: int = 1) -> Iterator[np.ndarray]:
 
 def explain_reward(step: dict) -> tuple[str, str]:
     """Why a step was rewarded, in two lines: the reward and the event; the goals that it satisfied and the cosine."""
-    goals, cosine = ", ".join(step["satisfied"]), step.get("cosine", step["reward"])  # up to 0.8.0 they are the same
+    goals, cosine = (
+        ", ".join(step["satisfied"]),
+        step.get("cosine", step["reward"]),
+    )  # up to 0.8.0 they are the same
     return (
         f"+{step['reward']:.2f}   {', '.join(step['events'])}",
         f"goal: {goals}   cosine {cosine:.2f}",

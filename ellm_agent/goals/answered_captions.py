@@ -35,6 +35,7 @@ class AnsweredCaptions:
 
     Attributes:
         goals: answered caption -> its goals, or None, in the order of the answers.
+        named: all goals in the answers, in the order in which they were first named.
     """
 
     def __init__(self, clauses_of: Callable[[str], Collection[str]]):
@@ -50,6 +51,7 @@ class AnsweredCaptions:
         """Adds an answer."""
         self._answers += goals is not None
         self.goals[caption] = goals
+        self.named.update(dict.fromkeys(goals or ()))
         if goals is not None and self._answers >= GROWTH * self._learned:
             self._renew(self._answers)
 
@@ -64,6 +66,7 @@ class AnsweredCaptions:
         self.goals: dict[str, tuple[Goal, ...] | None] = {
             caption: goals if goals is None else tuple(goals) for caption, goals in state["goals"].items()
         }
+        self.named = {goal: None for goals in self.goals.values() for goal in goals or ()}
         self._answers = sum(goals is not None for goals in self.goals.values())
         self._renew(state["learned"])
 

@@ -8,7 +8,7 @@ never succeed in the present situation is not shown: it could only distract the 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,10 @@ class AttemptFilter(GoalSuggester):
 
     def recall(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
         return self._filter(situations, self._suggester.recall(situations))
+
+    @property
+    def known_goals(self) -> Collection[Goal]:
+        return self._suggester.known_goals
 
     def note_attempt(self, goal: Goal, situation: Situation, succeeded: bool) -> None:
         attempts = self._attempts.setdefault(goal, [])

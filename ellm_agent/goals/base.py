@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from envs.interface import Privileged, Situation
@@ -31,6 +31,11 @@ class GoalSuggester:
     def recall(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
         """The same for evaluation, which must not change training: asks nobody and changes no state."""
         return self.suggest(situations)
+
+    @property
+    def known_goals(self) -> Collection[Goal]:
+        """All goals that ``recall`` may return now, beside ``likely_goals``; only ever added to, in a fixed order."""
+        return ()
 
     def note_attempt(self, goal: Goal, situation: Situation, succeeded: bool) -> None:
         """Takes note of an attempt of the agent.

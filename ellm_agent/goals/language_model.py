@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any, NoReturn
 
@@ -98,6 +98,10 @@ class LanguageModelSuggester(GoalSuggester):
     def recall(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
         """Known goals. In evaluation, captions without an answer borrow also if training waits."""
         return self._goals([self._caption(situation.caption) for situation in situations], borrow=True)
+
+    @property
+    def known_goals(self) -> Collection[Goal]:
+        return self._answers.named
 
     def metrics(self) -> dict[str, float]:
         waiting = self._queue.distinct if self._queue else 0

@@ -7,6 +7,7 @@ particular world, language model or agent.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -122,6 +123,7 @@ class GoalExploration(VecEnvWrapper):
         )
         self.counts = GoalCounts(self.language)
         self.failure: LanguageModelError | None = None
+        self._with_ids = 0  # goals known to the suggester that have ids
         self._begin()
 
     # --- the step -----------------------------------------------------------------------------------------------------
@@ -220,6 +222,7 @@ class GoalExploration(VecEnvWrapper):
         self._situations = [info["situation"] for info in infos]
         asked = [i for i in range(self.num_envs) if i not in self._over]
         answers = dict(zip(asked, self._ask(asked, [infos[i] for i in asked]), strict=True))
+        self._give_ids()
         suggested = [answers.get(i, ()) for i in range(self.num_envs)]
         self._suggested = suggested
         if self._suggester.rewards_goals:
@@ -229,6 +232,16 @@ class GoalExploration(VecEnvWrapper):
             self.goals = [
                 () if i in self._over else self._sample(i, suggested[i]) for i in range(self.num_envs)
             ]
+
+    def _give_ids(self) -> None:
+        """Gives ids to all goals that the suggester knows by now. So evaluation, which may be shown a goal that training
+        has not met yet, gives none, and changes nothing in training.
+        """
+        known = self._suggester.known_goals
+        if "goals" in self.fields and not self._one_episode and len(known) > self._with_ids:
+            for goal in itertools.islice(known, self._with_ids, None):
+                self._writer.encode("goals", (goal,))
+            self._with_ids = len(known)
 
     def _sample(self, i: int, suggested: tuple[Goal, ...]) -> tuple[Goal, ...]:
         achieved = self.achieved[i]
