@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ellm_agent.goals.base import Goal
-from ellm_agent.goals.logistic import logistic_regression
+from ellm_agent.goals.logistic import design_matrix, logistic_regression
 
 GROWTH = 1.5  # the student is renewed when there are so many times as many answers
 CACHED = 2**14  # captions whose borrowed goals are cached: most occur once or twice
@@ -74,16 +74,9 @@ class AnsweredCaptions:
         """Lets the student learn the first ``count`` answers."""
         self._learned = count
         rows = [(caption, goals) for caption, goals in self.goals.items() if goals is not None][:count]
-        clauses = [frozenset(self._clauses_of(caption)) for caption, _ in rows]
-        self._columns = {clause: i for i, clause in enumerate(sorted(frozenset().union(*clauses)), 1)}
+        self._columns, inputs = design_matrix([frozenset(self._clauses_of(caption)) for caption, _ in rows])
         named = Counter(goal for _, goals in rows for goal in goals)
         self._known_goals = tuple(goal for goal, n in named.items() if n * RARE >= count)
-        inputs = np.zeros(
-            (len(rows), 1 + len(self._columns))
-        )  # (answers, 1 + clauses): 1 or 0; the first is always 1
-        inputs[:, 0] = 1
-        for row, own in zip(inputs, clauses, strict=True):
-            row[[self._columns[clause] for clause in own]] = 1
         fits = [
             logistic_regression(inputs, np.array([goal in goals for _, goals in rows], float))
             for goal in self._known_goals

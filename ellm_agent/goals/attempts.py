@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ellm_agent.goals.base import Goal, GoalSuggester
-from ellm_agent.goals.logistic import logistic_regression
+from ellm_agent.goals.logistic import design_matrix, logistic_regression
 from envs.interface import Language, Situation
 
 HOPELESS = 0.03  # least probability of success of a goal that is shown
@@ -136,11 +136,6 @@ class AttemptFilter(GoalSuggester):
     def _fit(self, goal: Goal) -> None:
         self._fitted[goal] = self._counts[goal]
         attempts = self._attempts[goal]
-        clauses = [self._clauses(caption) for caption, _ in attempts]
-        columns = {clause: i for i, clause in enumerate(sorted(frozenset().union(*clauses)), 1)}
-        inputs = np.zeros((len(attempts), 1 + len(columns)))
-        inputs[:, 0] = 1
-        for row, own in zip(inputs, clauses, strict=True):
-            row[[columns[clause] for clause in own]] = 1
+        columns, inputs = design_matrix([self._clauses(caption) for caption, _ in attempts])
         outcomes = np.array([succeeded for _, succeeded in attempts], float)
         self._models[goal] = columns, logistic_regression(inputs, outcomes)

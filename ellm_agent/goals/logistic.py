@@ -1,11 +1,30 @@
-"""Logistic regression on a few hundred binary features, by Newton's method."""
+"""Logistic regression on the clauses of captions, by Newton's method."""
 
 from __future__ import annotations
+
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 WEIGHT_DECAY = 0.1  # a normal prior of the weights with a variance of 10
 STEPS, TOLERANCE = 12, 1e-2  # at most so many, until no weight changes by more
+
+
+def design_matrix(rows: Sequence[Collection[str]]) -> tuple[dict[str, int], np.ndarray]:
+    """Binary features of sets of clauses.
+
+    Args:
+        rows: the clauses of each.
+
+    Returns:
+        clause -> its column, and ``(rows, 1 + clauses)``: 1 where a row has the clause; the first column is always 1.
+    """
+    columns = {clause: i for i, clause in enumerate(sorted(frozenset().union(*rows)), 1)}
+    inputs = np.zeros((len(rows), 1 + len(columns)))
+    inputs[:, 0] = 1
+    for row, clauses in zip(inputs, rows, strict=True):
+        row[[columns[clause] for clause in clauses]] = 1
+    return columns, inputs
 
 
 def logistic_regression(inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
