@@ -137,7 +137,9 @@ def make_worlds(
         goal_conditioned=config.agent.goal_conditioned,
         goal_weight=config.reward.goal_weight,
         rarity=make_rarity(config) if not one_episode else None,
-        reopen=config.reward.reopen == "needed",
+        reopen=config.reward.reopen == "needed"
+        and suggester.rewards_goals
+        and config.suggester.kind != "none",
         max_active_goals=config.suggester.max_active_goals,
         active_goal_frames=config.suggester.active_goal_frames,
         sentence=config.agent.encoder == "sentence",

@@ -54,11 +54,12 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class Privileged:
-    """Hidden part of a state, for the oracle and diagnostics only.
+    """Hidden part of a state: what is possible is for the oracle and diagnostics only.
 
     Attributes:
         possible: goals whose prerequisites hold.
-        needed: achieved goals whose effect is still needed for others (wood for the tools that are not yet made).
+        needed: goals whose result is still needed for others (wood for the tools that are not yet made): knowledge of
+            recipes, by which achieved goals are open again.
     """
 
     possible: tuple[str, ...]

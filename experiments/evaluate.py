@@ -1,7 +1,7 @@
 """Goal following: how often a trained agent reaches a goal when it is instructed to, and otherwise: RUN --goals "chop tree".
 
-Needs no language model. Episodes are on held-out worlds, the same ones for each goal. Agents that do not observe goals (all
-but those trained with --goal-conditioned) are only counted.
+Needs no language model. Episodes are on held-out worlds, the same ones for each goal. Agents that do not observe goals (trained
+with --no-goal-conditioned or --preset paper) are only counted.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ LONGEST_LINE = 200  # characters shown of a dropped line
 @dataclass(frozen=True)
 class Options:
     caption: str = "You see grass, tree. You are targeting tree."
-    """Caption of a state, in the words of the world's paper style."""
+    """Caption of a state, in the words in which language models are told it."""
     world: str = "crafter"
     """World whose briefing, examples and verbs are in the prompt."""
     goal: str | None = None

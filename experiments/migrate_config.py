@@ -2,7 +2,7 @@
 
 Looks for ``config.yaml`` in the folders named and below them: run folders, and committed results. Files of 0.7.0 and
 before get the sections of 0.8.0. Options that a version did not have yet get the values that it worked with, where these
-are not today's defaults.
+are not today's defaults. One thing has no equal: up to 0.8.0 ``--llm-caption brief`` told language models names only.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def migrated(old: Mapping[str, Any]) -> Config:
             values["agent.dqn.epsilon_greedy"] = True
         values |= {"transfer.mode": "none", "transfer.layers": "all"}
     with config_files.one_line():
-        return PRESETS[preset].changed(**values)
+        return PRESETS[preset].changed(**_since_0_9(values))
 
 
 def _renamed(name: str) -> str:
@@ -110,7 +110,17 @@ def completed(old: Mapping[str, Any]) -> Config:
     with config_files.one_line():
         preset = PRESETS[old.get("run", {}).get("preset", "default")]
         defaults = BEFORE_0_9 | (DEFAULTS_BEFORE_0_9 if preset.run.preset != "paper" else {})
-        return preset.changed(**{**defaults, **_flat(old)})
+        return preset.changed(**_since_0_9({**defaults, **_flat(old)}))
+
+
+def _since_0_9(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values whose meaning 0.9.0 changed, in its words."""
+    values = dict(values)
+    if values.get("suggester.llm.caption") == "whole":  # names only, with the faced thing
+        values["suggester.llm.caption"] = "paper"
+    if values.get("suggester.llm.wait"):  # then it meant nothing
+        values["suggester.llm.every"] = None
+    return values
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -243,8 +243,10 @@ def read(folder: Path, task: str = "", frames: int | None = None) -> Result:
     """
     try:
         config = config_files.load(folder / "config.yaml")
+        if "goal_weight" not in (folder / "config.yaml").read_text(encoding="utf-8"):
+            raise UserError(f"{folder / 'config.yaml'} lacks options of version 0.9.0")
     except UserError as error:
-        hint = "if it is of version 0.7.0 or before, experiments/migrate_config.py rewrites it"
+        hint = "if it is of version 0.8.0 or before, experiments/migrate_config.py rewrites it"
         raise UserError(f"{error}; {hint}") from error
     try:
         rows = read_rows(folder / "episodes.jsonl.gz")
@@ -262,7 +264,8 @@ def read(folder: Path, task: str = "", frames: int | None = None) -> Result:
         own = [Episode.scores_of(row) for row in rows]
         scores = {name: np.array([one[name] for one in own], float) for name in (own[0] if own else ())}
         summary = {name: summary[name] for name in ("suggester", "seconds", "quality", "versions")}
-        summary["seconds"] *= config.run.frames / whole
+        if config.run.frames < whole:  # what was summed up over the whole run
+            summary |= {"seconds": summary["seconds"] * config.run.frames / whole, "quality": {}}
     except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
         raise UserError(f"{folder} is not a finished cell of a comparison") from error
     # All worlds start together, so the first episode to end began with the run.

@@ -163,7 +163,7 @@ class SuggesterConfig(Section):
     """Frames for which sampled goals stay active, unless they are achieved before."""
     learned_filter: bool = False
     """Whether goals are left out whose attempts would almost never succeed, as learned from the agent's own attempts
-    (a logistic regression on the caption's words for each goal; no knowledge of the game)."""
+    (a logistic regression on the caption's words for each goal; it needs no knowledge beyond the meanings of actions)."""
     llm: Annotated[LLMConfig, INHERITED] = LLMConfig()
 
     @property
@@ -208,11 +208,12 @@ class RewardConfig(Section):
     rarity: Literal["none", "rate", "progress"] = "rate"
     """How much more an event is worth. rate: (its success rate / the highest) to the power -rarity-power, at most 10;
     progress: up to 10 times the goal weight for events whose success rate changes most; none (paper): nothing."""
-    rarity_power: float = Field(0.5, ge=0)
+    rarity_power: float = Field(0.5, ge=0, le=1)
     """rate: the power."""
     reopen: Literal["never", "needed"] = "needed"
-    """Whether an achieved goal is open again, at half its reward. needed: while its effect is still needed for others
-    (wood for the tools not yet made; knowledge of recipes that the world gives); never (paper)."""
+    """Whether an achieved goal is open again, for half of a goal's reward, without the weight of rarity. needed: where
+    its result is still needed for others (wood for the tools not yet made; knowledge of recipes that the world gives),
+    looked at whenever something new happens; never (paper)."""
     extrinsic_weight: float = Field(0.0, ge=0)
     """Weight of the environment's own reward. Paper: 0 in pretraining."""
     novelty: Annotated[NoveltyConfig, INHERITED] = NoveltyConfig()

@@ -54,7 +54,13 @@ class AttemptFilter(GoalSuggester):
         self._hopeless = functools.lru_cache(CACHED)(self._predict)
 
     def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
-        return self._filter(situations, self._suggester.suggest(situations))
+        suggested = self._suggester.suggest(situations)
+        shown = self._filter(situations, suggested)
+        self._seen += sum(len(goals or ()) for goals in suggested)
+        self._hidden += sum(len(goals or ()) for goals in suggested) - sum(
+            len(goals or ()) for goals in shown
+        )
+        return shown
 
     def recall(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
         return self._filter(situations, self._suggester.recall(situations))
@@ -113,10 +119,7 @@ class AttemptFilter(GoalSuggester):
         shown = []
         for situation, goals in zip(situations, suggested, strict=True):
             if goals is not None:
-                kept = tuple(goal for goal in goals if not self._hopeless(situation.caption, goal))
-                self._seen += len(goals)
-                self._hidden += len(goals) - len(kept)
-                goals = kept
+                goals = tuple(goal for goal in goals if not self._hopeless(situation.caption, goal))
             shown.append(goals)
         return shown
 

@@ -107,6 +107,7 @@ class NoGoals(FixedGoals):
     """Suggests nothing: the control."""
 
     description = "none: no goals, no intrinsic reward"
+    open_vocabulary = False
 
     def __init__(self):
         super().__init__(())

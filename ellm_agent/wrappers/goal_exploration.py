@@ -28,15 +28,15 @@ from envs.interface import Language
 
 ATTEMPT_SLOTS = 40  # phrases for rewarded attempts, beside those of the world's own events
 GOAL_SLOTS = 64  # phrases, where all goals that are freely worded are active, at least
-REOPENED = 0.5  # reward of an event that was rewarded in the episode before, beside 1 for the first time
+REOPENED = 0.5  # reward of an event that was rewarded in the episode before, beside 1 for the first time, and without the weight of rarity
 
 
 class GoalExploration(VecEnvWrapper):
     """Rewards the achievement of suggested goals, and shows the agent what it has achieved.
 
     **Observation**: phrase ids, ``Box((slots,), int16 or int32)``, in the fields of ``fields`` (name -> slice):
-    ``caption`` (the environment's), ``achieved`` (events rewarded in this episode: without them the reward would not be
-    a function of the state) and, if goal-conditioned, ``goals`` (active goals that are open). With ``sentence`` each
+    ``caption`` (the environment's), ``achieved`` (events rewarded in this episode, but those that are open again:
+    without them the agent could not know which goals are open) and, if goal-conditioned, ``goals`` (active goals that are open). With ``sentence`` each
     field is one phrase: its clauses joined into text.
 
     **Reward**: ``goal_weight * rarity * max cosine + extrinsic_weight * environment's``; see ``rewards/``.
@@ -52,8 +52,8 @@ class GoalExploration(VecEnvWrapper):
         goal_conditioned: whether the agent observes its open goals.
         goal_weight: weight of the reward for goals; 0: goals are only observed, and closed when achieved.
         rarity: how much more rare events are worth; None: nothing.
-        reopen: whether a goal is open again while its effect is still needed (``Privileged.needed``), at ``REOPENED``
-            times its reward.
+        reopen: whether a goal is open again where its result is still needed (``Privileged.needed``), looked at whenever
+            something new happens; its reward is then ``goal_weight * REOPENED * max cosine``.
         max_active_goals: how many of the suggested goals are active at a time, sampled uniformly; None: all.
         active_goal_frames: frames for which sampled goals stay active, unless they are achieved before.
         sentence: whether a field is one sentence instead of clauses.

@@ -78,7 +78,7 @@ class CrafterTextEnv(TextEnv):
     - ``situation``: a :class:`envs.interface.Situation`: the language model's caption of the state, and the next step
       of the task;
     - ``privileged``: a :class:`envs.interface.Privileged`: the goals whose prerequisites hold, for the oracle and for
-      diagnostics only;
+      diagnostics only, and those whose result recipes still need;
     - ``world_seed``: int that, with the actions, determines the episode;
     - ``events`` (step only): tuple of phrases, what really happened (the *effect* definition);
     - ``attempt`` (step only): phrase tried with its noun faced or held, or None (the *attempt*

@@ -58,7 +58,7 @@ EXPECTED = {
     "suggester.closed_candidates": "all",
     "suggester.llm.kind": "bundled",
     "suggester.llm.base_url": "http://localhost:8000/v1",
-    "suggester.llm.caption": "whole",
+    "suggester.llm.caption": "paper",
     "suggester.llm.every": 64,
     "suggester.llm.budget_usd": 2.0,
     "reward.threshold": 0.8,
@@ -170,3 +170,10 @@ def test_a_file_of_0_8_is_completed_with_what_that_version_did(path):
     }
     assert {name: values[name] for name in (*kept, *filled)} == kept | filled
     assert not migrate(path)
+
+
+def test_a_file_of_0_8_that_waited_for_answers(path):
+    path.write_text("run: {preset: paper}\nsuggester: {llm: {wait: true, every: 256, caption: whole}}\n")
+    assert migrate(path)
+    llm = config_files.load(path).suggester.llm
+    assert (llm.wait, llm.every, llm.caption) == (True, None, "paper")
