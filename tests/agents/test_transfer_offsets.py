@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from ellm_agent.build import make_agent, make_suggester, make_worlds
 from ellm_agent.config import PRESETS
@@ -18,6 +19,10 @@ def pretrained(tmp_path, **options):
     language = registry.get("crafter").language(**config.env.options)
     worlds = make_worlds(config, make_suggester(config, language), PhraseTable(), 2)
     agent = make_agent(config, worlds)
+    for (
+        head
+    ) in agent.policy.advantage_heads:  # as after training: with a prior it starts from nothing but that
+        torch.nn.init.normal_(head.weight, std=0.1)
     state = {"policy": agent.policy.state_dict(), "phrases": worlds.phrases.state_dict(), "frames": 64}
     return Pretrained(config, state, tmp_path / "agent.pt")
 

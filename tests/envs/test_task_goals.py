@@ -24,7 +24,7 @@ def one_world(suggester, phrases, task=None, task_reward="last", weight=1.0, mod
     config = Config(
         env=EnvConfig(backend="package", n_envs=1, task=task, task_reward=task_reward),
         suggester=SuggesterConfig(kind=mode),
-        reward=RewardConfig(extrinsic_weight=weight),
+        reward=RewardConfig(extrinsic_weight=weight, reopen="never"),
         agent=AgentConfig(goal_conditioned=True),
     )
     worlds = make_worlds(config, suggester, phrases, 1)
