@@ -129,6 +129,7 @@ def make_worlds(
     env = config.env
     worlds = registry.get(env.name).make_vec(n_envs, env.backend, **env.options)
     canonical = worlds.get_attr("language")[0].canonical
+    rewards_goals = config.suggester.kind not in ("none", "task")
     return GoalExploration(
         worlds,
         suggester,
@@ -145,7 +146,7 @@ def make_worlds(
         sentence=config.agent.encoder == "sentence",
         success=config.reward.success,
         extrinsic_weight=config.reward.extrinsic_weight,
-        observe_all_events=config.suggester.kind in ("none", "task"),
+        observe_all_events=not rewards_goals,
         one_episode=one_episode,
     )
 

@@ -104,3 +104,23 @@ def table():
     phrases = PhraseTable(encode)
     phrases.known, phrases.encode = known, encode
     return phrases
+
+
+@pytest.fixture
+def explore(table):
+    """Makes the exploration wrapper around a tiny world, with vectors chosen by hand."""
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    from ellm_agent.goals.base import OracleSuggester
+    from ellm_agent.rewards.goal_similarity import GoalSimilarity
+    from ellm_agent.wrappers.goal_exploration import GoalExploration
+    from tests.helpers.counting import Counting
+
+    table.known.update({"chop tree": [1.0], "drink water": [0.0, 1.0], "drink tree": [0.0, 0.0, 1.0]})
+
+    def make(suggester=None, n_envs=1, truncates=False, **options):
+        worlds = DummyVecEnv([lambda: Counting(truncates)] * n_envs)
+        reward = GoalSimilarity(0.5, encode=table.encode)
+        return GoalExploration(worlds, suggester or OracleSuggester(), reward, table, **options)
+
+    return make

@@ -48,7 +48,11 @@ class ActionPrior:
         self._phrases, self._language, self._prefix, self._similar = phrases, language, prefix, similar
         meanings = {meaning: None for pairs in language.action_meanings.values() for _, meaning in pairs}
         self._meanings = {meaning: i for i, meaning in enumerate(meanings)}
-        self._always = self._pairs("")
+        always = np.array(self._pairs(""), np.int64).reshape(-1, 2)
+        self._always = (
+            always[:, 0].copy(),
+            always[:, 1].copy(),
+        )  # meanings and actions that hold in every state
         # What a phrase wants (if it is a goal) and what it says about actions (if it is a clause): (number, 3) rows of
         # a phrase, a meaning and a feature, and of a phrase, a meaning and an action; `_rows` has their places.
         self._wants = _Rows(np.float32)
@@ -64,14 +68,8 @@ class ActionPrior:
             self._says.append(self._pairs(text) if text else ())
         out = np.zeros((len(observations), self.actions), np.float32)
         ids = observations.detach().cpu().numpy()
-        _match(
-            ids, *self._wants.arrays(), *self._says.arrays(), *self._always_arrays(), len(self._meanings), out
-        )
+        _match(ids, *self._wants.arrays(), *self._says.arrays(), *self._always, len(self._meanings), out)
         return torch.from_numpy(out).to(observations.device)
-
-    def _always_arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        pairs = np.array(self._always, np.int64).reshape(-1, 2)
-        return pairs[:, 0].copy(), pairs[:, 1].copy()
 
     def _pairs(self, clause: str) -> list[tuple[int, int]]:
         """Meanings and actions of a clause."""

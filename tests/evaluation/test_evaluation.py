@@ -14,9 +14,7 @@ from ellm_agent.evaluation.scores import SuccessRates
 from ellm_agent.runs.folder import Run
 from envs import registry
 from envs.crafter.world import crafter_score
-from tests.wrappers.test_goal_exploration import _options, explore
-
-__all__ = ["explore"]  # a fixture
+from tests.helpers.counting import policy_options
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -42,7 +40,7 @@ def test_success_rates_count_episodes():
 def _trained(worlds, held_out=None):
     agent = TextDQN(
         TextDQNPolicy, worlds, buffer_size=600, learning_starts=10, batch_size=8, train_freq=1,
-        policy_kwargs=_options(worlds), seed=0,
+        policy_kwargs=policy_options(worlds), seed=0,
     )  # fmt: skip
     for _ in range(3):
         agent.learn(40, reset_num_timesteps=False)

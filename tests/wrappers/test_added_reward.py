@@ -7,9 +7,6 @@ import pytest
 
 from ellm_agent.rewards.base import TransitionReward
 from ellm_agent.wrappers.added_reward import AddedReward
-from tests.wrappers.test_goal_exploration import explore
-
-__all__ = ["explore"]  # a fixture
 
 
 class Reached(TransitionReward):

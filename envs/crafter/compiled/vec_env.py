@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 from crafter import constants
-from gymnasium.utils import seeding
-from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices
 
+from envs.compiled_vec import CompiledVecEnv
 from envs.crafter.compiled import words
 from envs.crafter.compiled.captions import (
     StepOutputs,
@@ -29,11 +28,10 @@ from envs.crafter.env import CrafterTextEnv
 from envs.crafter.knowledge import knowledge
 from envs.crafter.state import CrafterState
 from envs.crafter.worldgen import generate_map
-from envs.interface import HELD_OUT_SEEDS
-from envs.text_env import read_episode, save_episode
+from envs.text_env import read_episode
 
 
-class CompiledCrafter(VecEnv):
+class CompiledCrafter(CompiledVecEnv):
     """``DummyVecEnv`` of ``CrafterTextEnv``, compiled: equal in everything it returns, given the same seeds.
 
     It draws no pictures: these come from ``CrafterTextEnv``, which plays the same episode from the same world seed and
@@ -48,36 +46,18 @@ class CompiledCrafter(VecEnv):
             ``describe`` afterwards; its episode can then not be resumed.
     """
 
+    reference = "CrafterTextEnv"
+
     def __init__(self, n_envs: int, **options: Any):
         reference = CrafterTextEnv(**options)
         self.language, self.episode_length = reference.language, reference.episode_length
-        self.render_mode = None
         super().__init__(n_envs, reference.observation_space, reference.action_space)
         self._action_space_name = reference.action_space_name
         self._rules = make_rules(reference.rules, reference.actions, options.get("caption", "spatial"))
         self.records = np.zeros(n_envs, WORLD)
         self._outputs = make_outputs(n_envs, reference.observation_space.shape[0])
-        self._random = [seeding.np_random()[0] for _ in range(n_envs)]
-        self._world_seeds = [0] * n_envs
-        self._actions_taken: list[list[int]] = [[] for _ in range(n_envs)]
         progress = reference.progress  # one for each world, if there is a task
         self._progress = [copy.copy(progress) for _ in range(n_envs)] if progress else []
-
-    def reset(self) -> np.ndarray:
-        """Starts an episode in every world; seeds and options as SB3's ``seed`` and ``set_options`` left them."""
-        for i in range(self.num_envs):
-            if self._seeds[i] is not None:
-                self._random[i] = seeding.np_random(self._seeds[i])[0]
-            world_seed = (self._options[i] or {}).get("world_seed")
-            self._start(i, world_seed)
-            self.reset_infos[i] = self._infos(i, i + 1)[0]
-        self._reset_seeds()
-        self._reset_options()
-        return self._outputs.observation.copy()
-
-    def step_async(self, actions: np.ndarray) -> None:
-        """Takes the actions of the next frame."""
-        self._chosen = np.asarray(actions, np.int64)
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Plays one frame in every world; where an episode has ended, the next begins."""
@@ -96,40 +76,13 @@ class CompiledCrafter(VecEnv):
                 infos[i]["success"] = self._progress[i].solved
             infos[i]["terminal_observation"] = self._outputs.observation[i].copy()
             self._start(i)
-            self.reset_infos[i] = self._infos(i, i + 1)[0]
-        return self._outputs.observation.copy(), rewards, dones, infos
+            self.reset_infos[i] = self._info(i)
+        return self._observations(), rewards, dones, infos
 
     def describe(self, i: int) -> tuple[np.ndarray, dict[str, Any]]:
         """Reads world ``i`` again after its record was changed. Returns what ``CrafterTextEnv.reset`` does."""
         self._observe(i, i + 1)
-        return self._outputs.observation[i].copy(), self._infos(i, i + 1)[0]
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """The attribute, once for each world: all worlds share it."""
-        return [getattr(self, attr_name) for _ in self._get_indices(indices)]
-
-    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Refused: worlds do not change after they are made."""
-        raise AttributeError(f"{attr_name} of compiled worlds cannot be set; make new ones")
-
-    def env_method(
-        self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any
-    ) -> list[Any]:
-        """``episode`` and ``resume_episode``, as in ``CrafterTextEnv``."""
-        methods = {"episode": self._episode, "resume_episode": self._resume_episode}
-        if method_name not in methods:
-            raise AttributeError(f"compiled worlds have no method {method_name}; use CrafterTextEnv")
-        return [methods[method_name](i, *args, **kwargs) for i in self._get_indices(indices)]
-
-    def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
-        """No world is wrapped."""
-        return [False for _ in self._get_indices(indices)]
-
-    def _episode(self, i: int) -> dict[str, Any]:
-        return save_episode(self._random[i], self._world_seeds[i], self._actions_taken[i])
+        return self._outputs.observation[i].copy(), self._info(i)
 
     def _resume_episode(self, i: int, episode: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
         world_seed, actions = read_episode(episode, int(self.action_space.n))
@@ -143,13 +96,9 @@ class CompiledCrafter(VecEnv):
 
     def _start(self, i: int, world_seed: int | None = None) -> None:
         """Starts an episode in world ``i``; its seed is drawn if none is given."""
-        if world_seed is None:
-            world_seed = self._random[i].integers(HELD_OUT_SEEDS)
-        self._world_seeds[i] = int(world_seed)
-        self._actions_taken[i] = []
+        generator = np.random.RandomState(self._draw_seed(i, world_seed))
         if self._progress:
             self._progress[i].start()
-        generator = np.random.RandomState(self._world_seeds[i])
         self.records[i] = np.zeros((), WORLD)
         creatures = generate_map(generator, AREA // 2, AREA // 2, self.records[i]["material"])
         _, key, position, *_ = generator.get_state()
@@ -180,6 +129,12 @@ class CompiledCrafter(VecEnv):
 
     def _observe(self, first: int, last: int) -> None:
         observe(self.records, first, last, self._rules, self._outputs)
+
+    def _observations(self) -> np.ndarray:
+        return self._outputs.observation.copy()
+
+    def _info(self, i: int) -> dict[str, Any]:
+        return self._infos(i, i + 1)[0]
 
     def _infos(self, first: int, last: int) -> list[dict[str, Any]]:
         """Infos of the present states of the worlds from the first to before the last."""

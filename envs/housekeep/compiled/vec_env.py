@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from gymnasium.utils import seeding
-from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvIndices
 
+from envs.compiled_vec import CompiledVecEnv
 from envs.housekeep import captions, env, homes
 from envs.housekeep.compiled import rules
 from envs.housekeep.compiled.rules import HOME, PICK, Numbers, Outputs, describe, play
-from envs.interface import HELD_OUT_SEEDS
-from envs.text_env import read_episode, save_episode
+from envs.text_env import read_episode
 
 assert (rules.ROOM, rules.SIDE, rules.MOST_ROOMS) == (homes.ROOM, homes.SIDE, homes.MOST_ROOMS)
 assert (rules.MOST_PLACES, rules.MOST_OBJECTS) == (homes.MOST_ROOMS * homes.MOST_IN_ROOM, homes.MOST_OBJECTS)
@@ -22,7 +20,7 @@ assert (rules.DOOR, rules.FLOOR, rules.RIGHT, rules.WRONG) == (homes.DOOR, homes
 assert tuple(zip(rules.DX, rules.DY, strict=True)) == homes.DIRECTIONS
 
 
-class CompiledHousekeep(VecEnv):
+class CompiledHousekeep(CompiledVecEnv):
     """``DummyVecEnv`` of ``HousekeepEnv``, compiled: equal in everything it returns, given the same seeds.
 
     It draws no pictures: these come from ``HousekeepEnv``, which plays the same episode from the same world seed and
@@ -36,10 +34,11 @@ class CompiledHousekeep(VecEnv):
         records: ``(n_envs,)`` of ``rules.HOME``.
     """
 
+    reference = "HousekeepEnv"
+
     def __init__(self, n_envs: int, **options: Any):
         reference = env.HousekeepEnv(**options)
         self.language, self.episode_length = reference.language, reference.episode_length
-        self.render_mode = None
         super().__init__(n_envs, reference.observation_space, reference.action_space)
         self._known, self._protocol = reference.known, reference.protocol
         words = captions.words(self._known, self._protocol)
@@ -53,26 +52,8 @@ class CompiledHousekeep(VecEnv):
         )
         self._homes: list[homes.Home] = [None] * n_envs
         self._texts: list[dict[str, Any]] = [{}] * n_envs  # the parts of infos that seldom change
-        self._random = [seeding.np_random()[0] for _ in range(n_envs)]
-        self._world_seeds = [0] * n_envs
-        self._actions_taken: list[list[int]] = [[] for _ in range(n_envs)]
 
     # --- SB3's interface --------------------------------------------------------------------------------------------
-
-    def reset(self) -> np.ndarray:
-        """Starts an episode in every home; seeds and options as SB3's ``seed`` and ``set_options`` left them."""
-        for i in range(self.num_envs):
-            if self._seeds[i] is not None:
-                self._random[i] = seeding.np_random(self._seeds[i])[0]
-            self._start(i, (self._options[i] or {}).get("world_seed"))
-            self.reset_infos[i] = dict(self._texts[i])
-        self._reset_seeds()
-        self._reset_options()
-        return self._observations()
-
-    def step_async(self, actions: np.ndarray) -> None:
-        """Takes the actions of the next frame."""
-        self._chosen = np.asarray(actions, np.int64)
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         """Plays one frame in every home; where an episode has ended, the next begins."""
@@ -92,37 +73,10 @@ class CompiledHousekeep(VecEnv):
                 observations = self._observations()
             infos[i]["terminal_observation"] = observations[i].copy()
             self._start(i)
-            self.reset_infos[i] = dict(self._texts[i])
+            self.reset_infos[i] = self._info(i)
         return self._observations(), self._out.reward.astype(np.float32), dones, infos
 
-    def close(self) -> None:
-        """There is nothing to close."""
-
-    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """The attribute, once for each home: all share it."""
-        return [getattr(self, attr_name) for _ in self._get_indices(indices)]
-
-    def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Refused: worlds do not change after they are made."""
-        raise AttributeError(f"{attr_name} of compiled worlds cannot be set; make new ones")
-
-    def env_method(
-        self, method_name: str, *args: Any, indices: VecEnvIndices = None, **kwargs: Any
-    ) -> list[Any]:
-        """``episode`` and ``resume_episode``, as in ``HousekeepEnv``."""
-        methods = {"episode": self._episode, "resume_episode": self._resume_episode}
-        if method_name not in methods:
-            raise AttributeError(f"compiled worlds have no method {method_name}; use HousekeepEnv")
-        return [methods[method_name](i, *args, **kwargs) for i in self._get_indices(indices)]
-
-    def env_is_wrapped(self, wrapper_class: type, indices: VecEnvIndices = None) -> list[bool]:
-        """No world is wrapped."""
-        return [False for _ in self._get_indices(indices)]
-
     # --- episodes ---------------------------------------------------------------------------------------------------
-
-    def _episode(self, i: int) -> dict[str, Any]:
-        return save_episode(self._random[i], self._world_seeds[i], self._actions_taken[i])
 
     def _resume_episode(self, i: int, episode: Mapping[str, Any]) -> tuple[np.ndarray, dict[str, Any]]:
         world_seed, actions = read_episode(episode, int(self.action_space.n))
@@ -132,15 +86,14 @@ class CompiledHousekeep(VecEnv):
             self._play(i, np.array([action], np.int64))
             if self.records["all_tidy"][i] or self.records["frame"][i] >= self.episode_length:
                 raise ValueError("the episode ended before its last action")
-        return self._observations()[i], dict(self._texts[i])
+        return self._observations()[i], self._info(i)
+
+    def _info(self, i: int) -> dict[str, Any]:
+        return dict(self._texts[i])
 
     def _start(self, i: int, world_seed: int | None = None) -> None:
         """Starts an episode in home ``i``; its world seed is drawn if none is given."""
-        if world_seed is None:
-            world_seed = self._random[i].integers(HELD_OUT_SEEDS)
-        self._world_seeds[i] = int(world_seed)
-        self._actions_taken[i] = []
-        home, start = homes.home_of(self._known, self._protocol, int(world_seed))
+        home, start = homes.home_of(self._known, self._protocol, self._draw_seed(i, world_seed))
         self._homes[i] = home
         _write(home, start, self.records[i : i + 1])
         describe(self.records, i, i + 1, self._numbers, self._out)
