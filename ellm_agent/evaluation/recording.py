@@ -38,8 +38,8 @@ class Recording:
         world: its world, by the name in ``envs.registry``.
         actions: one per frame.
         steps: one per frame: ``goals`` (the active ones before the action), ``open`` (those not achieved before it),
-            ``satisfied`` (open goals satisfied by it), ``events``, ``reward`` (for goals) and ``cosine`` (of the event and the closest of
-            them; up to 0.8.0 it is the reward).
+            ``satisfied`` (open goals satisfied by it), ``events``, ``reward`` (for goals) and ``cosine`` (of the event and
+            the closest of them; up to 0.8.0 it is the reward).
         unlocked: achievements at the end.
         success: whether the environment's task was solved; None if it has none.
         scores: other numbers of the world at the end, by name.

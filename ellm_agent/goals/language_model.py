@@ -30,9 +30,9 @@ class LanguageModelSuggester(GoalSuggester):
     and candidate goal; suggested are those with P(yes) > 0.5.
 
     *Waiting* (``every`` = 0; Du et al. 2023): each new caption is asked about at once, and training waits.
-    *Ahead*: one caption for every ``every`` frames, while training continues: the most frequent one and the newest by
-    turns. A caption without an answer borrows what the answers to others let expect (:class:`AnsweredCaptions`). A model in this process makes a run
-    reproducible either way.
+    *Ahead*: one caption for every ``every`` frames, while training continues: the most frequent one and the
+    newest by turns. A caption without an answer borrows what the answers to others let expect
+    (:class:`AnsweredCaptions`). A model in this process makes a run reproducible either way.
 
     A question that fails is asked again later, unless its answer was empty or a refusal. When all answers of a call are
     failures, asking pauses (:class:`Backoff`) and a line on stderr says so: a dead server must not hold up training.

@@ -37,8 +37,8 @@ class GoalExploration(VecEnvWrapper):
 
     **Observation**: phrase ids, ``Box((slots,), int16 or int32)``, in the fields of ``fields`` (name -> slice):
     ``caption`` (the environment's), ``achieved`` (events rewarded in this episode, but those that are open again:
-    without them the agent could not know which goals are open) and, if goal-conditioned, ``goals`` (active goals that are open). With ``sentence`` each
-    field is one phrase: its clauses joined into text.
+    without them the agent could not know which goals are open) and, if goal-conditioned, ``goals`` (active goals that
+    are open). With ``sentence`` each field is one phrase: its clauses joined into text.
 
     **Reward**: ``goal_weight * rarity * max cosine + extrinsic_weight * environment's``; see ``rewards/``.
 
