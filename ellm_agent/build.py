@@ -26,6 +26,7 @@ from ellm_agent.config.schema import AgentConfig, Config
 from ellm_agent.errors import UserError
 from ellm_agent.goals.attempts import AttemptFilter
 from ellm_agent.goals.base import AllGoals, GoalSuggester, NoGoals, OracleSuggester, TaskGoals
+from ellm_agent.goals.judged import CosineJudge, JudgedGoals, ModelJudge
 from ellm_agent.goals.language_model import LanguageModelSuggester
 from ellm_agent.llm.base import LanguageModel
 from ellm_agent.llm.factory import make_model
@@ -50,7 +51,9 @@ from envs import registry
 from envs.interface import Language
 
 NOVELTY_MODELS = {"rnd": RND, "noveld": NovelD, "icm": ICM, "apt": APT}
+SBERT_SHARE = 0.05  # of the places of a thing that are right, for the cosine baseline
 SPARE_OFFSETS = 128  # learned offsets for observed phrases beyond the known ones
+MET_OFFSETS = 2**13  # the same in worlds whose phrases are met on demand
 
 
 def build(run: Run, suggester: GoalSuggester, checkpoint: Mapping[str, Any] | None = None) -> Parts:
@@ -88,34 +91,44 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
     """
     if config.suggester.learned_filter:
         plain = make_suggester(config.changed(**{"suggester.learned_filter": False}), language, model)
-        similar = GoalSimilarity(config.reward.threshold, language.canonical).satisfies
-        return AttemptFilter(plain, language, similar)
+        return AttemptFilter(plain, language, make_similarity(config, language).satisfies)
     suggester, llm = config.suggester, config.suggester.llm
     plain = {
         "oracle": OracleSuggester,
-        "novelty": lambda: AllGoals(language.goals),
+        "novelty": lambda: AllGoals(language.goals, language.candidates),
         "task": TaskGoals,
         "none": NoGoals,
     }
     if suggester.kind in plain:
         return plain[suggester.kind]()
+    judgements = language.judgements
+    if suggester.kind == "sbert":
+        if judgements is None:
+            raise UserError(
+                f"goal-mode is sbert, but in {config.env.name} no goals depend on what belongs where"
+            )
+        return JudgedGoals(CosineJudge(judgements.all, SBERT_SHARE), judgements)
     model = model or make_model(suggester, registry.get(config.env.name))
+    judged = suggester.kind == "closed" and judgements is not None
     candidates = language.goals
     if suggester.closed_candidates == "all":
         pairs = (f"{verb} {noun}" for verb in language.verbs for noun in language.nouns)
         candidates = tuple(dict.fromkeys((*language.goals, *map(language.canonical, pairs))))
-    return LanguageModelSuggester(
+    asking = LanguageModelSuggester(
         model,
-        suggester.kind,
+        "statements" if judged else suggester.kind,
         language,
         candidates=candidates,
-        caption={"brief": language.drop_target, "whole": str, "paper": language.names_only}[llm.caption],
-        every=suggester.frames_per_question,
+        caption=str
+        if judged
+        else {"brief": language.drop_target, "whole": str, "paper": language.names_only}[llm.caption],
+        every=min(suggester.frames_per_question, 1) if judged else suggester.frames_per_question,
         in_flight=llm.concurrency,
         temperature=llm.temperature,
         structured=llm.structured,
         stop_on_failure=llm.on_failure == "stop",
     )
+    return JudgedGoals(ModelJudge(asking, len(judgements.all)), judgements) if judged else asking
 
 
 def make_worlds(
@@ -128,12 +141,11 @@ def make_worlds(
     """Parallel worlds in which goals are rewarded; ``one_episode``: for evaluation."""
     env = config.env
     worlds = registry.get(env.name).make_vec(n_envs, env.backend, **env.options)
-    canonical = worlds.get_attr("language")[0].canonical
     rewards_goals = config.suggester.kind not in ("none", "task")
     return GoalExploration(
         worlds,
         suggester,
-        GoalSimilarity(config.reward.threshold, canonical),
+        make_similarity(config, worlds.get_attr("language")[0]),
         phrases,
         goal_conditioned=config.agent.goal_conditioned,
         goal_weight=config.reward.goal_weight,
@@ -149,6 +161,13 @@ def make_worlds(
         observe_all_events=not rewards_goals,
         one_episode=one_episode,
     )
+
+
+def make_similarity(config: Config, language: Language) -> GoalSimilarity:
+    """How events and goals are compared."""
+    threshold = config.reward.threshold
+    apart = frozenset(language.goals) if threshold >= language.closest else ()
+    return GoalSimilarity(threshold, language.canonical, apart=apart)
 
 
 def make_rarity(config: Config) -> Rarity | None:
@@ -204,7 +223,7 @@ def text_policy(
     if vectors not in ("adapted", "learned"):
         offsets = 0
     elif offsets is None:
-        offsets = max(worlds.known_phrases) + 1 + SPARE_OFFSETS
+        offsets = max(worlds.known_phrases) + 1 + (MET_OFFSETS if worlds.on_demand else SPARE_OFFSETS)
     return {
         "features_extractor_class": TextEncoder,
         "features_extractor_kwargs": {
@@ -222,7 +241,8 @@ def text_policy(
 def make_action_prior(worlds: GoalExploration) -> ActionPrior:
     """The prior over actions that the worlds' open goals give."""
     actions = int(worlds.action_space.n)
-    return ActionPrior(worlds.phrases, worlds.language, PREFIXES["goals"], worlds.satisfies, actions)
+    similar = None if worlds.on_demand or worlds.compares_spelling else worlds.satisfies
+    return ActionPrior(worlds.phrases, worlds.language, PREFIXES["goals"], similar, actions)
 
 
 def make_agent(

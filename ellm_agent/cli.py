@@ -8,7 +8,7 @@ import difflib
 import io
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -21,6 +21,7 @@ from ellm_agent.config import files as config_files
 from ellm_agent.config.downstream import downstream_config, from_scratch_config
 from ellm_agent.errors import Stopped, UserError
 from ellm_agent.terminal import print_stderr
+from envs import registry
 
 T = TypeVar("T")
 
@@ -72,6 +73,7 @@ def parse(
         SystemExit: after ``--help``, with status 0.
     """
     early = _early(arguments, "preset", "config", "resume", "world")
+    arguments = _recorded(arguments)
     preset = early["preset"] or "default"
     if preset not in PRESETS:
         raise UserError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
@@ -94,7 +96,12 @@ def parse(
         run: Annotated[Config, tyro.conf.arg(name="")] = defaults
         sources: Annotated[Sources, tyro.conf.arg(name="")] = Sources()
 
-    known = [*config_files.options(), "config", "resume", "estimate-cost"]
+    own = registry.get(defaults.env.name).options
+    arguments = _with_world_options(arguments, own, defaults.env.own)
+    if own:
+        described = "; ".join(f"--{name}: {text}" for name, text in own.items())
+        description = f"{description}\n\nOptions of this world: {described}"
+    known = [*config_files.options(), *own, "config", "resume", "estimate-cost"]
     options = parse_options(Options, arguments, description, known)
     config = config_files.check(options.run)
     if saved:
@@ -154,7 +161,7 @@ def parse_downstream(arguments: Sequence[str], description: str, transfer: str) 
         options = parse_options(Options, words, description, [*config_files.options(), "from-scratch"])
         return options.which, options.run
 
-    words = list(arguments)
+    words = _recorded(arguments)
     if any(word in ("-h", "--help") for word in words):
         read(PRESETS["default"])  # which ends here
     if not words or words[0].startswith("-"):
@@ -166,6 +173,7 @@ def parse_downstream(arguments: Sequence[str], description: str, transfer: str) 
     pretraining = Run.open(folder).config
     with config_files.one_line():
         defaults = downstream_config(folder, pretraining, task, transfer)
+        words = _with_world_options(words, registry.get(defaults.env.name).options, defaults.env.own)
         which, config = read(defaults)
         if which.from_scratch:
             defaults = from_scratch_config(folder, pretraining, task, transfer)
@@ -282,6 +290,41 @@ def unknown_option(unknown: Sequence[str], known: Sequence[str]) -> UserError:
     if near == [name]:
         hint = "it stands after a subcommand, see --help"
     return UserError(f"unknown option --{name}; {hint}")
+
+
+def _recorded(arguments: Sequence[str]) -> list[str]:
+    """``--llm recorded:FILE`` as the two options that it stands for."""
+    words: list[str] = []
+    for word in arguments:
+        match = re.fullmatch(r"(--llm=)?recorded:(.*)", word)
+        if match and (match[1] or words[-1:] == ["--llm"]):
+            words += [*(["--llm"] if match[1] else []), "recorded", "--llm-answers", match[2]]
+        else:
+            words.append(word)
+    return words
+
+
+def _with_world_options(
+    arguments: Sequence[str], own: Mapping[str, str], defaults: Mapping[str, str]
+) -> list[str]:
+    """The command line with the options that only this world has (``--placements FILE``) as ``--world-options``.
+
+    Raises:
+        UserError: if one stands without a value.
+    """
+    given = {name: value for name, value in _early(arguments, *own).items() if value is not None}
+    if not given:
+        return list(arguments)
+    words, left = list(arguments), []
+    while words:
+        word = words.pop(0)
+        name = word.removeprefix("--").partition("=")[0] if word.startswith("--") else None
+        if name not in given:
+            left.append(word)
+        elif "=" not in word:
+            words.pop(0)
+    pairs = [text for pair in ({**defaults, **given}).items() for text in pair]
+    return [*left, "--world-options", *pairs]
 
 
 def _early(arguments: Sequence[str], *names: str) -> dict[str, str | None]:

@@ -23,6 +23,7 @@ from ellm_agent.llm.endpoint import DEFAULT_MODEL, endpoint, model_at
 from ellm_agent.runs.folder import Run
 from ellm_agent.training import train
 from envs import registry
+from prompts import statement
 
 DRY_FRAMES = 60_000
 
@@ -52,7 +53,8 @@ class Estimate(NamedTuple):
 
 
 def estimate(config: Config) -> Estimate:
-    """Plays the first frames with the bundled model, and extrapolates the growth of the number of captions.
+    """Plays the first frames with the bundled model, and extrapolates the growth of the number of captions. Where questions
+    are about statements, these are counted.
 
     Raises:
         UserError: if the run would ask no language model.
@@ -60,6 +62,11 @@ def estimate(config: Config) -> Estimate:
     kind = config.suggester.kind
     if kind not in ("open", "closed"):
         raise UserError(f"goal-mode is {kind}, which asks no language model; choose open or closed")
+    judgements = registry.get(config.env.name).language(**config.env.options).judgements
+    if kind == "closed" and judgements:  # one question for each statement, at most
+        prompts = [statement.prompt(one, judgements) for one in judgements.all]
+        read = sum(tokens(prompt.system + prompt.user) for prompt in prompts)
+        return Estimate(len(prompts), len(prompts), read, len(prompts))
     frames = min(config.run.frames, DRY_FRAMES)
     model = Counting(BundledModel())
     llm = config.suggester.llm

@@ -41,7 +41,7 @@ def run_experiment(config: Config, resume: Path | None = None) -> Run:
     console = Console(soft_wrap=True, highlight=False)
     world = registry.get(config.env.name)
     if not resume:
-        config = config.changed(suggester=resolve(config.suggester))
+        config = config.changed(suggester=resolve(config.suggester, world))
     suggester = make_suggester(config, world.language(**config.env.options))
     run, checkpoint = _continue(config, resume) if resume else (_create(config), None)
     console.print(f"goals: {suggester.description}", markup=False)

@@ -26,7 +26,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:  # heavy, and not needed for names, options and tasks
     import gymnasium as gym
@@ -60,13 +61,47 @@ class Privileged:
         possible: goals whose prerequisites hold.
         needed: goals whose result is still needed for others (wood for the tools that are not yet made): knowledge of
             recipes, by which achieved goals are open again.
+        bad: goals that could be achieved now, but should not be (an apple put into the sink).
     """
 
     possible: tuple[str, ...]
     needed: tuple[str, ...] = ()
+    bad: tuple[str, ...] = ()
 
     def __deepcopy__(self, memo: dict) -> Privileged:
         return self
+
+
+class Statement(NamedTuple):
+    """Something that is so, or not, in every state: that a thing belongs somewhere."""
+
+    thing: str
+    where: str  # with its preposition: "in kitchen fridge"
+
+    def __str__(self) -> str:
+        return f"{self.thing} {self.where}"
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """Statements that decide which goals make sense: the closed form of worlds where they hold in every state.
+
+    So a language model is asked about each statement once, and not about each goal in each caption.
+
+    Attributes:
+        all: every statement, in a fixed order: the distinct questions are no more.
+        of: caption -> the statements on which its goals depend.
+        goals: (caption, judge) -> the goals that make sense there, where ``judge(statement)`` says whether a statement
+            is true, or None if that is not known.
+        question: statement -> the question whose answer is yes or no.
+        instructions: what a language model is told before it.
+    """
+
+    all: tuple[Statement, ...]
+    of: Callable[[str], Sequence[Statement]]
+    goals: Callable[[str, Callable[[Statement], bool | None]], tuple[str, ...]]
+    question: Callable[[Statement], str]
+    instructions: str
 
 
 @dataclass(frozen=True)
@@ -101,6 +136,12 @@ class Language:
             tree")). Those of the empty clause hold always. This is all that an action prior can see of a state.
         supporting: goal -> meanings of actions that bring it closer ("chop tree" -> "go to tree"; "make wood pickaxe" ->
             "go to crafting table": knowledge of recipes).
+        candidates: caption -> the goals that could be achieved in its state; None: all goals, always.
+        most_candidates: how many these are at most; None: as many as there are goals.
+        most_achieved: how many achieved events an agent observes, the latest; None: as many as there are goals.
+        closest: largest cosine of the SentenceBERT vectors of two goals, where it was measured. At a threshold above it,
+            a goal is achieved by the event of its own words only, and no vectors are needed to tell.
+        judgements: the statements on which goals depend, if closed questions are about these.
     """
 
     vocabulary: tuple[str, ...]
@@ -119,6 +160,11 @@ class Language:
     examples: tuple[Example, ...] = ()
     action_meanings: Mapping[str, tuple[tuple[int, str], ...]] = field(default_factory=dict, hash=False)
     supporting: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    candidates: Callable[[str], tuple[str, ...]] | None = None
+    most_candidates: int | None = None
+    most_achieved: int | None = None
+    closest: float = 1.0
+    judgements: Judgements | None = None
 
 
 @dataclass(frozen=True)
@@ -169,8 +215,10 @@ class World:
         captions: names of its caption styles.
         action_spaces: names of its action spaces.
         score: name of its headline metric (in %) among those of ``scores``, and a title for figures.
+        options: names of the options that only this world has -> what they do. Environments take them as text.
         settings: preset -> options of the configuration (dotted names) that differ from the preset's in this world.
         has_bundled_model: whether the language model that is shipped was trained for this world.
+        recorded_answers: file of answers to closed questions that the world brings; None: it brings none.
         published: rows of published results for comparison pages: method, reward, frames, score, unlocks.
         published_note: what to keep in mind beside them.
     """
@@ -181,8 +229,10 @@ class World:
     captions: tuple[str, ...] = ("spatial", "paper")
     action_spaces: tuple[str, ...] = ()
     score: tuple[str, str] = ("unlocked", "Share of achievements unlocked")
+    options: Mapping[str, str] = {}
     settings: Mapping[str, Mapping[str, Any]] = {}
     has_bundled_model: bool = False
+    recorded_answers: Path | None = None
     published: Sequence[tuple[str, ...]] = ()
     published_note: str = ""
 
@@ -205,8 +255,12 @@ class World:
         """The words of such an environment."""
         return self.make_env(**options).language
 
-    def check(self, options: Mapping[str, Any]) -> None:
+    def check(self, options: Mapping[str, Any], own: Mapping[str, str] | None = None) -> None:
         """Refuses options that the world does not have.
+
+        Args:
+            options: as in ``make_env``.
+            own: those among them that only this world has (``options``), by name.
 
         Raises:
             ValueError: one line that names the value and what would be right.
@@ -221,6 +275,9 @@ class World:
             value = options.get(name)
             if value is not None and value not in choices:
                 raise ValueError(unknown(name.replace("_", "-"), value, choices))
+        for name in own or {}:
+            if name not in self.options:
+                raise ValueError(unknown("world-options", name, tuple(self.options)))
 
     def usual_action_space(self, protocol: str) -> str:
         """The action space of a protocol."""

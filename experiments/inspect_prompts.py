@@ -27,7 +27,7 @@ class Options:
     world: str = "crafter"
     """World whose briefing, examples and verbs are in the prompt."""
     goal: str | None = None
-    """Closed form: the goal to ask about."""
+    """Closed form: the goal to ask about; or the statement, such as "apple in kitchen fridge", in worlds that have these."""
     suggester: Annotated[SuggesterConfig, tyro.conf.arg(name="")] = field(default_factory=SuggesterConfig)
 
 
@@ -52,9 +52,14 @@ def main(options: Options) -> None:
     model = make_model(suggester, world)
     try:
         temperature = model.default_temperature if llm.temperature is None else llm.temperature
-        questions = Questions(suggester.kind, language, [options.goal], temperature, llm.structured)
+        judged = suggester.kind == "closed" and language.judgements is not None
+        form = "statements" if judged else suggester.kind
+        questions = Questions(form, language, [options.goal], temperature, llm.structured)
         forms = {"brief": language.drop_target, "whole": str, "paper": language.names_only}
-        caption = forms[llm.caption](options.caption)
+        caption = options.goal if judged else forms[llm.caption](options.caption)
+        if judged and options.goal not in map(str, language.judgements.all):
+            known = str(language.judgements.all[0])
+            raise UserError(f"goal is {options.goal!r}; {world.name} asks about statements such as {known!r}")
         (question,) = questions.about(caption)
         _show("model", model.description)
         for title, text in as_sent(question.prompt, llm.api).items():

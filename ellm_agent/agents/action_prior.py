@@ -32,7 +32,8 @@ class ActionPrior:
         phrases: the table of observed phrases.
         language: of the worlds.
         prefix: of a goal among observed phrases.
-        similar: (meaning, goal) -> whether they are the same for the reward.
+        similar: (meaning, goal) -> whether they are the same for the reward; None: if they have one spelling. In worlds with
+            tens of thousands of goals it would take long to compare each with all meanings.
         actions: number of actions.
     """
 
@@ -41,7 +42,7 @@ class ActionPrior:
         phrases: PhraseTable,
         language: Language,
         prefix: str,
-        similar: Callable[[str, str], bool],
+        similar: Callable[[str, str], bool] | None,
         actions: int,
     ):
         self.actions = actions
@@ -79,6 +80,13 @@ class ActionPrior:
     def _wanted(self, goal: str) -> list[tuple[int, float]]:
         """Meanings that match a goal, each with its feature."""
         found: dict[int, float] = {}
+        if self._similar is None:
+            spelling = self._language.canonical(goal)
+            helpful = self._language.supporting.get(spelling, ())
+            found = {self._meanings[m]: SUPPORTING for m in helpful if m in self._meanings}
+            return list(
+                (found | {self._meanings[m]: 1.0 for m in (spelling,) if m in self._meanings}).items()
+            )
         for known, supporting in self._language.supporting.items():
             if self._similar(known, goal):
                 found |= {self._meanings[m]: SUPPORTING for m in supporting if m in self._meanings}
@@ -89,26 +97,37 @@ class ActionPrior:
 
 
 class _Rows:
-    """Lists of pairs, one for each phrase, as arrays that compiled code reads."""
+    """Lists of pairs, one for each phrase, as arrays that compiled code reads. They grow without a copy each time."""
 
     def __init__(self, dtype: type):
-        self._starts, self._pairs, self._dtype, self._made = [0], [], dtype, None
+        self._starts, self._first, self._second = (
+            np.zeros(1, np.int64),
+            np.zeros(0, np.int64),
+            np.zeros(0, dtype),
+        )
+        self._phrases = 0
 
     def __len__(self) -> int:
-        return len(self._starts) - 1
+        return self._phrases
 
     def append(self, pairs: Sequence[tuple[int, float]]) -> None:
-        self._pairs += pairs
-        self._starts.append(len(self._pairs))
-        self._made = None
+        start = self._starts[self._phrases]
+        end = start + len(pairs)
+        self._phrases += 1
+        self._starts = _with_room(self._starts, self._phrases + 1)
+        self._starts[self._phrases] = end
+        if pairs:
+            self._first, self._second = _with_room(self._first, end), _with_room(self._second, end)
+            self._first[start:end], self._second[start:end] = zip(*pairs, strict=True)
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """``(phrases + 1,)`` starts, and the two columns of all pairs."""
-        if self._made is None:
-            first = np.array([pair[0] for pair in self._pairs], np.int64)
-            second = np.array([pair[1] for pair in self._pairs], self._dtype)
-            self._made = np.array(self._starts, np.int64), first, second
-        return self._made
+        """``(phrases + 1,)`` starts, and the two columns of all pairs; behind them is unused room."""
+        return self._starts, self._first, self._second
+
+
+def _with_room(array: np.ndarray, count: int) -> np.ndarray:
+    """The array, twice as long if it has no room for so many."""
+    return array if count <= len(array) else np.concatenate([array, np.zeros(max(count, 64), array.dtype)])
 
 
 @njit(cache=True, nogil=True)
@@ -116,7 +135,6 @@ def _match(ids, goals, wanted, features, clauses, said, actions, always, always_
     """``out[r, a]`` = the largest feature of an open goal's meaning that action ``a`` has in row ``r``."""
     wants = np.zeros(meanings, np.float32)
     for r in range(ids.shape[0]):
-        wants[:] = 0
         any_goal = False
         for s in range(ids.shape[1]):
             phrase = ids[r, s]
@@ -131,6 +149,10 @@ def _match(ids, goals, wanted, features, clauses, said, actions, always, always_
             phrase = ids[r, s]
             for k in range(clauses[phrase], clauses[phrase + 1]):
                 out[r, actions[k]] = max(out[r, actions[k]], wants[said[k]])
+        for s in range(ids.shape[1]):
+            phrase = ids[r, s]
+            for k in range(goals[phrase], goals[phrase + 1]):
+                wants[wanted[k]] = 0
 
 
 @torch.no_grad()

@@ -118,8 +118,10 @@ def check(config: Config) -> Config:
     Raises:
         UserError: naming the first that cannot.
     """
-    for name, value in flatten(config).items():
-        if isinstance(value, str | Path) and any(unicodedata.category(c) in ("Cc", "Cs") for c in str(value)):
+    texts = [(name, value) for name, value in flatten(config).items() if isinstance(value, str | Path)]
+    texts += [(name, text) for pair in config.env.own.items() for name, text in ((pair[0], t) for t in pair)]
+    for name, value in texts:
+        if any(unicodedata.category(c) in ("Cc", "Cs") for c in str(value)):
             raise UserError(f"{option(name)} is {str(value)!r}; it must be plain text")
     return config
 

@@ -60,6 +60,8 @@ class EnvConfig(Section):
     caption: str | None = None
     """The caption that the agent observes. Crafter: paper (names only), spatial (also where, and how much) or full
     (also the points of each need, daylight, the side looked to, and the last action). None: the world's first."""
+    own: Annotated[dict[str, str], flag("world-options")] = {}
+    """Options of the world's own, as pairs of a name and a value. Each can also be given as --NAME VALUE."""
     n_envs: int = Field(32, ge=1)
     """Parallel worlds."""
     backend: Literal["compiled", "package"] = "compiled"
@@ -75,21 +77,27 @@ class EnvConfig(Section):
             "episode_length": self.episode_length,
             "task": self.task,
             "task_reward": self.task_reward,
+            **self.own,
         }
 
     @model_validator(mode="after")
     def _fits_the_world(self) -> EnvConfig:
-        registry.get(self.name).check(self.options)
+        registry.get(self.name).check(self.options, self.own)
         return self
 
 
 class LLMConfig(Section):
     """The language model that suggests goals."""
 
-    kind: Annotated[Literal["auto", "endpoint", "bundled", "script", "replay"], flag("llm")] = "auto"
+    kind: Annotated[Literal["auto", "endpoint", "bundled", "script", "replay", "recorded"], flag("llm")] = (
+        "auto"
+    )
     """What answers. endpoint: a server; bundled: the small model in this package, offline; script: rules (not a
-    language model); replay: recorded answers alone, without any model; auto: a server if one is configured, or else
-    the bundled model."""
+    language model); replay: the answers in llm-cache alone, without any model; recorded:FILE: those in a file (recorded:
+    in the one that the world brings); auto: a server if one is configured, or else the bundled model or the world's
+    recorded answers."""
+    answers: Annotated[PathOption | None, flag("llm-answers")] = None
+    """recorded: the file. None: the one that the world brings."""
     folder: Annotated[PathOption | None, flag("llm-folder")] = None
     """bundled: folder of another model, as experiments/train_suggester.py writes it. None: the one that is shipped."""
     base_url: Annotated[str | None, flag("llm-base-url")] = None
@@ -148,12 +156,13 @@ class LLMConfig(Section):
 class SuggesterConfig(Section):
     """Who suggests goals, and how many are active at a time."""
 
-    kind: Annotated[Literal["open", "closed", "oracle", "novelty", "task", "none"], flag("goal-mode")] = (
-        "open"
-    )
+    kind: Annotated[
+        Literal["open", "closed", "oracle", "novelty", "sbert", "task", "none"], flag("goal-mode")
+    ] = "open"
     """Who suggests goals. open, closed: a language model, in free text or by yes/no questions; oracle: goals whose
-    prerequisites hold; novelty: all goals, always; task: the next step of the environment's task, which only the
-    environment rewards; none: no goals."""
+    prerequisites hold; novelty: all goals, always; sbert: SentenceBERT says what belongs where (a plain baseline, in
+    worlds where goals depend on that); task: the next step of the environment's task, which only the environment
+    rewards; none: no goals."""
     closed_candidates: Literal["goals", "all"] = "goals"
     """Closed form: the goals asked about. goals: those of the world; all: every verb-noun pair (paper)."""
     max_active_goals: Annotated[int | None, flag("max-active-goals", "goals-at-once")] = Field(None, ge=1)
@@ -449,4 +458,5 @@ class Config(Section):
         parts += [f"length_{env.episode_length}"] if env.episode_length else []
         parts += [f"goals_{suggester.max_active_goals}"] if suggester.max_active_goals else []
         parts += [f"caption_{env.caption}"] if env.caption else []
+        parts += [f"{name}_{Path(value).stem}" for name, value in env.own.items()]
         return "-".join([*parts, f"seed{self.run.seed}"])

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 from ellm_agent.goals.base import Goal
 from ellm_agent.llm.base import Answer, Prompt
 from envs.interface import Language
-from prompts import closed_form, open_ended
+from prompts import closed_form, open_ended, statement
 
 BATCH = 64  # captions that a model in this process is asked about at once
 COUNTED = 2**14  # captions whose frequency is counted; some are forgotten when there are twice as many
 LONGEST_PAUSE = 1024  # calls
+TRUE = "true"  # goal of a question about a statement
 
 
 class Question(NamedTuple):
@@ -31,10 +32,11 @@ class Question(NamedTuple):
 
 class Questions:
     """*Open*: one question for each caption, answered by a list of goals. *Closed*: a yes/no question for each caption
-    and candidate; goals are the candidates with P(yes) > 0.5.
+    and candidate; goals are the candidates with P(yes) > 0.5. *Statements*: the "captions" are texts of the world's
+    statements, with one yes/no question each; the only goal is ``TRUE``.
 
     Args:
-        form: "open" or "closed".
+        form: "open", "closed" or "statements".
         language: of the world.
         candidates: goals that are asked about in closed form.
         temperature: of sampling open answers; None: the prompt's.
@@ -49,11 +51,14 @@ class Questions:
         temperature: float | None,
         structured: bool,
     ):
-        if form not in ("open", "closed"):
-            raise ValueError(f"form is {form!r}; choose 'open' or 'closed'")
+        if form not in ("open", "closed", "statements"):
+            raise ValueError(f"form is {form!r}; choose 'open', 'closed' or 'statements'")
         self._language, self._structured = language, structured
         self._temperature = open_ended.TEMPERATURE if temperature is None else temperature
-        self._goals = tuple(candidates) if form == "closed" else ("",)
+        self._goals = {"closed": tuple(candidates), "statements": (TRUE,), "open": ("",)}[form]
+        self._statements = {}
+        if form == "statements":
+            self._statements = {str(one): one for one in language.judgements.all}
         # Caption whose questions are not all answered -> goal of the question -> goals in the answer; None: it was
         # empty or a refusal.
         self._partial: dict[str, dict[Goal, tuple[Goal, ...] | None]] = {}
@@ -98,6 +103,8 @@ class Questions:
         }
 
     def _prompt(self, caption: str, goal: Goal) -> Prompt:
+        if self._statements:
+            return statement.prompt(self._statements[caption], self._language.judgements)
         if goal:
             return closed_form.prompt(caption, goal, self._language)
         return open_ended.prompt(caption, self._language, self._structured, self._temperature)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from envs.interface import Privileged, Situation
 
 Goal = str  # a goal is its text
+REMEMBERED = 2**14  # captions whose goals are kept
 
 
 class GoalSuggester:
@@ -97,10 +99,21 @@ class AllGoals(FixedGoals):
 
     Args:
         goals: all goals of the world.
+        candidates: caption -> the goals that could be achieved there; the others could not be rewarded and are left out.
+            None: the world does not say.
     """
 
     description = "novelty: every goal at all times (not a language model)"
     open_vocabulary = False
+
+    def __init__(self, goals: Sequence[Goal], candidates: Callable[[str], tuple[Goal, ...]] | None = None):
+        super().__init__(goals)
+        self._candidates = candidates and functools.lru_cache(REMEMBERED)(candidates)
+
+    def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...]]:
+        if self._candidates is None:
+            return super().suggest(situations)
+        return [self._candidates(situation.caption) for situation in situations]
 
 
 class NoGoals(FixedGoals):

@@ -27,7 +27,8 @@ class LanguageModelSuggester(GoalSuggester):
     """Asks a language model for goals, about each caption once.
 
     *Open*: one question for each caption, answered by a list of goals. *Closed*: one yes/no question for each caption
-    and candidate goal; suggested are those with P(yes) > 0.5.
+    and candidate goal; suggested are those with P(yes) > 0.5. *Statements*: one yes/no question for each text of a
+    statement in place of captions, for a :class:`ellm_agent.goals.judged.ModelJudge`; nothing is borrowed.
 
     *Waiting* (``every`` = 0; Du et al. 2023): each new caption is asked about at once, and training waits.
     *Ahead*: one caption for every ``every`` frames, while training continues: the most frequent one and the
@@ -39,7 +40,7 @@ class LanguageModelSuggester(GoalSuggester):
 
     Args:
         model: answers prompts.
-        form: "open" or "closed".
+        form: "open", "closed" or "statements".
         language: of the world.
         candidates: goals that are asked about in closed form; None: those of the language.
         caption: situation's caption -> the caption that the model reads.
@@ -77,14 +78,17 @@ class LanguageModelSuggester(GoalSuggester):
         self.open_vocabulary = form == "open" or not set(candidates) <= set(language.goals)
         temperature = model.default_temperature if temperature is None else temperature
         self._questions = Questions(form, language, candidates, temperature, structured)
-        self._answers = AnsweredCaptions(language.clauses_of)
+        self._borrows = form != "statements"
+        self._answers = AnsweredCaptions(language.clauses_of if self._borrows else lambda _: ())
         self._queue = CaptionQueue(every) if every and model.can_be_asked_ahead else None
         self._backoff = Backoff()
         self._pool = None if model.in_process else RequestPool(model, in_flight)
         self._in_flight: dict[str, list[tuple[Question, Future]]] = {}
         self._most_in_flight = IN_FLIGHT * in_flight
         self._counts = Counter(scenes=0, questions=0, failures=0, without_goals=0, met=0, unanswered=0)
-        self._format_doubted = FORMAT_CHECK  # for so many more answers, or until one has a goal
+        self._format_doubted = (
+            FORMAT_CHECK if self._borrows else 0
+        )  # for so many more answers, or until one has a goal
         self._spent = False  # the budget: nothing is asked any more
         self._ended = False  # by an error that was raised, or by `close`
 
@@ -253,7 +257,8 @@ class LanguageModelSuggester(GoalSuggester):
 
     def _goals(self, captions: Sequence[str], borrow: bool) -> list[tuple[Goal, ...] | None]:
         """Goals of captions: their own answers; without one, borrowed goals, if there are any; else None."""
-        return [self._goals_of(caption, borrow and self._answers.can_lend) for caption in captions]
+        borrow = borrow and self._borrows and self._answers.can_lend
+        return [self._goals_of(caption, borrow) for caption in captions]
 
     def _goals_of(self, caption: str, borrow: bool) -> tuple[Goal, ...] | None:
         if caption in self._answers.goals:

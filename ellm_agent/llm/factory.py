@@ -12,14 +12,16 @@ from ellm_agent.llm.bundled import FOLDER, BundledModel
 from ellm_agent.llm.cache import AnswerCache, CachedModel, ReplayModel, default_path
 from ellm_agent.llm.client import OpenAIModel
 from ellm_agent.llm.endpoint import endpoint, model_at
+from ellm_agent.llm.recorded import RecordedModel
 from ellm_agent.llm.scripted import ScriptedModel
 from envs.interface import World
 
 
-def resolve(suggester: SuggesterConfig) -> SuggesterConfig:
+def resolve(suggester: SuggesterConfig, world: World) -> SuggesterConfig:
     """The configuration with "auto" and the environment's settings written out.
 
     The saved configuration then says which model answered, and a run that is resumed in another shell asks the same.
+    Without an endpoint, "auto" is the bundled model, or in closed form the recorded answers that a world has.
 
     Raises:
         UserError: if an endpoint is wanted and none is configured, if its URL is bad or its model not named, or for
@@ -33,16 +35,20 @@ def resolve(suggester: SuggesterConfig) -> SuggesterConfig:
         raise UserError("llm is endpoint, but none is configured: give --llm-base-url, or set OPENAI_API_KEY")
     kind = llm.kind
     if kind == "auto":  # an option wins over the environment
-        kind = "bundled" if not url or (llm.folder and not llm.base_url) else "endpoint"
+        recorded = world.recorded_answers and suggester.kind == "closed" and not world.has_bundled_model
+        offline = "recorded" if llm.answers or (recorded and not llm.folder) else "bundled"
+        kind = offline if not url or ((llm.folder or llm.answers) and not llm.base_url) else "endpoint"
     if llm.folder and kind != "bundled":
         raise UserError(f"llm-folder is {llm.folder}, but llm is {kind}; only bundled reads a folder")
+    if llm.answers and kind != "recorded":
+        raise UserError(f"llm-answers is {llm.answers}, but llm is {kind}; only recorded reads such a file")
     resolved = {"kind": kind}
     if kind == "endpoint":
         resolved |= {"base_url": url, "model": model_at(url, llm.model)}
     elif kind != "replay":
         for name in llm.model_dump(exclude_defaults=True):
             if name in ("base_url", "model", "structured") or name.startswith(("budget_", "price_")):
-                auto = "what answers is bundled: set OPENAI_API_KEY, or give --llm-base-url"
+                auto = f"what answers is {kind}: set OPENAI_API_KEY, or give --llm-base-url"
                 option, why = (
                     f"llm-{name.replace('_', '-')}",
                     auto if llm.kind == "auto" else f"llm is {kind}",
@@ -56,12 +62,17 @@ def make_model(suggester: SuggesterConfig, world: World) -> LanguageModel:
 
     Args:
         suggester: of kind "open" or "closed".
-        world: whose advice the scripted model gives.
+        world: whose advice the scripted model gives, and whose recorded answers are the default.
 
     Raises:
         UserError: for an endpoint, key, price, folder or cache file that is wrong or missing.
     """
-    llm = resolve(suggester).llm
+    llm = resolve(suggester, world).llm
+    if llm.kind == "recorded":
+        path = llm.answers or world.recorded_answers
+        if path is None:
+            raise UserError(f"no answers are recorded for the world {world.name}; give --llm recorded:FILE")
+        return RecordedModel(path)
     if llm.kind == "script":
         advice = world.advice()
         if advice is None:

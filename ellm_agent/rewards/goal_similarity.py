@@ -6,7 +6,7 @@ Knows nothing of worlds, captions or agents.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -41,6 +41,11 @@ class GoalSimilarity:
         threshold: T, in [-1, 1].
         canonical: goal -> its one spelling.
         encode: texts -> ``(n, d)`` float32 unit vectors.
+        apart: texts in canonical spelling of which no two have a cosine above T (``Language.closest``). One of them
+            fulfils another only if they are the same, and their vectors are not needed to tell.
+
+    Attributes:
+        compares_spelling: whether there are such texts.
 
     Raises:
         ValueError: if T is outside [-1, 1].
@@ -51,26 +56,38 @@ class GoalSimilarity:
         threshold: float,
         canonical: Callable[[str], str] = str.lower,
         encode: Callable[[Sequence[str]], np.ndarray] = sentence_bert,
+        apart: Collection[str] = (),
     ):
         if not -1 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold}; a cosine lies between -1 and 1")
         self._threshold, self._canonical, self._encode = threshold, canonical, encode
+        self._apart, self.compares_spelling = apart, bool(apart)
         self._vectors: dict[str, np.ndarray] = {}
         self._cosines: dict[tuple[str, str], float] = {}
         self._open_goals = functools.lru_cache(REMEMBERED)(self._filter)
 
     def prepare(self, texts: Sequence[str]) -> None:
         """Encodes texts that are known beforehand (all events, likely goals) in one batch."""
-        texts = list(dict.fromkeys(map(self._canonical, texts)))
-        self._vectors.update(zip(texts, self._encode(texts), strict=True))
+        spellings = (text if text in self._apart else self._canonical(text) for text in texts)
+        texts = [text for text in dict.fromkeys(spellings) if text not in self._apart]
+        if texts:
+            self._vectors.update(zip(texts, self._encode(texts), strict=True))
 
     def cosine(self, event: str, goal: str) -> float:
-        """Cosine similarity of an event's and a goal's SentenceBERT vectors, to four decimals."""
+        """Cosine similarity of an event's and a goal's SentenceBERT vectors, to four decimals; 0 between two texts that are
+        known to be apart.
+        """
+        if event in self._apart and goal in self._apart:
+            return float(event == goal)
         pair = event, goal
         if pair not in self._cosines:
-            cosine = float(self._vector(event) @ self._vector(self._canonical(goal)))
-            self._cosines[pair] = round(cosine, 4)
+            self._cosines[pair] = self._compute(event, self._canonical(goal))
         return self._cosines[pair]
+
+    def _compute(self, event: str, spelling: str) -> float:
+        if event in self._apart and spelling in self._apart:
+            return float(event == spelling)
+        return round(float(self._vector(event) @ self._vector(spelling)), 4)
 
     def satisfies(self, event: str, goal: str) -> bool:
         """Whether an event fulfils a goal: their cosine exceeds T."""
@@ -100,7 +117,15 @@ class GoalSimilarity:
         return IntrinsicReward(value, rewarded, reached, value) if rewarded else NO_REWARD
 
     def _filter(self, goals: tuple[str, ...], achieved: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(goal for goal in goals if not any(self.satisfies(event, goal) for event in achieved))
+        known = {event for event in achieved if event in self._apart}
+        others = [event for event in achieved if event not in self._apart]
+
+        def is_achieved(goal: str) -> bool:
+            if goal in self._apart:  # tens of events and of goals: pairs are not compared one by one
+                return goal in known or any(self.satisfies(event, goal) for event in others)
+            return any(self.satisfies(event, goal) for event in achieved)
+
+        return tuple(goal for goal in goals if not is_achieved(goal))
 
     def _vector(self, text: str) -> np.ndarray:
         # One at a time: a vector's last bits depend on its batch, and a resumed run has other batches.

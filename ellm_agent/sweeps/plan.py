@@ -19,9 +19,12 @@ from ellm_agent.config.presets import PRESETS
 from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
 from ellm_agent.llm import factory
+from envs import registry
 
 # Part of a cell's name: run_crafter.py's option -> the sweep's.
-NAMED = {"--seed": "--seeds", "--algo": "--algos", "--protocol": "--protocols", "--frames": "--frames"}
+NAMED = {
+    "--seed": "--seeds", "--algo": "--algos", "--protocol": "--protocols", "--frames": "--frames", "--world": "--world",
+}  # fmt: skip
 # Each run of a sweep has its own value of these.
 PER_RUN = (
     "--out", "--config", "--resume", "--threads", "--replays", "--tensorboard", "--no-tensorboard", "--estimate-cost",
@@ -49,8 +52,10 @@ class Options:
     """Methods, see ellm_agent/config/methods.py."""
     algos: tuple[str, ...] = ("dqn", "ppo")
     """Learners that each method runs with."""
-    protocols: tuple[str, ...] = ("crafter",)
-    """Rules: crafter, ellm."""
+    world: str = "crafter"
+    """The world."""
+    protocols: tuple[str, ...] = ()
+    """Its rules, such as ellm. None: the world's first."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds; each is a run."""
     frames: int = 300_000
@@ -81,10 +86,13 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
     Raises:
         UserError: if an option makes no sense, before anything is run.
     """
+    with config_files.one_line():
+        registry.get(options.world)
     _check(options, more)
     cells: dict[Cell, Config] = {}
+    protocols = options.protocols or registry.get(options.world).protocols[:1]
     for seed, protocol, method, algo in itertools.product(
-        options.seeds, options.protocols, options.methods, options.algos
+        options.seeds, protocols, options.methods, options.algos
     ):
         own = ["--protocol", protocol, "--seed", str(seed), "--frames", str(options.frames)]
         own += ["--threads", "1", "--replays", "0", "--no-tensorboard"]
@@ -93,13 +101,15 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
             raise UserError(f"method is {method}, which learns nothing that a task could be learned from")
         own += [] if fixed else ["--algo", algo]
         like = "scratch" if method == NOTHING else method
-        config = cli.parse([*more, *own], "", like).config
+        config = cli.parse([*more, *own], "", like, options.world).config
         if not options.label:
             _check_method(like, config)
         label = f"{method}-{options.label}" if options.label else method
         # An endpoint from the environment becomes part of the configuration: a sweep that is continued in another shell
         # must not mix two models under one name.
-        config = config.changed(suggester=factory.resolve(config.suggester).model_dump())
+        config = config.changed(
+            suggester=factory.resolve(config.suggester, registry.get(config.env.name)).model_dump()
+        )
         # The control of a guided DQN has no agent behind it, whose algorithm could make it another.
         shared = fixed or (method == NOTHING and options.transfer == "guide")
         cell = Cell(protocol, ANY if shared else algo, label, seed)
@@ -145,7 +155,8 @@ def _check_method(method: str, config: Config) -> None:
     Raises:
         UserError: if a configuration is not what its method's name says.
     """
-    is_, should = (config_files.flatten(c) for c in (config, apply(method, PRESETS[config.run.preset])))
+    usual = config_files.in_world(PRESETS[config.run.preset], config.env.name)
+    is_, should = (config_files.flatten(c) for c in (config, apply(method, usual)))
     for name in sorted(DEFINING):
         if is_[name] != should[name]:
             raise UserError(

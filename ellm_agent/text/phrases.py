@@ -65,6 +65,18 @@ class PhraseTable:
         """Ids of several phrases."""
         return [self.id(text) for text in texts]
 
+    def meet(self, texts: Iterable[str]) -> list[int]:
+        """Ids of phrases, like ``ids``. A new one gets its vector at once, computed alone: so it depends on no batch, and is
+        found on disk in the next run. For vocabularies that are too large to be known beforehand.
+        """
+        found = []
+        for text in texts:
+            if text not in self._ids:
+                _ = self.vectors  # of all phrases before it
+                self._vectors.extend(self._encode([text]))
+            found.append(self.id(text))
+        return found
+
     def text(self, phrase: int) -> str:
         """The text of an id."""
         return self._texts[phrase]

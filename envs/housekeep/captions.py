@@ -9,20 +9,23 @@ from __future__ import annotations
 import functools
 import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from envs.housekeep.homes import MOST_IN_ROOM, MOST_OBJECTS, ROOM, Home, fixed_homes
+from envs.housekeep.homes import MOST_IN_ROOM, MOST_OBJECTS, MOST_ROOMS, ROOM, Home, fixed_homes
 from envs.housekeep.placements import Placements
-from envs.interface import Example, Language, Privileged, Situation
+from envs.interface import Example, Judgements, Language, Privileged, Situation, Statement
 
 REACH = ROOM - 1  # cells to each side in which receptacles of the player's room can be; doors one further
 WINDOW = 2 * REACH + 1  # cells, side of the window that the player sees
 DOOR_WINDOW = WINDOW + 2
 SIDES = ("west", "east", "north", "south")  # in the order of ``homes.DIRECTIONS``
-# The room, receptacles, objects, 4 doors, 4 sides, what is faced, what is in reach, reaching out, what is held.
+# The room, receptacles, objects, 4 doors, 4 sides, what is faced, what a grab would do, reaching out, what is held.
 MAX_CLAUSES = 1 + MOST_IN_ROOM + MOST_OBJECTS + 4 + 4 + 1 + 1 + 1 + 1
+GRAB = 5  # number of the action that grabs or releases; the moves are 1 to 4, in the order of ``SIDES``
+MOST_ACHIEVED = 64  # events that an agent observes
+CLOSEST = 0.983  # largest cosine of two different goals' vectors, measured (docs/housekeep.md)
 WALL, FLOOR = "wall", "floor"
 NOTHING_HELD = "you hold nothing"
 REACHING = "you reach out"
@@ -34,6 +37,12 @@ BRIEFING = (
     "You tidy a home. Some objects lie where they do not belong. You walk through the rooms, pick up one object at a time, "
     "and place it in or on a receptacle of a room where people usually keep such an object. Objects that lie where they "
     "belong stay there."
+)
+QUESTIONS = (
+    "Here are questions about where people keep things in a tidy home. Answer each with Yes or No.\n"
+    'Do people usually keep "spoon" on the living room sofa? No\n'
+    'Do people usually keep "mixing bowl" in the kitchen dishwasher? Yes\n'
+    'Do people usually keep "sock" in the bedroom dresser? Yes'
 )
 EXAMPLES = (
     Example(
@@ -82,9 +91,9 @@ def faced_clause(thing: str) -> str:
     return f"you face {thing}"
 
 
-def reach_clause(thing: str) -> str:
-    """The object that a grab takes."""
-    return f"in reach: {thing}"
+def grab_clause(goal: str) -> str:
+    """What grab or release would do: "grab: pick up apple from kitchen fridge"."""
+    return f"grab: {goal}"
 
 
 def held_clause(thing: str) -> str:
@@ -115,6 +124,11 @@ _SYNONYMS = (
 )
 
 
+def go_to(thing: str) -> str:
+    """Meaning of a move: "go to kitchen fridge", "go to bathroom"."""
+    return f"go to {thing}"
+
+
 def canonical(text: str) -> str:
     """One spelling per goal: lower case, no articles or punctuation, usual synonyms replaced.
 
@@ -129,7 +143,7 @@ def canonical(text: str) -> str:
 
 # --- the caption that language models read --------------------------------------------------------------------------
 
-_SEEN = "You have seen "
+_SEEN, _HOLD, _PUT = "You have seen ", "You hold ", "You have put "
 
 
 def situation(
@@ -139,6 +153,7 @@ def situation(
     at: Sequence[int],
     held: int,
     put_where: Iterable[tuple[int, int]],
+    instruction: str | None = None,
 ) -> Situation:
     """Everything seen so far in the episode, what is held, and what the player has put where: the paper's caption.
 
@@ -149,17 +164,18 @@ def situation(
         at: for each object, the receptacle in which it lies; -1 if it is held.
         held: the object in the hand, or -1.
         put_where: objects and receptacles into which the player has put them, in order.
+        instruction: the task, if there is one.
     """
     thing = [known.objects[kind] for kind in home.objects]
     places = seen_places(home, visited)
     sentences = [_SEEN + ", ".join(str(known.places[home.places[p]]) for p in places)]
     sentences += [f"{thing[o]} is {known.where(home.places[p])}" for o, p in enumerate(at) if p in places]
     if held >= 0:
-        sentences.append(f"You hold {thing[held]} from {known.places[home.places[home.at[held]]]}")
+        sentences.append(f"{_HOLD}{thing[held]} from {known.places[home.places[home.at[held]]]}")
     else:
         sentences.append("You hold nothing")
-    sentences += [f"You have put {thing[o]} {known.where(home.places[p])}" for o, p in put_where]
-    return Situation(". ".join(sentences) + ".")
+    sentences += [f"{_PUT}{thing[o]} {known.where(home.places[p])}" for o, p in put_where]
+    return Situation(". ".join(sentences) + ".", instruction)
 
 
 def oracle(
@@ -172,22 +188,33 @@ def oracle(
 ) -> Privileged:
     """What somebody with perfect judgement would suggest who reads the paper's caption (arguments as for it).
 
-    Holding nothing: pick up each object seen so far that lies where it lay at the start and does not belong there.
-    Holding one that was misplaced at the start: place it in each right receptacle seen so far. An object that was put into
-    a right place once leaves the goals (as in the paper). So does the picking up of an object that the player has moved:
-    otherwise moving it from one wrong place to the next would be rewarded again and again.
+    Holding nothing: pick up each object seen so far that lies where it does not belong. Holding one that was misplaced at
+    the start: place it in each right receptacle seen so far. An object that was put into a right place once leaves the
+    goals (as in the paper). So does the picking up of an object that the player has moved: otherwise moving it from one
+    wrong place to the next would be rewarded again and again.
+
+    Bad goals: pick up what lies right; place it where it does not belong.
     """
-    still = set(home.misplaced).difference(o for o, p in put_where if home.right[o, p])
+    put_where = list(put_where)
     places = seen_places(home, visited)
     if held >= 0:
-        right = [p for p in places if home.right[held, p]] if held in still else []
         thing = known.objects[home.objects[held]]
-        return Privileged(tuple(put(thing, known.where(home.places[p])) for p in right))
-    there = [o for o in sorted(still) if at[o] == home.at[o] and at[o] in places]
-    return Privileged(
-        tuple(
-            pick_up(known.objects[home.objects[o]], str(known.places[home.places[home.at[o]]])) for o in there
+        goals = {p: put(thing, known.where(home.places[p])) for p in places}
+        done = any(o == held and home.right[o, p] for o, p in put_where)
+        wanted = held in home.misplaced and not done
+        return Privileged(
+            tuple(goal for p, goal in goals.items() if wanted and home.right[held, p]),
+            bad=tuple(goal for p, goal in goals.items() if not home.right[held, p]),
         )
+    moved = {o for o, _ in put_where}
+    goals = {
+        o: pick_up(known.objects[home.objects[o]], str(known.places[home.places[p]]))
+        for o, p in enumerate(at)
+        if p in places
+    }
+    return Privileged(
+        tuple(goal for o, goal in goals.items() if not home.right[o, at[o]] and o not in moved),
+        bad=tuple(goal for o, goal in goals.items() if home.right[o, at[o]]),
     )
 
 
@@ -209,6 +236,96 @@ def clauses_of(caption: str) -> frozenset[str]:
         else:
             clauses.append(sentence)
     return frozenset(clauses)
+
+
+class Reader:
+    """Reads the caption that language models read, and the goals and statements in it.
+
+    Args:
+        known: what there is.
+    """
+
+    def __init__(self, known: Placements):
+        self._where = {str(place): known.where(i) for i, place in enumerate(known.places)}
+        self._place = {where: place for place, where in self._where.items()}
+
+    def candidates(self, caption: str) -> tuple[str, ...]:
+        """What could be done: holding an object, place it in each receptacle seen; else pick up each object seen."""
+        seen, lying, held, _ = self._read(caption)
+        if held:
+            return tuple(put(held.thing, self._where[place]) for place in seen)
+        return tuple(pick_up(s.thing, self._place[s.where]) for s in lying)
+
+    def statements(self, caption: str) -> tuple[Statement, ...]:
+        """That objects belong where they lie, lay or were put, and that the held one belongs in each receptacle seen."""
+        seen, lying, held, were_put = self._read(caption)
+        if not held:
+            return (*lying, *were_put)
+        return (held, *(Statement(held.thing, self._where[place]) for place in seen), *were_put)
+
+    def goals(self, caption: str, judge: Callable[[Statement], bool | None]) -> tuple[str, ...]:
+        """The goals of somebody who judges so: the rules of :func:`oracle`."""
+        seen, lying, held, were_put = self._read(caption)
+        if not held:
+            moved = {s.thing for s in were_put}
+            wrong = [s for s in lying if s.thing not in moved and judge(s) is False]
+            return tuple(pick_up(s.thing, self._place[s.where]) for s in wrong)
+        done = any(s.thing == held.thing and judge(s) for s in were_put)
+        if done or judge(held) is not False:
+            return ()
+        there = [self._where[place] for place in seen]
+        return tuple(put(held.thing, where) for where in there if judge(Statement(held.thing, where)))
+
+    def _read(self, caption: str) -> tuple[list[str], list[Statement], Statement | None, list[Statement]]:
+        """Receptacles seen; objects and where they lie; the held one and where it lay at first; what was put where."""
+        seen: list[str] = []
+        lying, were_put, held = [], [], None
+        for sentence in caption.rstrip(".").split(". "):
+            if sentence.startswith(_SEEN):
+                seen = [place for place in sentence[len(_SEEN) :].split(", ") if place in self._where]
+            elif sentence.startswith(_PUT):
+                were_put += self._split(sentence[len(_PUT) :], " ")
+            elif sentence.startswith(_HOLD):
+                thing, _, place = sentence[len(_HOLD) :].rpartition(" from ")
+                held = Statement(thing, self._where[place]) if place in self._where else None
+            else:
+                lying += self._split(sentence, " is ")
+        return seen, lying, held, were_put
+
+    def _split(self, text: str, between: str) -> list[Statement]:
+        """The object and the place of a sentence; nothing if there is no such place."""
+        for match in re.finditer(f"{between}(?=(in|on) )", text):
+            if text[match.end() :] in self._place:
+                return [Statement(text[: match.start()], text[match.end() :])]
+        return []
+
+
+def judgements(known: Placements, used: np.ndarray) -> Judgements:
+    """The closed form of this world: one question for each object and receptacle.
+
+    Args:
+        known: what there is.
+        used: which object can lie in which place, ``(objects, places)`` bool.
+    """
+    reader = Reader(known)
+    pairs = np.argwhere(used).tolist()
+    return Judgements(
+        all=tuple(Statement(known.objects[o], known.where(p)) for o, p in pairs),
+        of=reader.statements,
+        goals=reader.goals,
+        question=question,
+        instructions=QUESTIONS,
+    )
+
+
+def question(statement: Statement) -> str:
+    """The question about an object and a place.
+
+    >>> question(Statement("apple", "in kitchen fridge"))
+    'Do people usually keep "apple" in the kitchen fridge?'
+    """
+    preposition, _, place = statement.where.partition(" ")
+    return f'Do people usually keep "{statement.thing}" {preposition} the {place}?'
 
 
 def to_sentence(clauses: Sequence[str]) -> str:
@@ -234,7 +351,8 @@ class Words:
         door: ``(rooms, DOOR_WINDOW**2)``.
         side: ``(4, 2 + places + rooms)``: of a wall, the floor, a receptacle, a door.
         faced: the same for what is faced.
-        reach, held: ``(objects,)``.
+        pick, put: ``(objects, places)``: what a grab would do.
+        held: ``(objects,)``.
         nothing_held, reaching: one number each.
     """
 
@@ -290,24 +408,56 @@ class Words:
         self.side = numbers((t and side_clause(side, t) for side in SIDES for t in things), (4, len(things)))
         self.faced = numbers((t and faced_clause(t) for t in things), (-1,))
         those = [thing if u else None for thing, u in zip(known.objects, thing_used, strict=True)]
-        self.reach = numbers((t and reach_clause(t) for t in those), (-1,))
         self.held = numbers((t and held_clause(t) for t in those), (-1,))
         self.nothing_held, self.reaching = number(NOTHING_HELD), number(REACHING)
 
         pairs = [(known.objects[o], p) for o, p in np.argwhere(used).tolist()]
-        goals = [pick_up(thing, places[p]) for thing, p in pairs] + [
-            put(thing, wheres[p]) for thing, p in pairs
-        ]
+        picks = [pick_up(thing, places[p]) for thing, p in pairs]
+        puts = [put(thing, wheres[p]) for thing, p in pairs]
+        self.pick, self.put = (np.zeros(used.shape, np.int32) for _ in range(2))
+        self.pick[used] = numbers(map(grab_clause, picks), (-1,))
+        self.put[used] = numbers(map(grab_clause, puts), (-1,))
+        meanings = {grab_clause(goal): ((GRAB, goal),) for goal in (*picks, *puts)}
+        meanings |= {
+            where_clause(place, dx, dy): _moves(dx, dy, place)
+            for place, there in zip(places, place_used, strict=True)
+            for dx, dy in offsets
+            if there and (dx or dy)
+        }
+        for name in rooms if doors else ():
+            meanings |= {
+                where_clause(door(name), dx, dy): _moves(dx, dy, name) for dx, dy in wide if dx or dy
+            }
+        # To reach a place: go to it, or into its room.
+        supporting = {
+            goal: (go_to(places[p]), *([go_to(known.places[p].room)] if doors else []))
+            for goals in (picks, puts)
+            for goal, (_, p) in zip(goals, pairs, strict=True)
+        }
+        most_places = MOST_IN_ROOM * (1 if protocol == "ellm" else MOST_ROOMS)
         self.language = Language(
             vocabulary=tuple(vocabulary),
             to_sentence=to_sentence,
-            goals=tuple(goals),
+            goals=(*picks, *puts),
             clauses_of=clauses_of,
             canonical=canonical,
             achievements=ACHIEVEMENTS,
             briefing=BRIEFING,
             examples=EXAMPLES,
+            action_meanings={clause: pairs for clause, pairs in meanings.items() if clause in vocabulary},
+            supporting=supporting,
+            candidates=Reader(known).candidates,
+            most_candidates=max(most_places, MOST_OBJECTS),
+            most_achieved=MOST_ACHIEVED,
+            closest=CLOSEST,
+            judgements=judgements(known, used),
         )
+
+
+def _moves(dx: int, dy: int, thing: str) -> tuple[tuple[int, str], ...]:
+    """The moves that lead to something, and what they mean."""
+    directions = [(1, dx < 0), (2, dx > 0), (3, dy < 0), (4, dy > 0)]
+    return tuple((action, go_to(thing)) for action, leads in directions if leads)
 
 
 @functools.lru_cache(maxsize=8)

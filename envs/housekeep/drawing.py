@@ -131,6 +131,9 @@ def _draw_receptacle(pen: ImageDraw.ImageDraw, env: HousekeepEnv, place: int, bo
     text = (20, 20, 24) if sum(colour) > 380 else INK
     y = _write(pen, name, left, top + 3, text, bold=True)
     lying = sorted((o for o, at in enumerate(env.at) if at == place), key=lambda o: env.since[o])
+    if lying and place == env.faced_place:  # first the one that a grab takes
+        first = env.looking % len(lying)
+        lying = lying[first:] + lying[:first]
     room_left = bottom - 3 - y
     for number, thing in enumerate(lying):
         lines = _wrap(env.name(thing), TILE - 8)

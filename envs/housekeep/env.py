@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,13 +13,14 @@ from gymnasium import spaces
 from envs.housekeep import captions
 from envs.housekeep.homes import DIRECTIONS, DOOR, FLOOR, home_of
 from envs.housekeep.placements import Placements, placements
+from envs.housekeep.tasks import TASKS, home_of_task
 from envs.housekeep.votes import read_votes
 from envs.interface import Privileged, Situation, unknown
 from envs.text_env import Outcome, TextEnv
 
 PROTOCOLS = ("ellm", "homes")
 ACTIONS = ("noop", "west", "east", "north", "south", "grab or release")
-GRAB = ACTIONS.index("grab or release")
+GRAB = captions.GRAB
 EPISODE_LENGTH = 1_000  # frames
 RIGHT, WRONG = 1.0, -0.1  # the environment's reward: the paper's 2.5 and -.25, divided by 2.5
 
@@ -36,7 +38,7 @@ class HousekeepEnv(TextEnv):
     clauses of the caption. The player sees its own room, and nothing else: all receptacles, objects and doors in a window
     of 9x9 cells (which covers the room from each of its cells; doors are in the wall, up to one cell further). It
     remembers nothing. An example: "this is the kitchen. kitchen fridge: 3 west, 1 north. apple: in kitchen fridge. door
-    to bathroom: 2 east. west of you: floor. east of you: ... you face kitchen fridge. in reach: apple. you hold nothing."
+    to bathroom: 2 east. west of you: floor. east of you: ... you face kitchen fridge. grab: pick up apple from kitchen fridge. you hold nothing."
 
     **Actions**: ``Discrete(6)``.
 
@@ -44,7 +46,8 @@ class HousekeepEnv(TextEnv):
     0 noop                 nothing
     1-4 west, east,        turns, and goes one cell if it is free; receptacles and walls are not. A step into a door
     north, south           leads through it, to the first cell of the next room
-    5 grab or release      with an empty hand: takes the object that has lain longest in the faced receptacle; with a
+    5 grab or release      with an empty hand: takes an object from the faced receptacle: the one that has lain there longest,
+                           or after steps against the receptacle the next ones, one for each step; with a
                            full one: puts it into the faced receptacle. Both take two such actions, one after the
                            other: the first reaches out. Elsewhere nothing happens
     =====================  ======================================================================================
@@ -66,15 +69,15 @@ class HousekeepEnv(TextEnv):
       these are, what is held and where it was at first, and what the player has put where.
     - ``privileged``: goals that the oracle would suggest (:func:`captions.oracle`).
     - ``events`` and ``attempt``: "pick up apple from living room sofa", "place apple in kitchen fridge".
-    - at the end of an episode ``unlocked`` (of ``captions.ACHIEVEMENTS``) and ``scores`` (:meth:`last_info`).
+    - at the end of an episode ``success`` (with a task: whether all is tidy), ``unlocked`` (of ``captions.ACHIEVEMENTS``) and ``scores`` (:meth:`last_info`).
 
     Args:
         protocol: "ellm" or "homes".
         caption: "spatial".
         action_space: None; there is one.
         episode_length: frames; None: 1,000.
-        task: None; there are none yet.
-        task_reward: unused.
+        task: None, or one of ``tasks.TASKS``: an instruction, and success when all is tidy. The reward is the same.
+        task_reward: unused: there is one reward.
         placements: file of Housekeep's votes (``data.npy``) in place of the world's own placements.
         render_mode: None or "rgb_array".
 
@@ -106,11 +109,12 @@ class HousekeepEnv(TextEnv):
             ("protocol", protocol, PROTOCOLS),
             ("caption", caption, ("spatial",)),
             ("action-space", action_space, (None,)),
-            ("task", task, (None,)),
+            ("task", task, (None, *TASKS)),
         ):
             if value not in choices:
                 raise ValueError(unknown(name, value, [c for c in choices if c]))
         self.protocol, self.known = protocol, known_placements(placements)
+        self.task, self.fixed_home = task, home_of_task(task, protocol)
         language = captions.words(self.known, protocol).language
         super().__init__(
             # `TextEnv` has numbers of 16 bits, too few for the clauses of `homes`: the vocabulary follows below.
@@ -129,9 +133,10 @@ class HousekeepEnv(TextEnv):
 
     def start_episode(self, world_seed: int) -> None:
         """Starts an episode in the home of a world seed."""
-        self.home, (self.x, self.y) = home_of(self.known, self.protocol, world_seed)
+        self.home, (self.x, self.y) = home_of(self.known, self.protocol, world_seed, self.fixed_home)
         n = len(self.home.objects)
         self.facing, self.reaching = DIRECTIONS[3], False
+        self.looking = 0  # steps against the faced receptacle: each turns to the next object in it
         self.room = int(self.home.room_at[self.x, self.y])
         self.visited = {self.room}
         self.at = list(self.home.at)
@@ -159,7 +164,7 @@ class HousekeepEnv(TextEnv):
         return Outcome(reward, self.all_tidy, (event,) if event else (), event)
 
     def _move(self, direction: tuple[int, int]) -> None:
-        self.facing = direction
+        again, self.facing = direction == self.facing, direction
         x, y = self.x + direction[0], self.y + direction[1]
         if self.home.grid[x, y] == DOOR:
             x, y = x + direction[0], y + direction[1]
@@ -167,6 +172,8 @@ class HousekeepEnv(TextEnv):
             self.x, self.y = x, y
             self.room = int(self.home.room_at[x, y])
             self.visited.add(self.room)
+            again = False
+        self.looking = self.looking + 1 if again else 0
 
     def _pick_up(self, thing: int, place: int) -> tuple[str, float]:
         misplaced = not self.is_right(thing)
@@ -175,7 +182,7 @@ class HousekeepEnv(TextEnv):
         self.picked.add(thing)
         self.picks += 1
         self.right_picks += misplaced
-        self.held, self.at[thing] = thing, -1
+        self.held, self.at[thing], self.looking = thing, -1, 0
         return captions.pick_up(self.name(thing), self.place_name(place)), reward
 
     def _put(self, thing: int, place: int) -> tuple[str, float]:
@@ -183,6 +190,7 @@ class HousekeepEnv(TextEnv):
         open_before = thing in self.open_objects()
         self.held, self.at[thing], self.since[thing] = -1, place, self.frame
         self.put.add((thing, place))
+        self.looking = 0
         self.puts += 1
         self.right_puts += right
         self.most_fixed = max(self.most_fixed, len(self.fixed))
@@ -207,9 +215,11 @@ class HousekeepEnv(TextEnv):
 
     @property
     def in_reach(self) -> int:
-        """The object that has lain longest in the faced receptacle, or -1."""
+        """The object that a grab takes from the faced receptacle, or -1: the one that has lain there longest, or after
+        steps against it the next ones.
+        """
         lying = [o for o, place in enumerate(self.at) if place >= 0 and place == self.faced_place]
-        return min(lying, key=lambda o: self.since[o]) if lying else -1
+        return sorted(lying, key=lambda o: self.since[o])[self.looking % len(lying)] if lying else -1
 
     def is_right(self, thing: int) -> bool:
         """Whether an object lies in a right place."""
@@ -266,8 +276,13 @@ class HousekeepEnv(TextEnv):
             clauses.append(captions.side_clause(side, self.thing_at(self.x + dx, self.y + dy)))
         dx, dy = self.facing
         clauses.append(captions.faced_clause(self.thing_at(self.x + dx, self.y + dy)))
-        if self.in_reach >= 0:
-            clauses.append(captions.reach_clause(self.name(self.in_reach)))
+        if self.faced_place >= 0 and self.held >= 0:
+            clauses.append(
+                captions.grab_clause(captions.put(self.name(self.held), self.where(self.faced_place)))
+            )
+        elif self.in_reach >= 0:
+            goal = captions.pick_up(self.name(self.in_reach), self.place_name(self.faced_place))
+            clauses.append(captions.grab_clause(goal))
         if self.reaching:
             clauses.append(captions.REACHING)
         clauses.append(captions.NOTHING_HELD if self.held < 0 else captions.held_clause(self.name(self.held)))
@@ -275,7 +290,7 @@ class HousekeepEnv(TextEnv):
 
     def situation(self) -> Situation:
         """The paper's caption: everything seen so far in the episode."""
-        return captions.situation(*self._facts())
+        return captions.situation(*self._facts(), self.task)
 
     def privileged(self) -> Privileged:
         """The goals of :func:`captions.oracle`."""
@@ -293,7 +308,8 @@ class HousekeepEnv(TextEnv):
         """``scores`` of the episode, see :func:`scores`."""
         n_right = sum(self.is_right(o) for o in range(len(self.at)))
         counts = self.picks, self.right_picks, self.puts, self.right_puts
-        return {"scores": scores(n_right / len(self.at), len(self.fixed) / len(self.home.misplaced), *counts)}
+        found = scores(n_right / len(self.at), len(self.fixed) / len(self.home.misplaced), *counts)
+        return {"scores": found, **({"success": self.all_tidy} if self.task else {})}
 
     def render(self) -> np.ndarray | None:
         """The player's room, ``(450, 450, 3)`` uint8, or None without a render mode."""
@@ -312,8 +328,16 @@ class HousekeepEnv(TextEnv):
 
 
 def known_placements(file: str | Path | None) -> Placements:
-    """The world's own placements, or those of a file of votes."""
-    return placements() if file is None else read_votes(Path(file))
+    """The world's own placements, or those of a file of votes, which is read once."""
+    if file is None:
+        return placements()
+    state = Path(file).stat()
+    return _votes(Path(file), state.st_mtime_ns, state.st_size)
+
+
+@functools.lru_cache(maxsize=4)
+def _votes(file: Path, *_: int) -> Placements:
+    return read_votes(file)
 
 
 def unlocked(right_picks: int, right_puts: int, most_fixed: int, all_tidy: bool) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from envs.housekeep.placements import Placements
+from envs.housekeep.tasks import FIXED_HOMES
 from envs.interface import HELD_OUT_SEEDS
 
 ROOM = 5  # cells, inner side of a room
@@ -28,7 +29,7 @@ WALL, DOOR, FLOOR = -2, -1, 0  # cells of the map; a receptacle is its number + 
 TRIES = 10_000  # homes without enough objects for them are made anew
 # The four fixed homes of protocol ``ellm``: a room, and the seed of its generator. Chosen, among those with five different
 # kinds of misplaced object, for few right receptacles (docs/housekeep.md).
-ELLM_HOMES = {"kitchen": 41, "living room": 147, "bedroom": 268, "child's room": 175}
+ELLM_HOMES = dict(zip(FIXED_HOMES, (41, 147, 268, 175), strict=True))
 ELLM_MISPLACED = (5, 5)
 
 _MIDDLE = ROOM // 2
@@ -87,13 +88,22 @@ class Home:
         return [(x + away * dx, y + away * dy, other) for (dx, dy), other in behind if other >= 0]
 
 
-def home_of(known: Placements, protocol: str, world_seed: int) -> tuple[Home, tuple[int, int]]:
-    """The home of a world seed under a protocol, and the player's first cell."""
+def home_of(
+    known: Placements, protocol: str, world_seed: int, fixed: int | None = None
+) -> tuple[Home, tuple[int, int]]:
+    """The home of a world seed under a protocol, and the player's first cell.
+
+    Args:
+        known: what belongs where.
+        protocol: "ellm" or "homes".
+        world_seed: of the episode.
+        fixed: number of the fixed home, whatever the world seed; None: the world seed chooses it.
+    """
     if protocol != "ellm":
         home = new_home(known, world_seed)
         return home, home.start
     homes = fixed_homes(known)
-    home, number = homes[world_seed % len(homes)], world_seed // len(homes)
+    home, number = homes[world_seed % len(homes) if fixed is None else fixed], world_seed // len(homes)
     (x, y), inner = home.corners[0], ROOM - 2
     return home, (x + 1 + number % inner, y + 1 + number // inner % inner)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from envs.interface import Privileged, Situation, World
+from envs.housekeep.tasks import TASKS, home_of_task
+from envs.interface import Privileged, Situation, TaskDescription, World
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 # Measured (docs/housekeep.md): goals that name another place come up to .982; goals worded as events have 1.
 THRESHOLD = 0.99
-_SETTINGS = {"reward.threshold": THRESHOLD}
+_SETTINGS = {"reward.threshold": THRESHOLD, "suggester.kind": "closed"}
 
 
 class HousekeepWorld(World):
@@ -25,6 +27,10 @@ class HousekeepWorld(World):
     title = "Housekeep"
     protocols = ("ellm", "homes")
     captions = ("spatial",)
+    options: Mapping[str, str] = {
+        "placements": "FILE with Housekeep's votes (data.npy) that says what belongs where, in place of the world's own"
+    }
+    recorded_answers = Path(__file__).with_name("answers.jsonl.gz")
     score = ("misplaced_fixed", "Misplaced objects put right")
     settings: Mapping[str, Mapping[str, Any]] = {
         "default": _SETTINGS,
@@ -43,6 +49,25 @@ class HousekeepWorld(World):
         from envs.housekeep.compiled import CompiledHousekeep
 
         return CompiledHousekeep(n_envs, **options)
+
+    def check(self, options: Mapping[str, Any], own: Mapping[str, str] | None = None) -> None:
+        super().check(options, own)
+        home_of_task(options.get("task"), options.get("protocol") or self.protocols[0])
+        if options.get("placements") is not None:
+            from envs.housekeep.env import known_placements
+            from envs.housekeep.homes import fixed_homes
+
+            try:
+                known = known_placements(options["placements"])
+            except OSError as error:
+                raise ValueError(
+                    f"cannot read placements {options['placements']}: {error.strerror}"
+                ) from error
+            if options.get("protocol") in (None, "ellm"):
+                fixed_homes(known)
+
+    def tasks(self) -> Mapping[str, TaskDescription]:
+        return TASKS
 
     def scores(self, rates: Mapping[str, float], means: Mapping[str, float]) -> dict[str, float]:
         """The episodes' scores in %; the headline metric is the share of misplaced objects that were put right."""

@@ -18,15 +18,20 @@ LANGUAGE = Language(
 
 def test_bins():
     goals = ("eat cow!", "chop tree", "eat tree", "go fishing")
-    assert GoalCounts(LANGUAGE).bins(goals, ("eat cow",)) == ["good", "poorly_timed", "bad", "nonsensical"]
-    assert GoalCounts(LANGUAGE).bins(goals, ("chop tree",))[:2] == ["poorly_timed", "good"]
+    assert GoalCounts(LANGUAGE).bins(goals, Privileged(("eat cow",))) == [
+        "good",
+        "poorly_timed",
+        "bad",
+        "nonsensical",
+    ]
+    assert GoalCounts(LANGUAGE).bins(goals, Privileged(("chop tree",)))[:2] == ["poorly_timed", "good"]
 
 
 def test_counts_of_steps():
     counts = GoalCounts(LANGUAGE)
     counts.note_suggested([("eat cow", "eat tree"), ()], [Privileged(("eat cow",)), Privileged(())])
     counts.note_suggested([("eat cow",), ("eat cow!",)], [Privileged(()), Privileged(("eat cow",))])
-    counts.note_rewarded(["eat cow!"], ("eat cow",))
+    counts.note_rewarded(["eat cow!"], Privileged(("eat cow",)))
     assert counts.suggested == {"good": 2, "bad": 1, "poorly_timed": 1}
     assert counts.rewarded == {"good": 1}
     assert counts.wordings == {"eat cow": 2, "eat tree": 1, "eat cow!": 1}

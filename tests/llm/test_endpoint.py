@@ -13,10 +13,12 @@ from ellm_agent.llm.factory import make_model, resolve
 from envs import registry
 from envs.interface import World
 
+CRAFTER = registry.get("crafter")
+
 
 def resolved(**options):
     """The resolved options of a language model."""
-    return resolve(SuggesterConfig(llm=LLMConfig(**options))).llm
+    return resolve(SuggesterConfig(llm=LLMConfig(**options)), CRAFTER).llm
 
 
 def test_endpoint_is_found_in_order(monkeypatch):
@@ -57,7 +59,7 @@ def test_the_resolved_options_name_what_answers(monkeypatch):
     assert resolved().kind == "bundled"
     assert resolved(kind="script").kind == "script"
     oracle = SuggesterConfig(kind="oracle")
-    assert resolve(oracle) == oracle
+    assert resolve(oracle, CRAFTER) == oracle
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     at_openai = resolved()
     assert (at_openai.kind, at_openai.base_url) == ("endpoint", "https://api.openai.com/v1")
@@ -69,7 +71,7 @@ def test_the_resolved_options_name_what_answers(monkeypatch):
     monkeypatch.delenv("OPENAI_BASE_URL")
     monkeypatch.delenv("OPENAI_API_KEY")
     for llm in (found, at_openai):
-        assert resolve(SuggesterConfig(llm=llm)).llm == llm  # in another shell, too
+        assert resolve(SuggesterConfig(llm=llm), CRAFTER).llm == llm  # in another shell, too
 
 
 def test_a_folder_selects_the_bundled_model(monkeypatch):

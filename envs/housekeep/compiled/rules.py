@@ -40,6 +40,7 @@ HOME = np.dtype(
         ("y", np.int8),
         ("direction", np.int8),
         ("reaching", np.uint8),
+        ("looking", np.int32),  # steps against the faced receptacle
         ("room", np.int8),
         ("visited", np.uint8, MOST_ROOMS),
         ("at", np.int8, MOST_OBJECTS),  # -1: held
@@ -68,7 +69,8 @@ class Numbers(NamedTuple):
     door: np.ndarray
     side: np.ndarray
     faced: np.ndarray
-    reach: np.ndarray
+    pick: np.ndarray
+    put: np.ndarray
     held: np.ndarray
     nothing_held: int
     reaching: int
@@ -90,12 +92,18 @@ def _faced(h):
 
 @njit(cache=True)
 def _in_reach(h, place):
-    """The object that has lain longest in a receptacle, or -1."""
-    found = -1
+    """The object that a grab takes from the faced receptacle, or -1."""
+    count = 0
     for o in range(h.objects):
-        if place >= 0 and h.at[o] == place and (found < 0 or h.since[o] < h.since[found]):
-            found = o
-    return found
+        count += place >= 0 and h.at[o] == place
+    for o in range(h.objects):
+        if place >= 0 and h.at[o] == place:
+            before = 0
+            for other in range(h.objects):
+                before += h.at[other] == place and h.since[other] < h.since[o]
+            if before == h.looking % count:
+                return o
+    return -1
 
 
 @njit(cache=True)
@@ -128,6 +136,7 @@ def _step(h, action, i, out):
 
 @njit(cache=True)
 def _move(h, direction, i, out):
+    again = h.direction == direction
     h.direction = direction
     x, y = h.x + DX[direction], h.y + DY[direction]
     if h.grid[x, y] == DOOR:
@@ -136,9 +145,11 @@ def _move(h, direction, i, out):
     if h.grid[x, y] == FLOOR:
         h.x, h.y = x, y
         h.room = h.room_at[x, y]
+        again = False
         if not h.visited[h.room]:
             h.visited[h.room] = True
             out.changed[i] = True
+    h.looking = h.looking + 1 if again else 0
 
 
 @njit(cache=True)
@@ -159,6 +170,7 @@ def _pick_up(h, thing, place, i, out):
     h.picked[thing] = True
     h.held = thing
     h.at[thing] = -1
+    h.looking = 0
     _note(i, out, PICK, thing, place)
 
 
@@ -172,6 +184,7 @@ def _put(h, thing, place, i, out):
     h.at[thing] = place
     h.since[thing] = h.frame
     h.was_put[thing, place] = True
+    h.looking = 0
     h.puts += 1
     if h.right[thing, place]:
         h.right_puts += 1
@@ -226,9 +239,13 @@ def _describe(h, numbers, out):
         n += 1
     out[n] = numbers.faced[_thing(h, h.direction, places)]
     n += 1
-    thing = _in_reach(h, _faced(h))
-    if thing >= 0:
-        out[n] = numbers.reach[h.object_kind[thing]]
+    place = _faced(h)
+    thing = _in_reach(h, place)
+    if place >= 0 and h.held >= 0:
+        out[n] = numbers.put[h.object_kind[h.held], h.place_kind[place]]
+        n += 1
+    elif thing >= 0:
+        out[n] = numbers.pick[h.object_kind[thing], h.place_kind[place]]
         n += 1
     if h.reaching:
         out[n] = numbers.reaching

@@ -41,6 +41,7 @@ class CompiledHousekeep(CompiledVecEnv):
         self.language, self.episode_length = reference.language, reference.episode_length
         super().__init__(n_envs, reference.observation_space, reference.action_space)
         self._known, self._protocol = reference.known, reference.protocol
+        self._task, self._fixed_home = reference.task, reference.fixed_home
         words = captions.words(self._known, self._protocol)
         self._numbers = Numbers(*(getattr(words, name) for name in Numbers._fields))
         self.records = np.zeros(n_envs, HOME)
@@ -93,7 +94,9 @@ class CompiledHousekeep(CompiledVecEnv):
 
     def _start(self, i: int, world_seed: int | None = None) -> None:
         """Starts an episode in home ``i``; its world seed is drawn if none is given."""
-        home, start = homes.home_of(self._known, self._protocol, self._draw_seed(i, world_seed))
+        home, start = homes.home_of(
+            self._known, self._protocol, self._draw_seed(i, world_seed), self._fixed_home
+        )
         self._homes[i] = home
         _write(home, start, self.records[i : i + 1])
         describe(self.records, i, i + 1, self._numbers, self._out)
@@ -123,7 +126,7 @@ class CompiledHousekeep(CompiledVecEnv):
             [(o, p) for o, p in np.argwhere(h["was_put"]).tolist()],
         )
         self._texts[i] = {
-            "situation": captions.situation(*facts),
+            "situation": captions.situation(*facts, self._task),
             "privileged": captions.oracle(*facts),
             "world_seed": self._world_seeds[i],
         }
@@ -146,6 +149,7 @@ class CompiledHousekeep(CompiledVecEnv):
                 int(h["right_picks"]), int(h["right_puts"]), int(h["most_fixed"]), bool(h["all_tidy"])
             ),
             "scores": env.scores(sum(right) / len(right), fixed / len(home.misplaced), *counts),
+            **({"success": bool(h["all_tidy"])} if self._task else {}),
         }
 
 

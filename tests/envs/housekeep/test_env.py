@@ -91,7 +91,7 @@ def test_taking_and_putting_take_two_frames():
     place, name = env.at[thing], env.name(thing)
     while (action := toward(env, place)) is not None:
         env.step(action)
-    assert captions.reach_clause(name) in env.clauses()
+    assert captions.grab_clause(captions.pick_up(name, env.place_name(env.faced_place))) in env.clauses()
     _, reward, *_, info = env.step(GRAB)
     assert (reward, info["events"], env.held, env.reaching) == (0.0, (), -1, True)
     assert captions.REACHING in env.clauses()
@@ -124,6 +124,29 @@ def test_the_object_that_lies_longest_is_taken():
         if env.held >= 0:
             taken.append(env.held)
     assert one in taken[:4]  # so each can be reached
+
+
+def test_steps_against_a_receptacle_turn_to_its_next_object():
+    env = start()
+    one = misplaced(env)
+    others = [o for o in range(len(env.at)) if o != one]
+    for thing in others[:2]:
+        env.at[thing] = env.at[one]
+    lying = sorted((o for o, at in enumerate(env.at) if at == env.at[one]), key=lambda o: env.since[o])
+    assert len(lying) >= 3
+    while (action := toward(env, env.at[one])) is not None:
+        env.step(action)
+    against = 1 + homes.DIRECTIONS.index(env.facing)
+    found = [env.in_reach]
+    for _ in lying:
+        env.step(against)
+        found.append(env.in_reach)
+    assert found == [*lying, lying[0]]
+    env.step(against)
+    env.step(GRAB)
+    env.step(GRAB)
+    assert env.held == lying[1]
+    assert env.looking == 0
 
 
 def test_rewards_are_paid_once():
@@ -345,7 +368,7 @@ def test_clauses_of_a_caption():
     [
         ({"protocol": "elm"}, "protocol is 'elm'; did you mean 'ellm'?"),
         ({"caption": "paper"}, "caption is 'paper'; choose one of spatial"),
-        ({"task": "tidy"}, "task is 'tidy'; this world has none to choose from"),
+        ({"task": "tidy"}, "task is 'tidy'; did you mean 'tidy up'?"),
         ({"episode_length": 0}, "episode_length is 0; it must be at least 1 frame"),
     ],
 )

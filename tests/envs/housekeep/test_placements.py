@@ -6,12 +6,12 @@ import copy
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import yaml
 
+from ellm_agent.analysis.agreement import cohens_kappa
 from envs.housekeep.placements import STANDARD, Place, placements, read_placements
-from experiments.placement_agreement import auc, cohens_kappa, read_labels
+from experiments.placement_agreement import read_labels
 
 DATA = yaml.safe_load(STANDARD.read_text(encoding="utf-8"))
 
@@ -103,12 +103,3 @@ def test_a_blind_second_labelling_agrees():
     assert len(pairs) == 300
     file = [known.right[known.objects.index(o), known.places.index(place)] for o, place, _ in pairs]
     assert cohens_kappa(file, [belongs for *_, belongs in pairs]) >= 0.8
-
-
-def test_kappa_and_auc_by_hand():
-    # agreement 3/4; by chance 1/2 x 3/4 + 1/2 x 1/4 = 1/2
-    assert cohens_kappa([1, 1, 0, 0], [1, 1, 1, 0]) == pytest.approx(0.5)
-    assert cohens_kappa([1, 0], [1, 0]) == 1.0
-    # pairs (positive, negative): 3 > 1, 3 > 2, 2 > 1 are right, 2 = 2 counts half
-    assert auc(np.array([3.0, 2.0, 1.0, 2.0]), np.array([True, True, False, False])) == pytest.approx(3.5 / 4)
-    assert np.isnan(auc(np.array([1.0, 2.0]), np.array([True, True])))

@@ -1,0 +1,147 @@
+"""Trains a small model of what belongs where, on Housekeep's training objects alone, and records its answers.
+
+These are the offline default of ``run_housekeep.py --goal-mode closed``. It is no language model: it generalises the placements
+of the training objects to similar words. Answers about a training object come from a model that did not see that object, so they
+are as good, and as bad, as those about held-out objects.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ellm_agent import cli
+from ellm_agent.analysis.agreement import auc, grouped_auc
+from ellm_agent.text.sentence_bert import sentence_bert
+from envs.housekeep.captions import question
+from envs.housekeep.placements import Placements, placements
+from envs.housekeep.world import HOUSEKEEP
+from envs.interface import Statement
+from prompts import statement
+
+FOLDS = 10  # of the training objects
+DECAYS = (
+    1e-4,
+    3e-4,
+    1e-3,
+    3e-3,
+)  # weight decay: the one with the lowest error on left-out training objects is taken
+STEPS, STEP_SIZE = 400, 0.05  # of Adam
+
+
+@dataclass(frozen=True)
+class Options:
+    out: Path = HOUSEKEEP.recorded_answers
+    """File of the answers."""
+
+
+def main(options: Options) -> None:
+    """Trains, prints how good it is, and writes the file."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    known = placements()
+    vectors = torch.from_numpy(sentence_bert(list(known.objects)))  # (objects, 384)
+    right = torch.from_numpy(known.right.astype(np.float32))
+    train = np.flatnonzero(~known.held_out)
+    fold = np.random.RandomState(0).permutation(len(train)) % FOLDS
+    losses = {}
+    for decay in DECAYS:
+        p = left_out(known, vectors, right, train, fold, decay)
+        losses[decay] = float(torch.nn.functional.binary_cross_entropy(p, right[train]))
+        print(f"weight decay {decay:g}: cross-entropy on left-out training objects {losses[decay]:.4f}")
+    decay = min(losses, key=losses.get)
+    answers = np.zeros(known.right.shape)
+    answers[train] = left_out(known, vectors, right, train, fold, decay)
+    held_out = np.flatnonzero(known.held_out)
+    answers[held_out] = fit(known, vectors, right, train, decay)(vectors[held_out])
+    for name, rows in (("training objects, each left out", train), ("held-out objects", held_out)):
+        print(f"{name}: {quality(answers[rows], known.right[rows])}")
+    write(options.out, known, answers)
+    print(f"wrote {answers.size:,} answers to {options.out}")
+
+
+def left_out(
+    known: Placements,
+    vectors: torch.Tensor,
+    right: torch.Tensor,
+    train: np.ndarray,
+    fold: np.ndarray,
+    decay: float,
+) -> torch.Tensor:
+    """Probabilities for training objects, by models that did not see them, ``(training objects, places)``."""
+    p = torch.zeros(len(train), right.shape[1])
+    for k in range(FOLDS):
+        p[fold == k] = fit(known, vectors, right, train[fold != k], decay)(vectors[train[fold == k]])
+    return p
+
+
+def fit(
+    known: Placements, vectors: torch.Tensor, right: torch.Tensor, rows: np.ndarray, decay: float
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A logistic regression: the logit of an object and a place is
+
+        v . (w_room + w_receptacle + w_place) + b_place
+
+    where v is the object's SentenceBERT vector, less the mean of the training objects'. Returns vectors -> probabilities.
+    """
+    rooms, receptacles = list(known.rooms), list(known.prepositions)
+    of_room = torch.tensor([rooms.index(place.room) for place in known.places])
+    of_receptacle = torch.tensor([receptacles.index(place.receptacle) for place in known.places])
+    mean = vectors[rows].mean(dim=0)
+    room, receptacle, place = (
+        torch.zeros(count, vectors.shape[1], requires_grad=True)
+        for count in (len(rooms), len(receptacles), len(known.places))
+    )
+    bias = torch.logit(right[rows].mean().clamp(1e-3)).repeat(len(known.places)).requires_grad_()
+
+    def logits(v: torch.Tensor) -> torch.Tensor:
+        return (v - mean) @ (room[of_room] + receptacle[of_receptacle] + place).T + bias  # (objects, places)
+
+    adam = torch.optim.Adam([room, receptacle, place, bias], STEP_SIZE)
+    for _ in range(STEPS):
+        adam.zero_grad()
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits(vectors[rows]), right[rows])
+        (loss + decay * sum((w**2).sum() for w in (room, receptacle, place)) / len(known.places)).backward()
+        adam.step()
+    return lambda v: torch.sigmoid(logits(v)).detach()
+
+
+def quality(p: np.ndarray, right: np.ndarray) -> str:
+    """ROC AUC overall, within objects and within places, beside the base rate; precision and recall of P > 0.5."""
+    things, places = np.indices(p.shape)
+    everywhere = np.ones(p.shape, bool).ravel()
+    rate = np.repeat(right.mean(axis=0, keepdims=True), len(right), axis=0)
+    yes = p > 0.5
+    flat = p.ravel(), right.ravel()
+    return (
+        f"ROC AUC {auc(*flat):.3f} (the place's share of right objects alone: {auc(rate.ravel(), right.ravel()):.3f}), "
+        f"within objects {grouped_auc(*flat, things.ravel(), everywhere):.3f} "
+        f"(alone: {grouped_auc(rate.ravel(), right.ravel(), things.ravel(), everywhere):.3f}), "
+        f"within places {grouped_auc(*flat, places.ravel(), everywhere):.3f} (alone: .5); "
+        f"yes: precision {right[yes].mean():.2f}, recall {yes[right].mean():.2f}"
+    )
+
+
+def write(path: Path, known: Placements, answers: np.ndarray) -> None:
+    """Writes the answers as ``ellm_agent.llm.recorded`` reads them; the same answers are the same bytes."""
+    head = {
+        "description": "a small model trained on the placements of Housekeep's training objects (not a language model)",
+        "version": statement.VERSION,
+        "made": "python experiments/train_placements.py",
+    }
+    lines = [json.dumps(head)]
+    for o, thing in enumerate(known.objects):
+        for p in range(len(known.places)):
+            text = f"{question(Statement(thing, known.where(p)))} {statement.ANSWER}"
+            lines.append(json.dumps({"user": text, "yes": round(float(answers[o, p]), 2)}))
+    path.write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
+
+
+if __name__ == "__main__":
+    cli.script(main, Options, __doc__)
