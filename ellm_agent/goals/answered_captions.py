@@ -10,14 +10,16 @@ from typing import Any
 import numpy as np
 
 from ellm_agent.goals.base import Goal
-from ellm_agent.goals.logistic import design_matrix, logistic_regression
+from ellm_agent.goals.logistic import depends, design_matrix, logistic_regression
 
 GROWTH = 1.5  # the student is renewed when there are so many times as many answers
 CACHED = 2**14  # captions whose borrowed goals are cached: most occur once or twice
 # A goal is borrowed if the student gives it at least this probability. Below one half, because a language model words
 # a goal in several ways, each of which is less likely than the goal, and forgets some.
 LIKELY = 0.3
-RARE = 500  # goals that fewer than one in so many answers name are not learned
+# Goals that fewer than one in so many answers name are learned only if their naming depends on the captions: otherwise
+# they are mistakes, which may be in any answer.
+RARE = 500
 
 
 class AnsweredCaptions:
@@ -76,11 +78,11 @@ class AnsweredCaptions:
         rows = [(caption, goals) for caption, goals in self.goals.items() if goals is not None][:count]
         self._columns, inputs = design_matrix([frozenset(self._clauses_of(caption)) for caption, _ in rows])
         named = Counter(goal for _, goals in rows for goal in goals)
-        self._known_goals = tuple(goal for goal, n in named.items() if n * RARE >= count)
-        fits = [
-            logistic_regression(inputs, np.array([goal in goals for _, goals in rows], float))
-            for goal in self._known_goals
-        ]
+        labels = {goal: np.array([goal in goals for _, goals in rows], float) for goal in named}
+        self._known_goals = tuple(
+            goal for goal, n in named.items() if n * RARE >= count or depends(inputs, labels[goal])
+        )
+        fits = [logistic_regression(inputs, labels[goal]) for goal in self._known_goals]
         self._weights = np.array(fits).reshape(-1, inputs.shape[1])  # (goals, 1 + clauses)
         self._borrow = functools.lru_cache(CACHED)(self._look_up)
 

@@ -1,12 +1,14 @@
-"""Logistic regression on the clauses of captions, by Newton's method."""
+"""Logistic regression on the clauses of captions, by Newton's method, and a test whether there is anything to learn."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
 import numpy as np
+from scipy.stats import binom
 
 WEIGHT_DECAY = 0.1  # a normal prior of the weights with a variance of 10
+CHANCE = 1e-4  # what is as unlikely by chance is no chance
 STEPS, TOLERANCE = 12, 1e-2  # at most so many, until no weight changes by more
 
 
@@ -48,3 +50,16 @@ def logistic_regression(inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         if np.abs(step).max() < TOLERANCE:
             break
     return weights
+
+
+def depends(inputs: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether labels are 1 more often than by chance where some column is 1 (a binomial test of each column).
+
+    Of ``n`` rows with label 1, ``k`` have a column that a share ``p`` of all rows has; by chance, as many as ``k`` have
+    it with probability P(Binomial(n, p) >= k).
+
+    Args:
+        inputs: ``(rows, columns)``, 0 or 1.
+        labels: ``(rows,)``, 0 or 1.
+    """
+    return bool((binom.sf(labels @ inputs - 1, labels.sum(), inputs.mean(axis=0)) < CHANCE).any())

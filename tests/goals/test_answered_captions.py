@@ -10,7 +10,7 @@ import scipy.optimize
 
 from ellm_agent.goals import answered_captions
 from ellm_agent.goals.answered_captions import AnsweredCaptions
-from ellm_agent.goals.logistic import WEIGHT_DECAY, logistic_regression
+from ellm_agent.goals.logistic import WEIGHT_DECAY, depends, logistic_regression
 from ellm_agent.llm.base import Answer
 from tests.helpers.scene_model import Model, situations, suggester_of
 
@@ -55,6 +55,20 @@ def test_goals_that_are_often_but_not_always_named_are_borrowed():
     assert answered.borrow("x") == ()
 
 
+def test_rare_goals_are_borrowed_if_their_naming_depends_on_the_captions():
+    """Of thousands of answers four name "make", wherever there is an x, and four name "fly", anywhere."""
+    common = all_captions("abcdefghijk")  # 2,048
+    flying = set(random.Random(0).sample(common, 4))
+    made = [f"x{letter}" for letter in "abcd"]
+    answered = answered_by(lambda caption: ("fly",) if caption in flying else (), common)
+    assert not answered.can_lend
+    for caption in made + [f"y{letters}" for letters in common[:1100]]:  # so many that it is renewed
+        answered.add(caption, ("make",) if "x" in caption else ())
+    assert answered.can_lend
+    assert answered.borrow("xe") == ("make",)
+    assert answered.borrow("ye") == ()
+
+
 def test_of_few_answers_much_is_borrowed():
     answered = AnsweredCaptions(frozenset)
     assert not answered.can_lend
@@ -77,6 +91,16 @@ def test_logistic_regressions_minimise_their_loss():
     found = logistic_regression(inputs, labels)
     best = scipy.optimize.minimize(loss, np.zeros(6), tol=1e-10)
     assert found == pytest.approx(best.x, abs=1e-2)
+
+
+def test_whether_labels_depend_on_a_column_by_hand():
+    inputs, labels = np.ones((100, 2)), np.zeros(100)
+    labels[:3] = 1
+    inputs[4:, 1] = 0
+    assert depends(inputs, labels)  # three of four: .04 ** 3 = 6.4e-5
+    inputs[4, 1] = 1
+    assert not depends(inputs, labels)  # of five: .05 ** 3 = 1.25e-4
+    assert not depends(inputs, np.ones(100))
 
 
 @pytest.mark.parametrize("every", [0, 1])
