@@ -23,6 +23,8 @@ from ellm_agent.agents.random_policy import RandomAgent
 from ellm_agent.agents.text_encoder import TextEncoder
 from ellm_agent.agents.transfer import load_pretrained_networks
 from ellm_agent.config.schema import AgentConfig, Config
+from ellm_agent.datasets.dataset import Interface
+from ellm_agent.datasets.shards import ShardWriter
 from ellm_agent.errors import UserError
 from ellm_agent.goals.attempts import AttemptFilter
 from ellm_agent.goals.base import AllGoals, GoalSuggester, NoGoals, OracleSuggester, TaskGoals
@@ -46,6 +48,7 @@ from ellm_agent.training import Parts
 from ellm_agent.wrappers.added_reward import AddedReward
 from ellm_agent.wrappers.goal_exploration import GoalExploration
 from ellm_agent.wrappers.observation import PREFIXES
+from ellm_agent.wrappers.recorder import TransitionRecorder
 from envs import registry
 from envs.interface import Language
 
@@ -71,8 +74,9 @@ def build(run: Run, suggester: GoalSuggester, checkpoint: Mapping[str, Any] | No
     worlds = make_worlds(config, suggester, phrases, config.env.n_envs)
     held_out = make_worlds(config, suggester, phrases, config.run.eval_episodes, one_episode=True)
     bonus = make_bonus(config, worlds)
-    agent = make_agent(config, worlds, bonus, pretrained)
-    return Parts(registry.get(config.env.name), worlds, held_out, bonus, agent, suggester)
+    recorder = make_recorder(run, worlds, bonus) if config.run.record else None
+    agent = make_agent(config, worlds, recorder or bonus, pretrained)
+    return Parts(registry.get(config.env.name), worlds, held_out, bonus, agent, suggester, recorder)
 
 
 def make_suggester(config: Config, language: Language, model: LanguageModel | None = None) -> GoalSuggester:
@@ -163,6 +167,25 @@ def make_bonus(config: Config, worlds: GoalExploration) -> AddedReward | None:
     return None if reward is None else AddedReward(worlds, reward, config.reward.novelty.weight)
 
 
+def make_recorder(run: Run, worlds: GoalExploration, bonus: AddedReward | None) -> TransitionRecorder:
+    """Writes a run's transitions down."""
+    config = run.config
+    interface = Interface(
+        config.env.name,
+        config.env.options,
+        int(worlds.action_space.n),
+        {name: part.stop - part.start for name, part in worlds.fields.items()},
+    )
+    source = {
+        "name": config.name(),
+        "algo": config.agent.algo,
+        "seed": config.run.seed,
+        "action_prior": config.agent.prior_strength,
+    }
+    writer = ShardWriter(run.folder, interface, source, worlds.phrases.text)
+    return TransitionRecorder(bonus or worlds, writer)
+
+
 def make_transition_reward(config: Config, worlds: GoalExploration) -> TransitionReward | None:
     """The reward beside that for goals; None if the configuration has none."""
     novelty = config.reward.novelty
@@ -228,7 +251,7 @@ def make_action_prior(worlds: GoalExploration) -> ActionPrior:
 def make_agent(
     config: Config,
     worlds: GoalExploration,
-    bonus: AddedReward | None = None,
+    around: VecEnv | None = None,
     pretrained: Pretrained | None = None,
     offsets: int | None = None,
 ) -> BaseAlgorithm:
@@ -237,14 +260,14 @@ def make_agent(
     Args:
         config: of the run.
         worlds: its training worlds.
-        bonus: a reward around them, if any.
+        around: what is wrapped around them, if anything.
         pretrained: the agent whose networks it starts from, or whose actions guide it.
         offsets: see ``text_policy``.
 
     Raises:
         UserError: if the pretrained networks cannot be read.
     """
-    env = bonus or worlds
+    env = around or worlds
     seed = generator_seed(config.run.seed)
     if config.agent.algo == "random":
         return RandomAgent(env, seed)
