@@ -113,7 +113,9 @@ def train(parts: Parts, run: Run, checkpoint: Mapping[str, Any] | None = None) -
         progress = ProgressLine(options.frames, episodes, options.log_every, parts.suggester.status)
         closing.callback(progress.close)
         stop = closing.enter_context(GracefulStop())
-        saving = Checkpoints(run, options.checkpoint_every, worlds, parts.bonus, metrics, stop, parts.recorder)
+        saving = Checkpoints(
+            run, options.checkpoint_every, worlds, parts.bonus, metrics, stop, parts.recorder
+        )
         agent.learn(
             options.frames - agent.num_timesteps,
             CallbackList([episodes, evaluation, metrics, saving, progress, FrameBudget(options.frames)]),

@@ -22,6 +22,7 @@ meta                             JSON: interface, source, phrases, format
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +52,14 @@ class ShardWriter:
         rows: frames in a shard, at most.
     """
 
-    def __init__(self, folder: Path, interface: Interface, source: Mapping[str, Any], texts: Callable[[int], str], rows: int = ROWS):
+    def __init__(
+        self,
+        folder: Path,
+        interface: Interface,
+        source: Mapping[str, Any],
+        texts: Callable[[int], str],
+        rows: int = ROWS,
+    ):
         self._folder, self._interface, self._source = folder / FOLDER, interface, dict(source)
         self._texts, self._rows = texts, rows
         self._widths = list(interface.fields.values())
@@ -74,11 +82,20 @@ class ShardWriter:
         truncated = np.array([bool(info.get("TimeLimit.truncated", False)) for info in infos]) & dones
         seeds = np.array([info["world_seed"] for info in infos], np.int64)
         self._steps.append(
-            (observations.copy(), np.asarray(actions).copy(), rewards.copy(), dones & ~truncated, truncated, seeds)
+            (
+                observations.copy(),
+                np.asarray(actions).copy(),
+                rewards.copy(),
+                dones & ~truncated,
+                truncated,
+                seeds,
+            )
         )
         for i, info in enumerate(infos):
             self._events += [(frame, i, event) for event in info["events"]]
-        self._last += [(frame, int(i), infos[i]["terminal_observation"].copy()) for i in np.flatnonzero(dones)]
+        self._last += [
+            (frame, int(i), infos[i]["terminal_observation"].copy()) for i in np.flatnonzero(dones)
+        ]
         self._after = following
         if len(self._steps) * len(actions) >= self._rows:
             self.flush()
@@ -111,8 +128,10 @@ class ShardWriter:
                 phrases.append(event)
         small = np.uint16 if len(phrases) < 2**16 else np.int32
         ends = np.cumsum([0, *(len(ids) for _, ids in packed)])
-        ids = [(places[a:b] + 1).astype(small) for a, b in zip(ends[:-1], ends[1:], strict=True)]
-        events = sorted((i * frames + frame, k, numbers[event]) for k, (frame, i, event) in enumerate(self._events))
+        ids = [(places[a:b] + 1).astype(small) for a, b in itertools.pairwise(ends)]
+        events = sorted(
+            (i * frames + frame, k, numbers[event]) for k, (frame, i, event) in enumerate(self._events)
+        )
         meta = {
             "format": FORMAT,
             "interface": self._interface.plain(),
@@ -158,14 +177,18 @@ class ShardWriter:
             arrays, _ = read_shard(kept[-1])
             end = _frames_before(kept[-1]) + arrays["actions"].size
         if end != frames:
-            raise UserError(f"the shards in {self._folder} end at frame {end}, but the checkpoint is of frame {frames}")
+            raise UserError(
+                f"the shards in {self._folder} end at frame {end}, but the checkpoint is of frame {frames}"
+            )
         self._frames = frames
 
     def _pack(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Number of phrases in each field ``(n, fields)``, and the phrases."""
         ends = np.cumsum(self._widths)
         present = rows != 0
-        counts = [present[:, end - width : end].sum(axis=1) for width, end in zip(self._widths, ends, strict=True)]
+        counts = [
+            present[:, end - width : end].sum(axis=1) for width, end in zip(self._widths, ends, strict=True)
+        ]
         return np.stack(counts, axis=1).astype(np.uint16), rows[present]
 
 
@@ -183,6 +206,47 @@ def write_shard(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         to_disk(path.parent)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+
+def write_dataset(dataset: Dataset, folder: Path) -> None:
+    """Writes a dataset as the log of one world, one episode after the other; ``read_run`` reads it.
+
+    Raises:
+        UserError: if it cannot be written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    source = {**dataset.sources[0], "name": ", ".join(s["name"] for s in dataset.sources)}
+    part = dataset.starts[:-1] // ROWS  # of each episode
+    for number in np.unique(part):
+        chosen = np.flatnonzero(part == number)
+        some = dataset.select(chosen)
+        frames, offsets = len(some), some.offsets
+        last = some.starts[1:] + np.arange(some.episodes)  # rows of the last observations
+        is_last = np.zeros(len(some.counts), bool)
+        is_last[last] = True
+        of_last = np.repeat(is_last, np.diff(offsets))
+        meta = {
+            "format": FORMAT,
+            "interface": some.interface.plain(),
+            "source": source,
+            "phrases": list(some.phrases),
+        }
+        write_shard(
+            folder / FOLDER / f"{dataset.starts[chosen[0]]:010d}.npz",
+            {
+                "counts": some.counts[~is_last].reshape(1, frames, -1),
+                "ids": some.ids[~of_last],
+                "last_counts": some.counts[is_last],
+                "last_ids": some.ids[of_last],
+                "after_counts": np.zeros((1, some.counts.shape[1]), some.counts.dtype),
+                "after_ids": some.ids[:0],
+                **{n: getattr(some, n)[None] for n in ("actions", "rewards", "terminated", "truncated")},
+                "world_seeds": np.repeat(some.world_seeds, np.diff(some.starts))[None],
+                "event_steps": some.event_steps,
+                "event_ids": some.event_ids,
+                "meta": np.frombuffer(json.dumps(meta).encode(), np.uint8),
+            },
+        )
 
 
 def read_shard(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -216,7 +280,10 @@ def _check(arrays: Mapping[str, np.ndarray], phrases: Sequence[str], interface: 
         and fields == len(interface.fields)
         and arrays["last_counts"].shape == (ended, fields)
         and arrays["after_counts"].shape == (worlds, fields)
-        and all(arrays[f"{n}ids"].size == arrays[f"{n}counts"].sum(dtype=np.int64) for n in ("", "last_", "after_"))
+        and all(
+            arrays[f"{n}ids"].size == arrays[f"{n}counts"].sum(dtype=np.int64)
+            for n in ("", "last_", "after_")
+        )
         and all(arrays[f"{n}ids"].max(initial=0) < len(phrases) for n in ("", "last_", "after_", "event_"))
         and arrays["event_steps"].shape == arrays["event_ids"].shape
         and arrays["event_steps"].max(initial=0) < max(worlds * frames, 1)
@@ -239,9 +306,7 @@ def read_run(folder: Path, first: int = 0, frames: int | None = None) -> Dataset
     Raises:
         UserError: if there are none, or a shard is missing or damaged.
     """
-    paths = _shards(folder / FOLDER)
-    if not paths:
-        raise UserError(f"{folder} holds no logged transitions; play the run with --record")
+    paths = _found(folder)
     table: dict[str, int] = {"": 0}
     shards, metas = [], []
     for path in paths:
@@ -264,12 +329,39 @@ def read_run(folder: Path, first: int = 0, frames: int | None = None) -> Dataset
     source = {**metas[0]["source"], "first": first, "frames": min(frames or played, max(played - first, 0))}
     both = concatenate([Dataset(interface, tuple(table), *log, (source,)) for log in logs])
     worlds = len(logs)
-    begins = np.concatenate([log[2][:-1] for log in logs]) * worlds  # frame of the run at which each episode begins
+    begins = (
+        np.concatenate([log[2][:-1] for log in logs]) * worlds
+    )  # frame of the run at which each episode begins
     last = played if frames is None else first + frames
     chosen = np.flatnonzero((begins >= first) & (begins < last))
     if not len(chosen):
-        raise UserError(f"no episode is selected of {folder}: of its {played} frames, none begins in {first} to {last}")
+        raise UserError(
+            f"no episode is selected of {folder}: of its {played} frames, none begins in {first} to {last}"
+        )
     return replace(both.select(chosen), sources=(source,))
+
+
+def interface_of(folder: Path) -> Interface:
+    """What was observed and done in a run's log.
+
+    Raises:
+        UserError: if there is none.
+    """
+    return Interface(**read_shard(_found(folder)[0])[1]["interface"])
+
+
+def _found(folder: Path) -> list[Path]:
+    """A run's shards, in order.
+
+    Raises:
+        UserError: if there are none.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder} is not a folder; name a run that was played with --record, or a dataset")
+    paths = _shards(folder / FOLDER)
+    if not paths:
+        raise UserError(f"{folder} holds no logged transitions; play the run with --record")
+    return paths
 
 
 def _log_of_world(shards: Sequence[Mapping[str, np.ndarray]], i: int) -> list[np.ndarray]:
@@ -278,7 +370,9 @@ def _log_of_world(shards: Sequence[Mapping[str, np.ndarray]], i: int) -> list[np
     for shard in shards:
         frames = shard["actions"].shape[1]
         ended = shard["terminated"] | shard["truncated"]
-        mine = _rows(shard["counts"].reshape(len(ended) * frames, -1), shard["ids"], i * frames, (i + 1) * frames)
+        mine = _rows(
+            shard["counts"].reshape(len(ended) * frames, -1), shard["ids"], i * frames, (i + 1) * frames
+        )
         before = int(ended[:i].sum())
         last = _rows(shard["last_counts"], shard["last_ids"], before, before + int(ended[i].sum()))
         # An episode's last observation follows that before its last action.
@@ -286,8 +380,16 @@ def _log_of_world(shards: Sequence[Mapping[str, np.ndarray]], i: int) -> list[np
         counts.append(np.insert(mine[0], place, last[0], axis=0))
         cuts = np.concatenate([[0], np.cumsum(mine[0].sum(axis=1, dtype=np.int64))])[place]
         ends = np.cumsum(last[0].sum(axis=1, dtype=np.int64))
-        ids.append(np.insert(mine[1], np.repeat(cuts, last[0].sum(axis=1, dtype=np.int64)), last[1][: ends[-1] if len(ends) else 0]))
-        steps.append([shard[name][i] for name in ("actions", "rewards", "terminated", "truncated", "world_seeds")])
+        ids.append(
+            np.insert(
+                mine[1],
+                np.repeat(cuts, last[0].sum(axis=1, dtype=np.int64)),
+                last[1][: ends[-1] if len(ends) else 0],
+            )
+        )
+        steps.append(
+            [shard[name][i] for name in ("actions", "rewards", "terminated", "truncated", "world_seeds")]
+        )
         here = (shard["event_steps"] >= i * frames) & (shard["event_steps"] < (i + 1) * frames)
         events.append(shard["event_steps"][here] - i * frames + played)
         event_ids.append(shard["event_ids"][here])

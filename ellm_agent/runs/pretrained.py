@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ellm_agent.config import files as config_files
-from ellm_agent.config.schema import Config
+from ellm_agent.config.schema import OFFLINE, Config
 from ellm_agent.errors import UserError
 from ellm_agent.runs import checkpoints
 from ellm_agent.runs.folder import Run, to_disk, write_whole
@@ -135,6 +135,7 @@ def _options(config: Config) -> dict[str, Any]:
         "env.protocol": protocol,
         "env.action_space": env.action_space or usual,
         "env.caption": config.env.options["caption"],
+        "agent.algo": OFFLINE.get(config.agent.algo, config.agent.algo),
         "agent.clause_vectors": config.agent.vectors,
         "agent.action_prior": config.agent.prior_strength,
     }
