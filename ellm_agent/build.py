@@ -14,15 +14,25 @@ from sb3_contrib import TRPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
-from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.policies import ActorCriticPolicy, BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
 from ellm_agent.agents.action_prior import ActionPrior, start_from_prior
 from ellm_agent.agents.dqn import TextDQN, TextDQNPolicy
+from ellm_agent.agents.offline.awr import AWR
+from ellm_agent.agents.offline.base import OfflineAgent
+from ellm_agent.agents.offline.bc import BC
+from ellm_agent.agents.offline.buffer import LoggedTransitions
+from ellm_agent.agents.offline.cql import CQL
+from ellm_agent.agents.offline.iql import IQL
 from ellm_agent.agents.random_policy import RandomAgent
 from ellm_agent.agents.text_encoder import TextEncoder
 from ellm_agent.agents.transfer import load_pretrained_networks
-from ellm_agent.config.schema import AgentConfig, Config
+from ellm_agent.config.schema import OFFLINE, AgentConfig, Config
+from ellm_agent.datasets.dataset import Interface
+from ellm_agent.datasets.logs import check_fits, load, note_data, observed
+from ellm_agent.datasets.relabel import ForGoals, Unlocks, relabel
+from ellm_agent.datasets.shards import ShardWriter
 from ellm_agent.errors import UserError
 from ellm_agent.goals.attempts import AttemptFilter
 from ellm_agent.goals.base import AllGoals, GoalSuggester, NoGoals, OracleSuggester, TaskGoals
@@ -47,6 +57,7 @@ from ellm_agent.training import Parts
 from ellm_agent.wrappers.added_reward import AddedReward
 from ellm_agent.wrappers.goal_exploration import GoalExploration
 from ellm_agent.wrappers.observation import PREFIXES
+from ellm_agent.wrappers.recorder import TransitionRecorder
 from envs import registry
 from envs.interface import Language
 
@@ -74,8 +85,10 @@ def build(run: Run, suggester: GoalSuggester, checkpoint: Mapping[str, Any] | No
     worlds = make_worlds(config, suggester, phrases, config.env.n_envs)
     held_out = make_worlds(config, suggester, phrases, config.run.eval_episodes, one_episode=True)
     bonus = make_bonus(config, worlds)
-    agent = make_agent(config, worlds, bonus, pretrained)
-    return Parts(registry.get(config.env.name), worlds, held_out, bonus, agent, suggester)
+    recorder = make_recorder(run, worlds, bonus) if config.run.record else None
+    log = load_log(run, worlds) if config.agent.algo in OFFLINE else None
+    agent = make_agent(config, worlds, recorder or bonus, pretrained, log=log)
+    return Parts(registry.get(config.env.name), worlds, held_out, bonus, agent, suggester, recorder)
 
 
 def make_suggester(config: Config, language: Language, model: LanguageModel | None = None) -> GoalSuggester:
@@ -182,6 +195,26 @@ def make_bonus(config: Config, worlds: GoalExploration) -> AddedReward | None:
     return None if reward is None else AddedReward(worlds, reward, config.reward.novelty.weight)
 
 
+def make_recorder(run: Run, worlds: GoalExploration, bonus: AddedReward | None) -> TransitionRecorder:
+    """Writes a run's transitions down."""
+    config = run.config
+    interface = Interface(
+        config.env.name,
+        config.env.options,
+        int(worlds.action_space.n),
+        {name: part.stop - part.start for name, part in worlds.fields.items()},
+    )
+    source = {
+        "name": config.name(),
+        "algo": config.agent.algo,
+        "seed": config.run.seed,
+        "goals_observed": config.agent.goal_conditioned,
+        "action_prior": config.agent.prior_strength,
+    }
+    writer = ShardWriter(run.folder, interface, source, worlds.phrases.text)
+    return TransitionRecorder(bonus or worlds, writer)
+
+
 def make_transition_reward(config: Config, worlds: GoalExploration) -> TransitionReward | None:
     """The reward beside that for goals; None if the configuration has none."""
     novelty = config.reward.novelty
@@ -248,23 +281,25 @@ def make_action_prior(worlds: GoalExploration) -> ActionPrior:
 def make_agent(
     config: Config,
     worlds: GoalExploration,
-    bonus: AddedReward | None = None,
+    around: VecEnv | None = None,
     pretrained: Pretrained | None = None,
     offsets: int | None = None,
+    log: LoggedTransitions | None = None,
 ) -> BaseAlgorithm:
     """The learner, which reads through a text encoder.
 
     Args:
         config: of the run.
         worlds: its training worlds.
-        bonus: a reward around them, if any.
+        around: what is wrapped around them, if anything.
         pretrained: the agent whose networks it starts from, or whose actions guide it.
         offsets: see ``text_policy``.
+        log: what an agent learns from that does not play, see ``load_log``; None: it only plays.
 
     Raises:
         UserError: if the pretrained networks cannot be read.
     """
-    env = bonus or worlds
+    env = around or worlds
     seed = generator_seed(config.run.seed)
     if config.agent.algo == "random":
         return RandomAgent(env, seed)
@@ -280,6 +315,8 @@ def make_agent(
         # The guide reads what this agent observes: the same worlds, and the same growing table of phrases.
         guide = None if pretrained is None or finetunes else make_player(config, pretrained, worlds).policy
         agent = _make_dqn(config, env, guide, random_start=not finetunes, common=common)
+    elif config.agent.algo in OFFLINE:
+        agent = _make_offline(config, env, log, common)
     else:
         agent = _make_on_policy(config, env, common)
     if strength:
@@ -375,6 +412,57 @@ def _make_dqn(
         exploration_fraction=min(1.0, dqn.epsilon_frames / config.run.frames),
         max_grad_norm=dqn.max_grad_norm,
         **common,
+    )
+
+
+def _make_offline(
+    config: Config, env: VecEnv, log: LoggedTransitions | None, common: Mapping[str, Any]
+) -> OfflineAgent:
+    options, algo = config.agent.offline, config.agent.algo
+    kinds = {"bc": BC, "filtered-bc": BC, "awr": AWR, "iql": IQL, "cql": CQL}
+    weights = {"temperature": options.temperature, "max_weight": options.max_weight}
+    own: dict[str, Any] = {
+        "filtered-bc": {"top_share": options.top_share},
+        "awr": weights,
+        "iql": weights | {"expectile": options.expectile, "polyak": options.polyak},
+        "cql": {"alpha": options.alpha, "polyak": options.polyak, "temperature": options.temperature},
+    }.get(algo, {})
+    return kinds[algo](
+        TextDQNPolicy if algo == "cql" else ActorCriticPolicy,
+        env,
+        log,
+        learning_rate=options.learning_rate,
+        batch_size=options.batch_size,
+        gamma=options.gamma,
+        n_steps=options.n_steps,
+        **own,
+        **common,
+    )
+
+
+def load_log(run: Run, worlds: GoalExploration) -> LoggedTransitions:
+    """The transitions that an agent learns from, in the phrase ids of its worlds; writes ``data.json`` into the run.
+
+    Raises:
+        UserError: if they cannot be read, come from another world, or are not those that the run began with.
+    """
+    config = run.config
+    options, language = config.agent.offline, worlds.language
+    dataset = load(options.data)
+    check_fits(dataset, config, language.vocabulary)
+    if options.goals:
+        reward = ForGoals(GoalSimilarity(config.reward.threshold, language.canonical), options.goals)
+    else:
+        reward = Unlocks(tuple(language.goal_of.values()) or language.goals)
+    unplayed = options.reward == "logged" and not options.goals
+    rewards = dataset.rewards if unplayed else relabel(dataset, reward)
+    note_data(run.folder, dataset, rewards)
+    return LoggedTransitions(
+        observed(dataset, worlds.phrases.id, PREFIXES["achieved"]),
+        dataset.starts,
+        dataset.actions,
+        rewards,
+        dataset.terminated,
     )
 
 

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import difflib
 import io
+import itertools
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 from ellm_agent.config import MAY_CHANGE, PRESETS, Config, methods
 from ellm_agent.config import files as config_files
 from ellm_agent.config.downstream import downstream_config, from_scratch_config
+from ellm_agent.config.offline import offline_config
 from ellm_agent.errors import Stopped, UserError
 from ellm_agent.terminal import print_stderr
 from envs import registry
@@ -185,6 +187,53 @@ def parse_downstream(arguments: Sequence[str], description: str, transfer: str) 
                 f"{config_files.option(name)} is {now[name]}, but this script and {folder} make it {before[name]}"
             )
     return config_files.check(config)
+
+
+def offline(description: str) -> None:
+    """A script: learns from logs, by the same training call as ``experiment``."""
+    with one_line_errors("stopped; --resume continues from the last checkpoint"):
+        request = parse_offline(sys.argv[1:], description)
+        from ellm_agent.experiment import run_experiment
+
+        run_experiment(request.config, request.resume)
+
+
+def parse_offline(arguments: Sequence[str], description: str) -> Request:
+    """Reads the command line of ``experiments/offline.py``: folders of logs, then options.
+
+    Raises:
+        UserError: naming the first thing that is wrong with it.
+        SystemExit: after ``--help``, with status 0.
+    """
+    words = list(arguments)
+    folders = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
+    if "--resume" in words:
+        if folders:
+            raise UserError("a resumed run keeps its logs; give --resume without other folders")
+        return parse(words, description)
+    if any(word in ("-h", "--help") for word in words):
+        defaults = PRESETS["default"]
+    elif not folders:
+        raise UserError("folders of logs come first, such as runs/NAME (played with --record)")
+    else:
+        from ellm_agent.datasets.logs import interface_of
+
+        preset = _early(words, "preset")["preset"] or "default"
+        if preset not in PRESETS:
+            raise UserError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
+        with config_files.one_line():
+            defaults = offline_config(
+                PRESETS[preset], interface_of(Path(folders[0])), tuple(map(Path, folders))
+            )
+
+    @dataclass(frozen=True)
+    class Options:
+        folders: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+        """Runs played with --record, or datasets."""
+        run: Annotated[Config, tyro.conf.arg(name="")] = defaults
+
+    options = parse_options(Options, words, description, [*config_files.options(), "resume"])
+    return Request(config_files.check(options.run), None)
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from ellm_agent.analysis import run_report
 from ellm_agent.build import build, make_suggester
 from ellm_agent.config import MAY_CHANGE, Config
 from ellm_agent.config import files as config_files
+from ellm_agent.config.schema import OFFLINE
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation.recording import Recording
 from ellm_agent.goals.quality import shares
@@ -147,6 +148,11 @@ def _describe(config: Config) -> str:
         "guide": f", guided by {transfer.pretrained}",
         "finetune": f", fine-tuning {transfer.layers} layers of {transfer.pretrained}",
     }
+    if agent.algo in OFFLINE:
+        return (
+            f"{agent.algo} learning from {', '.join(map(str, agent.offline.data))}: "
+            f"{config.run.frames:,} transitions drawn, seed {config.run.seed}"
+        )
     return (
         f"{agent.algo}{target} reading {config.env.options['caption']} captions, {config.env.options['protocol']} protocol, "
         f"{config.run.frames:,} frames, seed {config.run.seed}{learned[transfer.mode]}"

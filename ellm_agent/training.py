@@ -34,6 +34,7 @@ from ellm_agent.runs.logging import MetricsWriter, TensorBoard
 from ellm_agent.runs.signals import GracefulStop
 from ellm_agent.wrappers.added_reward import AddedReward
 from ellm_agent.wrappers.goal_exploration import GoalExploration
+from ellm_agent.wrappers.recorder import TransitionRecorder
 from envs.interface import World
 
 
@@ -46,8 +47,9 @@ class Parts:
         worlds: the training worlds: suggestions, observations and the reward for goals.
         held_out: the same for evaluation, one world for each episode.
         bonus: a reward for novelty around the training worlds, or None.
-        agent: the learner; its environment is ``bonus`` or ``worlds``.
+        agent: the learner; its environment is ``recorder``, ``bonus`` or ``worlds``.
         suggester: suggests the goals.
+        recorder: writes the transitions down, around all else, or None.
     """
 
     world: World
@@ -56,6 +58,7 @@ class Parts:
     bonus: AddedReward | None
     agent: BaseAlgorithm
     suggester: GoalSuggester
+    recorder: TransitionRecorder | None = None
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,9 @@ def train(parts: Parts, run: Run, checkpoint: Mapping[str, Any] | None = None) -
         agent.set_logger(Logger(str(run.folder), _outputs(run)))
         closing.callback(agent.logger.close)
         if checkpoint:
-            checkpoints.load(checkpoint, run.folder, agent, worlds, parts.bonus)
+            checkpoints.load(checkpoint, run.folder, agent, worlds, parts.bonus, parts.recorder)
+        elif parts.recorder:
+            parts.recorder.resume(None, frames=0)
         run.truncate_logs(counters["rows"])
 
         episodes = EpisodeLog(run, success_rates())
@@ -108,7 +113,9 @@ def train(parts: Parts, run: Run, checkpoint: Mapping[str, Any] | None = None) -
         progress = ProgressLine(options.frames, episodes, options.log_every, parts.suggester.status)
         closing.callback(progress.close)
         stop = closing.enter_context(GracefulStop())
-        saving = Checkpoints(run, options.checkpoint_every, worlds, parts.bonus, metrics, stop)
+        saving = Checkpoints(
+            run, options.checkpoint_every, worlds, parts.bonus, metrics, stop, parts.recorder
+        )
         agent.learn(
             options.frames - agent.num_timesteps,
             CallbackList([episodes, evaluation, metrics, saving, progress, FrameBudget(options.frames)]),

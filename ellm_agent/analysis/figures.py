@@ -111,14 +111,14 @@ def run_curve(
     return axes.figure
 
 
-def run_achievements(rates: Mapping[str, float], axes: Axes | None = None) -> Figure:
+def run_achievements(rates: Mapping[str, float], axes: Axes | None = None, of: str = "training") -> Figure:
     """Success rate of each achievement, as bars."""
     axes = axes or _axes(5, 1 + 0.2 * len(rates))
     ordered = dict(sorted(rates.items(), key=lambda item: item[1]))
     percent = [100 * rate for rate in ordered.values()]
     bars = axes.barh([words(name) for name in ordered], percent, color=COLOURS[4])
     axes.bar_label(bars, fmt="%.1f", padding=2, fontsize=7, color=INK)
-    axes.set(title="success rate (all training episodes), %", xlim=(0, 112))
+    axes.set(title=f"success rate (all {of} episodes), %", xlim=(0, 112))
     axes.margins(y=0.01)
     return axes.figure
 

@@ -16,7 +16,8 @@ from rich.console import Console
 import ellm_agent
 from ellm_agent.analysis import figures, page, tables
 from ellm_agent.analysis.results import language_of
-from ellm_agent.config.schema import Config
+from ellm_agent.config.schema import OFFLINE, Config
+from ellm_agent.evaluation.recording import Recording
 from ellm_agent.evaluation.scores import RECENT, SuccessRates
 from ellm_agent.records import Episode
 from ellm_agent.runs.folder import Run, write_whole
@@ -34,7 +35,8 @@ def write_summary(run: Run, extra: Mapping[str, Any]) -> dict[str, Any]:
         extra: more to keep (suggester, quality bins, most frequent suggestions, seconds).
     """
     rates = SuccessRates(registry.get(run.config.env.name), language_of(run.config).achievements)
-    episodes = run.read("episodes")
+    offline = run.config.agent.algo in OFFLINE
+    episodes = _held_out(run) if offline else run.read("episodes")
     for row in episodes:
         rates.add(row["unlocked"], Episode.scores_of(row))
     recent = [len(row["unlocked"]) for row in episodes[-RECENT:]]
@@ -46,6 +48,7 @@ def write_summary(run: Run, extra: Mapping[str, Any]) -> dict[str, Any]:
         **task,
         "frames": metrics[-1]["frames"] if metrics else 0,
         "episodes": rates.episodes,
+        "episodes_of": "held-out" if offline else "training",
         "unlocks_per_episode": float(np.mean(recent)) if recent else 0.0,
         **rates.scores(),
         "success_rates": rates.rates(),
@@ -60,6 +63,15 @@ def write_summary(run: Run, extra: Mapping[str, Any]) -> dict[str, Any]:
     return summary
 
 
+def _held_out(run: Run) -> list[dict[str, Any]]:
+    """The episodes of the last evaluation, as rows of ``episodes.jsonl``: an agent that learns from logs has no others."""
+    recordings = [Recording.load(path) for path in sorted(run.replays.glob("*.json"))]
+    success = [{} if r.success is None else {"success": r.success} for r in recordings]
+    return [
+        {"unlocked": r.unlocked, **r.scores, **solved} for r, solved in zip(recordings, success, strict=True)
+    ]
+
+
 def print_summary(run: Run, summary: Mapping[str, Any], console: Console) -> None:
     """Prints the table of success rates, the score, and the quality of the suggestions."""
     rates = sorted(summary["success_rates"].items(), key=lambda item: -item[1])
@@ -69,10 +81,11 @@ def print_summary(run: Run, summary: Mapping[str, Any], console: Console) -> Non
     table = tables.Table(rows, ("achievement", "success") * 2, (1, 3))
     console.print(table.console(f"{summary['name']}: {summary['frames']:,} frames"))
     key, title = registry.get(run.config.env.name).score
-    last = f"last {RECENT} training episodes"
+    of = summary["episodes_of"]
+    last = f"last {RECENT} {of} episodes"
     if "success_rate" in summary:
         console.print(f"task {summary['task']!r} solved, {last}: {summary['success_rate']:.1%}")
-    console.print(f"{title} over all {summary['episodes']:,} training episodes: {summary[key]:.1f} %")
+    console.print(f"{title} over all {summary['episodes']:,} {of} episodes: {summary[key]:.1f} %")
     console.print(f"unlocks per episode, {last}: {summary['unlocks_per_episode']:.2f}")
     held_out = summary["evaluation"]
     if held_out:
@@ -90,7 +103,7 @@ def draw_curves(run: Run, summary: Mapping[str, Any]) -> Path:
     *panels, achievements = figure.subplots(1, 3, width_ratios=(1, 1, 1.1))
     for curve, axes in zip(_curves(run, summary), panels, strict=True):
         figures.run_curve(**curve, axes=axes)
-    figures.run_achievements(summary["success_rates"], achievements)
+    figures.run_achievements(summary["success_rates"], achievements, summary["episodes_of"])
     figure.suptitle(f"{summary['name']}, {summary['frames']:,} frames{_reward(run.config)}")
     figures.save_png(figure, path)
     return path
@@ -122,13 +135,21 @@ def write_page(run: Run, summary: Mapping[str, Any]) -> Path:
 
 
 def _reward(config: Config) -> str:
+    if config.agent.algo in OFFLINE:
+        return " drawn from logs"
     return "" if config.reward.extrinsic_weight else " without environment reward"
 
 
 def _curves(run: Run, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What is drawn of a run, as arguments of ``figures.run_curve``: unlocks; its task solved, or else the score."""
-    metrics = run.read("metrics")
+    metrics, evaluations = run.read("metrics"), run.read("evaluations")
     unlocks = {"key": "unlocks_per_episode", "title": f"unlocks per episode (last {RECENT})"}
+    if run.config.agent.algo in OFFLINE:  # it has played in evaluations only
+        key, title = registry.get(run.config.env.name).score
+        return [
+            {"metrics": [], "evaluations": evaluations, **unlocks, "title": "unlocks per episode"},
+            {"metrics": [], "evaluations": evaluations, "key": key, "title": f"{title}, %"},
+        ]
     if "success_rate" in summary:
         title = f"solved: {summary['task']} (last {RECENT}), %"
         score = {"key": "success_rate", "title": title, "factor": 100}
@@ -136,6 +157,6 @@ def _curves(run: Run, summary: Mapping[str, Any]) -> list[dict[str, Any]]:
         key, title = registry.get(run.config.env.name).score
         score = {"key": key, "title": f"{title} (all training episodes), %"}
     return [
-        {"metrics": metrics, "evaluations": run.read("evaluations"), **unlocks},
+        {"metrics": metrics, "evaluations": evaluations, **unlocks},
         {"metrics": metrics, **score},
     ]

@@ -291,11 +291,53 @@ class OnPolicyConfig(Section):
     """Trust region (TRPO)."""
 
 
+OFFLINE = {  # algorithm that learns from logs -> the one that learns online and has the same networks
+    "bc": "ppo",
+    "filtered-bc": "ppo",
+    "awr": "ppo",
+    "iql": "ppo",
+    "cql": "dqn",
+}
+
+
+class OfflineConfig(Section):
+    """Options of agents that learn from logged transitions (experiments/offline.py, docs/offline.md). There a run's
+    frames are transitions drawn from the log, in batches."""
+
+    data: Annotated[tuple[PathOption, ...], Field(strict=False)] = ()
+    """Folders of runs played with --record, or of datasets that experiments/dataset.py wrote."""
+    reward: Literal["unlocks", "logged"] = "unlocks"
+    """What is learned, unless goals are named. unlocks: 1 for each achievement unlocked in an episode; logged: what the
+    logged agent learned from."""
+    goals: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Learn to reach these goals instead: the log is relabelled with ELLM's reward for them."""
+    batch_size: int = Field(1024, ge=1)
+    """Transitions in a gradient step."""
+    learning_rate: float = Field(5e-4, gt=0)
+    """Adam step size."""
+    gamma: float = Field(0.95, ge=0, le=1)
+    """Discount per frame."""
+    n_steps: int = Field(1, ge=1)
+    """Frames in an n-step return (iql, cql)."""
+    top_share: float = Field(0.2, gt=0, le=1)
+    """filtered-bc: share of the transitions that is imitated, those of the best episodes."""
+    expectile: float = Field(0.8, gt=0, lt=1)
+    """iql: tau; 0.5 is SARSA."""
+    temperature: float = Field(0.2, gt=0)
+    """awr, iql: t of the policy's weights exp(advantage / t), reward units. cql: of its softmax policy."""
+    max_weight: float = Field(20.0, gt=0)
+    """awr, iql: the largest weight. Peng et al. 2019: 20; Kostrikov et al. 2021: 100."""
+    alpha: float = Field(0.1, ge=0)
+    """cql: weight of the penalty; 0 is plain double DQN."""
+    polyak: float = Field(0.005, gt=0, le=1)
+    """iql, cql: share of the networks that their slow copies take over at each step."""
+
+
 class AgentConfig(Section):
     """The agent."""
 
-    algo: Literal["dqn", "ppo", "trpo", "random"] = "dqn"
-    """Learning algorithm; random: uniform actions, no learning."""
+    algo: Literal["dqn", "ppo", "trpo", "random", "bc", "filtered-bc", "awr", "iql", "cql"] = "dqn"
+    """Learning algorithm; random: uniform actions, no learning. The last five learn from logs (experiments/offline.py)."""
     target: Literal["munchausen", "double"] = "munchausen"
     """TD target of dqn. munchausen: soft target, softmax policy; double: the paper's double Q with
     epsilon-greedy actions."""
@@ -316,6 +358,7 @@ class AgentConfig(Section):
     """Width of the encoder's layers, units. Paper: 512."""
     dqn: Annotated[DQNConfig, tyro.conf.arg(name="dqn")] = DQNConfig()
     on_policy: Annotated[OnPolicyConfig, tyro.conf.arg(name="ppo")] = OnPolicyConfig()
+    offline: Annotated[OfflineConfig, tyro.conf.arg(name="offline")] = OfflineConfig()
 
     @property
     def prior_strength(self) -> float:
@@ -388,6 +431,8 @@ class RunConfig(Section):
     """Frames between checkpoints (the last two are kept)."""
     replays: int = Field(3, ge=0)
     """Episode GIFs at the end: best, median, worst of the last evaluation, then others."""
+    record: bool = False
+    """Write down all transitions, for agents that learn from logs (docs/offline.md)."""
     threads: int = Field(1, ge=1)
     """CPU threads for PyTorch. The networks are small; a second thread helps little, and hurts on a busy machine."""
     device: Literal["cpu", "cuda", "mps", "auto"] = "cpu"
@@ -418,6 +463,20 @@ class Config(Section):
         if self.transfer.mode == "guide" and self.agent.algo != "dqn":
             raise ValueError(
                 f"algo is {self.agent.algo}; with --transfer guide it must be dqn: others learn from their own actions"
+            )
+        if self.agent.algo in OFFLINE and not self.agent.offline.data:
+            raise ValueError(
+                f"algo is {self.agent.algo}, which learns from logs; use experiments/offline.py RUN..."
+            )
+        if self.agent.offline.data and self.agent.algo not in OFFLINE:
+            raise ValueError(
+                f"algo is {self.agent.algo}, which learns by playing; from logs learn {', '.join(OFFLINE)}"
+            )
+        if self.agent.algo in OFFLINE and self.agent.encoder != "clauses":
+            raise ValueError(f"encoder is {self.agent.encoder}; agents that learn from logs need clauses")
+        if self.agent.algo in OFFLINE and (self.agent.goal_conditioned or self.agent.prior_strength):
+            raise ValueError(
+                f"algo is {self.agent.algo}; agents that learn from logs observe no goals and have no action prior"
             )
         if self.transfer.layers == "head" and self.agent.algo not in ("dqn", "ppo"):
             raise ValueError(f"algo is {self.agent.algo}; with --layers head it must be dqn or ppo")

@@ -23,6 +23,7 @@ from ellm_agent.runs.signals import GracefulStop
 from ellm_agent.terminal import print_stderr
 from ellm_agent.wrappers.added_reward import AddedReward
 from ellm_agent.wrappers.goal_exploration import GoalExploration
+from ellm_agent.wrappers.recorder import TransitionRecorder
 
 
 class Every:
@@ -196,6 +197,7 @@ class Checkpoints(BaseCallback):
         bonus: a reward around them, which is saved, too.
         metrics: has the seconds of the run.
         stop: has the signal that asks the run to stop, if any.
+        recorder: of transitions, whose files a checkpoint completes.
 
     Raises:
         Stopped: from training, after a signal.
@@ -210,10 +212,12 @@ class Checkpoints(BaseCallback):
         bonus: AddedReward | None,
         metrics: Metrics,
         stop: GracefulStop,
+        recorder: TransitionRecorder | None = None,
     ):
         super().__init__()
         self._run, self._interval, self._stop = run, interval, stop
         self._exploration, self._bonus, self._metrics = exploration, bonus, metrics
+        self._recorder = recorder
         self._due = False
 
     def _on_training_start(self) -> None:
@@ -242,6 +246,8 @@ class Checkpoints(BaseCallback):
 
     def _save(self) -> None:
         self._due = False
+        if self._recorder:
+            self._recorder.flush()
         if self._saved != self.num_timesteps:
             config = config_files.plain(self._run.config)
             del config["run.out"]

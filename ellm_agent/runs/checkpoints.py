@@ -31,10 +31,12 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from ellm_agent.agents import sb3_state
 from ellm_agent.errors import UserError
+from ellm_agent.runs.folder import to_disk
 from ellm_agent.terminal import print_stderr
 from ellm_agent.text.phrases import PhraseTable
 from ellm_agent.wrappers.added_reward import AddedReward
 from ellm_agent.wrappers.goal_exploration import GoalExploration
+from ellm_agent.wrappers.recorder import TransitionRecorder
 
 FORMAT = 7
 KEPT = 2  # checkpoints
@@ -150,6 +152,7 @@ def load(
     agent: BaseAlgorithm,
     worlds: GoalExploration,
     bonus: AddedReward | None = None,
+    recorder: TransitionRecorder | None = None,
 ) -> None:
     """Puts everything back, the random generators last.
 
@@ -159,6 +162,7 @@ def load(
         agent: built from the same configuration.
         worlds: likewise.
         bonus: likewise.
+        recorder: likewise.
 
     Raises:
         UserError: if the checkpoint does not fit.
@@ -168,15 +172,8 @@ def load(
         if bonus is not None:
             bonus.load_state_dict(state["bonus"], observation)
         sb3_state.load_state_dict(agent, state["agent"], observation)
-
-
-def to_disk(path: Path) -> None:
-    """Waits until a file, or a folder's list of files, would survive a power failure."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        if recorder is not None:
+            recorder.resume(observation, agent.num_timesteps)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ metrics.jsonl      one row per logging interval (docs/metrics.md)
 evaluations.jsonl  one row per evaluation on held-out worlds
 checkpoints/       the last two checkpoints
 lock               held by the process that writes the run
+transitions/       what the agent saw, did and got (--record), see datasets/shards.py
 pretrained/        the pretrained agent that the run started from, if any
 replays/           recorded evaluation episodes, and their GIFs
 summary.json       the results that the end of the run prints
@@ -170,14 +171,23 @@ class Run:
                 write_whole(self.folder / f"{log}.jsonl", text)
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, content: str | bytes) -> None:
     """Writes a file so that it is either the old or the new one, never a part, also after a power failure."""
     temporary = path.with_name(path.name + ".partial")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with temporary.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def to_disk(path: Path) -> None:
+    """Waits until a file, or a folder's list of files, would survive a power failure."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _lock(file: IO[str]) -> bool:

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ellm_agent.config import files as config_files
-from ellm_agent.config.schema import Config
+from ellm_agent.config.schema import OFFLINE, Config
 from ellm_agent.errors import UserError
 from ellm_agent.runs import checkpoints
-from ellm_agent.runs.folder import Run, write_whole
+from ellm_agent.runs.folder import Run, to_disk, write_whole
 from ellm_agent.terminal import print_stderr
 from envs import registry
 
@@ -109,7 +109,7 @@ def copy_pretrained(pretrained: Pretrained, run: Run) -> None:
         write_whole(partial / "config.yaml", config_files.to_yaml(pretrained.config))
         checkpoints.write(partial / "agent.pt", pretrained.state)
         partial.rename(run.pretrained)
-        checkpoints.to_disk(run.folder)
+        to_disk(run.folder)
     except OSError as error:
         raise UserError(f"cannot write {run.pretrained}: {error.strerror}") from error
 
@@ -135,6 +135,7 @@ def _options(config: Config) -> dict[str, Any]:
         "env.protocol": protocol,
         "env.action_space": env.action_space or usual,
         "env.caption": config.env.options["caption"],
+        "agent.algo": OFFLINE.get(config.agent.algo, config.agent.algo),
         "agent.clause_vectors": config.agent.vectors,
         "agent.action_prior": config.agent.prior_strength,
     }

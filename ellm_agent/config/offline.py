@@ -1,0 +1,50 @@
+"""The configuration of a run that learns from logs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from ellm_agent.config.files import in_world
+from ellm_agent.config.schema import Config
+
+
+class Logged(Protocol):
+    """What was observed and done in a log: its world, and the options of its environments."""
+
+    world: str
+    options: Mapping[str, Any]
+
+
+def offline_config(preset: Config, log: Logged, data: tuple[Path, ...]) -> Config:
+    """A preset, for the worlds of a log.
+
+    The agent observes no goals and has no action prior: it has nothing but the log.
+
+    Args:
+        preset: one of ``PRESETS``.
+        log: the interface of the data.
+        data: folders of logs.
+    """
+    config = in_world(preset, log.world)
+    frames = 1 if preset.run.preset == "debug" else 10
+    return config.changed(
+        **{
+            "env": {**config.env.model_dump(), **dict(log.options), "n_envs": 1},
+            "agent.algo": "iql",
+            "agent.goal_conditioned": False,
+            "agent.action_prior": None,
+            "agent.offline.data": data,
+            "agent.offline.batch_size": 64 if preset.run.preset == "debug" else 1024,
+            "suggester.kind": "none",
+            "suggester.max_active_goals": None,
+            "suggester.learned_filter": False,
+            "reward.extrinsic_weight": 1.0,
+            "reward.novelty.kind": None,
+            "run.frames": config.run.frames * frames,
+            "run.eval_every": config.run.eval_every * frames,
+            "run.log_every": config.run.log_every * frames,
+            "run.checkpoint_every": config.run.checkpoint_every * frames,
+        }
+    )

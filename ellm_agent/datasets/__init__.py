@@ -1,0 +1,1 @@
+"""Logged transitions: written by runs, kept as Minari datasets, relabelled for other goals, read by offline agents."""
