@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
 
 from ellm_agent.evaluation.recording import Recording
@@ -48,6 +48,7 @@ class Parts:
         bonus: a reward for novelty around the training worlds, or None.
         agent: the learner; its environment is ``bonus`` or ``worlds``.
         suggester: suggests the goals.
+        callbacks: more to do while the agent learns, such as asking which clips are better.
     """
 
     world: World
@@ -56,6 +57,7 @@ class Parts:
     bonus: AddedReward | None
     agent: BaseAlgorithm
     suggester: GoalSuggester
+    callbacks: tuple[BaseCallback, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,17 @@ def train(parts: Parts, run: Run, checkpoint: Mapping[str, Any] | None = None) -
         saving = Checkpoints(run, options.checkpoint_every, worlds, parts.bonus, metrics, stop)
         agent.learn(
             options.frames - agent.num_timesteps,
-            CallbackList([episodes, evaluation, metrics, saving, progress, FrameBudget(options.frames)]),
+            CallbackList(
+                [
+                    episodes,
+                    evaluation,
+                    metrics,
+                    saving,
+                    *parts.callbacks,
+                    progress,
+                    FrameBudget(options.frames),
+                ]
+            ),
             log_interval=None,  # Metrics writes the rows
             reset_num_timesteps=checkpoint is None,
         )
