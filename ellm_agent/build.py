@@ -6,6 +6,7 @@ A new one is a file in its package, a line here, and its name among the choices 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,12 @@ from ellm_agent.goals.judged import CosineJudge, JudgedGoals, ModelJudge
 from ellm_agent.goals.language_model import LanguageModelSuggester
 from ellm_agent.llm.base import LanguageModel
 from ellm_agent.llm.factory import make_model
+from ellm_agent.preferences.clips import ClipReader, ClipRecorder, first_clips
+from ellm_agent.preferences.judges import Judge, ClipModelJudge, SyntheticJudge, frames_with, true_reward
+from ellm_agent.preferences.labels import LABELS, LabelFile
+from ellm_agent.preferences.page import open_page
+from ellm_agent.preferences.person import PersonJudge
+from ellm_agent.preferences.teaching import TaughtReward, Teaching
 from ellm_agent.rewards.base import TransitionReward
 from ellm_agent.rewards.goal_similarity import GoalSimilarity
 from ellm_agent.rewards.novelty.apt import APT
@@ -47,6 +54,7 @@ from ellm_agent.rewards.novelty.icm import ICM
 from ellm_agent.rewards.novelty.noveld import NovelD
 from ellm_agent.rewards.novelty.reward import NoveltyReward
 from ellm_agent.rewards.novelty.rnd import RND
+from ellm_agent.rewards.preference import PreferenceReward
 from ellm_agent.rewards.rarity import InverseRate, LearningProgress, Rarity
 from ellm_agent.runs import checkpoints
 from ellm_agent.runs.folder import Run
@@ -84,11 +92,21 @@ def build(run: Run, suggester: GoalSuggester, checkpoint: Mapping[str, Any] | No
     phrases = checkpoints.load_phrases(start, run.folder) if start else PhraseTable()
     worlds = make_worlds(config, suggester, phrases, config.env.n_envs)
     held_out = make_worlds(config, suggester, phrases, config.run.eval_episodes, one_episode=True)
-    bonus = make_bonus(config, worlds)
+    taught = (
+        make_taught_reward(config, worlds, held_out, run.folder) if config.reward.preference.labels else None
+    )
+    bonus = (
+        AddedReward(worlds, taught, config.reward.preference.weight) if taught else make_bonus(config, worlds)
+    )
     recorder = make_recorder(run, worlds, bonus) if config.run.record else None
     log = load_log(run, worlds) if config.agent.algo in OFFLINE else None
     agent = make_agent(config, worlds, recorder or bonus, pretrained, log=log)
-    return Parts(registry.get(config.env.name), worlds, held_out, bonus, agent, suggester, recorder)
+    callbacks = (
+        [Teaching(taught, config.reward.preference.weight, config.reward.preference.pace)] if taught else []
+    )
+    return Parts(
+        registry.get(config.env.name), worlds, held_out, bonus, agent, suggester, recorder, tuple(callbacks)
+    )
 
 
 def make_suggester(config: Config, language: Language, model: LanguageModel | None = None) -> GoalSuggester:
@@ -232,6 +250,60 @@ def make_transition_reward(config: Config, worlds: GoalExploration) -> Transitio
         batch_size=novelty.batch_size,
         passes=novelty.passes,
     )
+
+
+def make_taught_reward(
+    config: Config, worlds: GoalExploration, held_out: GoalExploration, folder: Path
+) -> TaughtReward:
+    """A reward that is learned from preferences during the run.
+
+    Args:
+        config: of the run.
+        worlds: its training worlds.
+        held_out: its worlds for evaluation, in which another run's recordings are played again.
+        folder: of the run, where the labels are kept.
+
+    Raises:
+        UserError: if recordings or labels cannot be read, or for a page or a language model that cannot be had.
+    """
+    options, seed = config.reward.preference, generator_seed(config.run.seed)
+    slots = worlds.fields["achieved"].stop  # the caption, and what was achieved; no goals
+    reward = PreferenceReward(
+        worlds.features(whiten=True),
+        slots,
+        options.members,
+        options.hidden,
+        options.learning_rate,
+        passes=options.passes,
+        seed=seed,
+    )
+    recorder = ClipRecorder(worlds.num_envs, options.clip_frames, slots)
+    clips = first_clips(options, config.env, held_out, slots) if options.recordings else []
+    labels = LabelFile(folder / LABELS, (options.clip_frames + 1, slots))
+    judge = make_judge(config, worlds, labels)
+    frames = config.run.frames
+    return TaughtReward(reward, recorder, judge, labels, options.labels, frames, options.queries, seed, clips)
+
+
+def make_judge(config: Config, worlds: GoalExploration, labels: LabelFile) -> Judge:
+    """Who compares clips. A person's page is opened at once.
+
+    Raises:
+        UserError: for a page or a language model that cannot be had.
+    """
+    options, reader, seed = config.reward.preference, ClipReader(worlds), generator_seed(config.run.seed)
+    if options.judge == "person":
+        judge = PersonJudge(labels, reader, config.env, options.labels)
+        open_page(judge, options.port)
+        return judge
+    if options.judge == "model":
+        model = make_model(
+            config.suggester.model_copy(update={"kind": "open"}), registry.get(config.env.name)
+        )
+        in_flight = config.suggester.llm.concurrency
+        return ClipModelJudge(model, reader, worlds.language, options.words or "", in_flight)
+    value = true_reward if options.judge == "truth" else frames_with(options.words, reader)
+    return SyntheticJudge(options.judge, value, options.errors, seed)
 
 
 def text_policy(

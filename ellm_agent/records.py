@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -38,6 +38,7 @@ class Transitions(NamedTuple):
         next_observations: ``(n_envs, slots)``; where an episode ended, its last one.
         dones: ``(n_envs,)`` bool, whether the episode ended.
         first_observations: ``(n_envs, slots)``; where an episode ended, the first one of the next episode.
+        infos: of the worlds after it, for each; diagnostics, such as what a judge of clips sees.
     """
 
     observations: np.ndarray
@@ -45,6 +46,7 @@ class Transitions(NamedTuple):
     next_observations: np.ndarray
     dones: np.ndarray
     first_observations: np.ndarray
+    infos: Sequence[Mapping[str, Any]] = ()
 
 
 class StepLog(NamedTuple):

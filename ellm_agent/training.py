@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import CallbackList
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 from stable_baselines3.common.logger import Logger
 
 from ellm_agent.evaluation.recording import Recording
@@ -50,6 +50,7 @@ class Parts:
         agent: the learner; its environment is ``recorder``, ``bonus`` or ``worlds``.
         suggester: suggests the goals.
         recorder: writes the transitions down, around all else, or None.
+        callbacks: more to do while the agent learns, such as asking which clips are better.
     """
 
     world: World
@@ -59,6 +60,7 @@ class Parts:
     agent: BaseAlgorithm
     suggester: GoalSuggester
     recorder: TransitionRecorder | None = None
+    callbacks: tuple[BaseCallback, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,17 @@ def train(parts: Parts, run: Run, checkpoint: Mapping[str, Any] | None = None) -
         )
         agent.learn(
             options.frames - agent.num_timesteps,
-            CallbackList([episodes, evaluation, metrics, saving, progress, FrameBudget(options.frames)]),
+            CallbackList(
+                [
+                    episodes,
+                    evaluation,
+                    metrics,
+                    saving,
+                    *parts.callbacks,
+                    progress,
+                    FrameBudget(options.frames),
+                ]
+            ),
             log_interval=None,  # Metrics writes the rows
             reset_num_timesteps=checkpoint is None,
         )

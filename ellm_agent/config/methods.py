@@ -74,6 +74,16 @@ METHODS: dict[str, dict[str, Any]] = {  # name -> changed options
     },
     "icm": {"suggester.kind": "none", "reward.novelty.kind": "icm", "reward.novelty.weight": 3.0},
     "apt": {"suggester.kind": "none", "reward.novelty.kind": "apt"},
+    # A reward learned from comparisons of clips, judged by the environment's own reward with 10 % errors.
+    **{
+        f"preferences-{n}": {"suggester.kind": "none", "reward.preference.labels": n}
+        for n in (175, 350, 700, 1_400)
+    },
+    "preferences-random": {
+        "suggester.kind": "none",
+        "reward.preference.labels": 700,
+        "reward.preference.queries": "random",
+    },
     "scratch": {"suggester.kind": "none", "reward.extrinsic_weight": 1.0},
     "random": {"suggester.kind": "none", "agent.algo": "random"},
 }

@@ -204,6 +204,52 @@ class NoveltyConfig(Section):
     """Gradient steps on each batch of new transitions."""
 
 
+class PreferenceConfig(Section):
+    """A reward learned from comparisons of clips (docs/preferences.md), in place of one for novelty."""
+
+    labels: Annotated[int, flag("labels")] = Field(0, ge=0)
+    """Comparisons that a judge makes in the run. 0: no learned reward. Christiano et al. 2017: 350 to 1,400 for
+    MuJoCo, 5,500 for Atari."""
+    judge: Annotated[Literal["truth", "words", "model", "person"], flag("judge")] = "truth"
+    """Who compares. truth: the environment's own reward, summed over the clip; words: the number of frames whose
+    captions hold --judge-words; model: the language model of the --llm options; person: you, on a local page."""
+    words: Annotated[str | None, flag("judge-words")] = None
+    """words: the words, such as "of you: water"; model: what is better, in a sentence. None: which player does better."""
+    errors: Annotated[float, flag("judge-errors")] = Field(0.1, ge=0, le=1)
+    """truth, words: share of answers that are uniform guesses. Christiano et al. 2017: 0.1"""
+    port: Annotated[int, flag("judge-port")] = Field(0, ge=0, le=65_535)
+    """person: port of the page, on this machine only. 0: any that is free."""
+    pace: Annotated[float, flag("judge-pace")] = Field(2.0, ge=0)
+    """person: seconds that a rollout waits for an answer, at most, while fewer have been given than are due."""
+    queries: Annotated[Literal["disagreement", "random"], flag("queries")] = "disagreement"
+    """Which pairs of clips are compared. disagreement: those of ten times as many on which the ensemble's members
+    differ most; random: any."""
+    clip_frames: Annotated[int, flag("clip-frames")] = Field(25, ge=1)
+    """Frames of a clip. Christiano et al. 2017: 25 (Atari) or 1.5 s."""
+    recordings: Annotated[PathOption | None, flag("preference-recordings")] = None
+    """A run whose recorded episodes give the first clips. None: the first clips are the untrained agent's."""
+    weight: Annotated[float, flag("preference-weight")] = Field(0.15, ge=0)
+    """Weight of the learned reward, which has mean 0 and deviation 1 over the newest clips."""
+    members: Annotated[int, flag("preference-members")] = Field(3, ge=1)
+    """Networks of the ensemble. Christiano et al. 2017: 3"""
+    hidden: Annotated[int, flag("preference-hidden")] = Field(32, ge=1)
+    """Units of their hidden layer."""
+    learning_rate: Annotated[float, flag("preference-learning-rate")] = Field(1e-3, gt=0)
+    """Their Adam step size."""
+    passes: Annotated[int, flag("preference-passes")] = Field(5, ge=1)
+    """Passes over all comparisons in each of the about 50 fits of a run."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PreferenceConfig:
+        if self.judge == "words" and not self.words:
+            raise ValueError(
+                'judge is words, but there are none; give --judge-words, such as "of you: water"'
+            )
+        if self.words and self.judge in ("truth", "person"):
+            raise ValueError(f"judge-words is {self.words!r}, but judge is {self.judge}, which reads none")
+        return self
+
+
 class RewardConfig(Section):
     """How much a transition is worth."""
 
@@ -226,6 +272,19 @@ class RewardConfig(Section):
     extrinsic_weight: float = Field(0.0, ge=0)
     """Weight of the environment's own reward. Paper: 0 in pretraining."""
     novelty: Annotated[NoveltyConfig, INHERITED] = NoveltyConfig()
+    preference: Annotated[PreferenceConfig, INHERITED] = PreferenceConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RewardConfig:
+        if self.preference.labels and self.novelty.kind:
+            raise ValueError(
+                f"bonus is {self.novelty.kind}, but labels is {self.preference.labels}: choose one of the two"
+            )
+        if self.preference.labels and self.success == "attempt":
+            raise ValueError(
+                "success is attempt, but a reward learned from preferences reads what really happened: effect"
+            )
+        return self
 
 
 class DQNConfig(Section):
@@ -478,6 +537,8 @@ class Config(Section):
             raise ValueError(
                 f"algo is {self.agent.algo}; agents that learn from logs observe no goals and have no action prior"
             )
+        if self.reward.preference.labels and self.agent.encoder == "sentence":
+            raise ValueError("encoder is sentence, but a reward learned from preferences reads clauses")
         if self.transfer.layers == "head" and self.agent.algo not in ("dqn", "ppo"):
             raise ValueError(f"algo is {self.agent.algo}; with --layers head it must be dqn or ppo")
         return self
@@ -502,7 +563,7 @@ class Config(Section):
     def name(self) -> str:
         """A short name of the run: what differs from the world's usual settings is part of it."""
         env, suggester, agent = self.env, self.suggester, self.agent
-        bonus = self.reward.novelty.kind
+        bonus = "preferences" if self.reward.preference.labels else self.reward.novelty.kind
         algo = f"{agent.algo}-double" if (agent.algo, agent.target) == ("dqn", "double") else agent.algo
         if env.task and suggester.kind in ("task", "none"):
             method = [self.transfer.mode if self.transfer.mode != "none" else "scratch"]

@@ -43,7 +43,7 @@ class AddedReward(VecEnvWrapper):
         reached = observations.copy()
         for i in np.flatnonzero(dones):  # the end of an episode, not the beginning of the next one
             reached[i] = infos[i]["terminal_observation"]
-        transitions = Transitions(self._last, self._actions, reached, dones, observations)
+        transitions = Transitions(self._last, self._actions, reached, dones, observations, infos)
         added = self._weight * self._reward.reward(transitions)
         self._returns += added
         for i in np.flatnonzero(dones):

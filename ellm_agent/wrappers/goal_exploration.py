@@ -42,7 +42,7 @@ class GoalExploration(VecEnvWrapper):
 
     **Reward**: ``goal_weight * rarity * max cosine + extrinsic_weight * environment's``; see ``rewards/``.
 
-    **Info**: the environment's; at the end of an episode also ``finished``, a :class:`ellm_agent.records.Episode`, and
+    **Info**: the environment's, and its reward as ``extrinsic``; at the end of an episode also ``finished``, a :class:`ellm_agent.records.Episode`, and
     SB3's ``episode`` (return and length). ``log`` has the diagnostics of the last transitions.
 
     Args:
@@ -159,6 +159,8 @@ class GoalExploration(VecEnvWrapper):
         if self._reopen:
             for i in self._rewards:
                 self._reopen_needed(i, infos[i]["privileged"].needed)
+        for info, value in zip(infos, extrinsic.tolist(), strict=True):
+            info["extrinsic"] = value
         self._returns += np.stack([intrinsic, extrinsic], axis=1)
         self._lengths += 1
 

@@ -1,0 +1,166 @@
+"""Who judges clips: rules with errors, or a language model. A person is in ``person``."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ellm_agent.errors import UserError
+from ellm_agent.llm.base import LanguageModel, LanguageModelError
+from ellm_agent.llm.client import RequestPool
+from ellm_agent.preferences.clips import Clip, ClipReader
+from ellm_agent.preferences.labels import Choice, Label
+from ellm_agent.preferences.queries import Query
+from envs.interface import Language
+from prompts import preference
+
+MIRRORED: dict[str | None, str | None] = {"A": "B", "B": "A"}
+CHOICES: dict[str, Choice] = {"A": "left", "B": "right", "tie": "tie", "unsure": "unsure"}
+
+
+class Judge:
+    """Compares clips.
+
+    Attributes:
+        name: in the labels.
+    """
+
+    name: str
+
+    def judge(self, queries: Sequence[Query]) -> list[Label]:
+        """The answers to these queries."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """There are no more queries."""
+
+
+class LaterJudge(Judge):
+    """A judge who answers whenever there is an answer, while training goes on, and keeps the labels.
+
+    Attributes:
+        changes: how often an answer has been given or taken back.
+        progress: figures to show, by name.
+    """
+
+    changes: int = 0
+    progress: Mapping[str, Any] = {}
+
+    @property
+    def waiting(self) -> int:
+        """Queries offered that have no answer yet."""
+        raise NotImplementedError
+
+    def offer(self, queries: Sequence[Query]) -> None:
+        """Queries to answer after those that wait already."""
+        raise NotImplementedError
+
+
+class SyntheticJudge(Judge):
+    """Prefers the clip with the larger value; a share of its answers are uniform guesses (Christiano et al. 2017, 3.1).
+
+    A query has one answer, whenever and however often it is asked.
+
+    Args:
+        name: in the labels.
+        value: of a clip.
+        errors: share of guesses.
+        seed: of the guesses.
+    """
+
+    def __init__(self, name: str, value: Callable[[Clip], float], errors: float, seed: int):
+        self.name = name
+        self._value, self._errors, self._seed = value, errors, seed
+
+    def judge(self, queries: Sequence[Query]) -> list[Label]:
+        return [Label(query, self._choose(query), self.name) for query in queries]
+
+    def _choose(self, query: Query) -> Choice:
+        random = np.random.default_rng([self._seed, zlib.crc32(query.key.encode())])
+        if random.random() < self._errors:
+            return random.choice(["left", "right"]).item()
+        left, right = self._value(query.left), self._value(query.right)
+        if np.isclose(left, right):
+            return "tie"
+        return "left" if left > right else "right"
+
+
+def true_reward(clip: Clip) -> float:
+    """The environment's own reward in a clip."""
+    return clip.total
+
+
+def frames_with(words: str, reader: ClipReader) -> Callable[[Clip], float]:
+    """Makes a value of clips: the number of their states, the first apart, whose captions hold the words."""
+    return lambda clip: float(sum(words in caption for caption in reader.captions(clip)[1:]))
+
+
+class ClipModelJudge(Judge):
+    """A language model, which reads captions of both clips and what was achieved in them.
+
+    It is asked about each pair in both orders; answers that contradict each other, failed and unreadable ones count as
+    "cannot say".
+
+    Args:
+        model: answers.
+        reader: puts clips into words.
+        language: of the world.
+        aim: what is better, in words; empty: which player does better.
+        in_flight: questions at once, to a model that waits for a server.
+    """
+
+    def __init__(
+        self, model: LanguageModel, reader: ClipReader, language: Language, aim: str = "", in_flight: int = 1
+    ):
+        self.name = model.name
+        self._model = model if model.in_process else RequestPool(model, in_flight)
+        self._reader, self._language = reader, language
+        self._aim = aim or preference.AIM
+
+    def judge(self, queries: Sequence[Query]) -> list[Label]:
+        """The answers.
+
+        Raises:
+            UserError: if the model answered neither way in any of them.
+            LanguageModelError: if all questions failed.
+        """
+        orders = [(query.left, query.right) for query in queries]
+        prompts = [self._prompt(*clips) for pair in orders for clips in (pair, pair[::-1])]
+        answers = self._model.answer(prompts)
+        failures = [answer for answer in answers if isinstance(answer, LanguageModelError)]
+        if failures and len(failures) == len(answers):
+            raise failures[0]
+        texts = ["" if isinstance(answer, LanguageModelError) else answer.text for answer in answers]
+        said = [preference.parse(text) for text in texts]
+        if said and not any(said):
+            raise UserError(
+                f"the judge {self.name} answered none of {len(said)} questions with A, B, tie or unsure; "
+                f"it said, for example, {_short(next(filter(None, texts), ''))}"
+            )
+        return [
+            Label(query, _both(first, second), self.name)
+            for query, first, second in zip(queries, said[::2], said[1::2], strict=True)
+        ]
+
+    def close(self) -> None:
+        self._model.close()
+
+    def _prompt(self, first: Clip, second: Clip) -> preference.Prompt:
+        captions = [self._reader.captions(clip) for clip in (first, second)]
+        events = [self._reader.events(clip) for clip in (first, second)]
+        return preference.prompt(captions, events, self._language, self._aim)
+
+
+def _both(first: str | None, second: str | None) -> Choice:
+    """The choice of two answers, the second one about the clips in the other order."""
+    if first is None or MIRRORED.get(second, second) != first:
+        return "unsure"
+    return CHOICES[first]
+
+
+def _short(text: str) -> str:
+    """The beginning of an answer, on one line, printable."""
+    return ascii(" ".join(text.split())[:60])

@@ -1,0 +1,145 @@
+"""A person as a judge: queries that wait, the choices, and what the page shows of clips. Knows nothing of HTTP."""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+
+from ellm_agent.config.schema import EnvConfig
+from ellm_agent.preferences.clips import Clip, ClipReader
+from ellm_agent.preferences.judges import LaterJudge
+from ellm_agent.preferences.labels import PREFERRED, Choice, Label, LabelFile
+from ellm_agent.preferences.queries import Query
+from envs import registry
+
+SIZE = 300  # pixels, of a clip's picture, which is square
+FRAME, LAST_FRAME = 120, 700  # ms that a picture stays
+COLOURS = 128
+
+
+class PersonJudge(LaterJudge):
+    """Somebody at a page. Safe to use from several threads: training offers queries, the page's server takes choices.
+
+    Args:
+        labels: where choices are kept; each is on the disk when ``choose`` returns.
+        reader: puts clips into words.
+        env: the worlds of the clips, to draw them.
+        count: labels that are wanted.
+    """
+
+    name = "person"
+
+    def __init__(self, labels: LabelFile, reader: ClipReader, env: EnvConfig, count: int):
+        self._labels, self._reader, self._env, self._count = labels, reader, env, count
+        self._queries: deque[Query] = deque()
+        self._lock = threading.RLock()
+        self.changes = len(labels.labels)
+
+    # --- for training -------------------------------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queries)
+
+    def offer(self, queries: Sequence[Query]) -> None:
+        with self._lock:
+            self._queries.extend(queries)
+
+    # --- for the page -------------------------------------------------------------------------------------------------
+
+    def next(self) -> list[Query]:
+        """The query to answer now, and the one after it: none, one or both."""
+        with self._lock:
+            done = len(self._labels.labels) >= self._count
+            return [] if done else list(self._queries)[:2]
+
+    def find(self, key: str) -> Query | None:
+        """A query that waits, by its key."""
+        with self._lock:
+            return next((query for query in self._queries if query.key == key), None)
+
+    def choose(self, key: str, choice: Choice) -> bool:
+        """Answers a query, and keeps the answer; False if it does not wait (any more): a key pressed twice.
+
+        Raises:
+            UserError: if the answer cannot be written; the query waits still.
+        """
+        assert choice in PREFERRED, choice
+        with self._lock:
+            query = self.find(key)
+            if query is None:
+                return False
+            self._labels.append(Label(query, choice, self.name))
+            self._queries.remove(query)
+            self.changes += 1
+            return True
+
+    def undo(self) -> bool:
+        """Takes the last answer back, and shows its query again; False if there is none.
+
+        Raises:
+            UserError: if that cannot be written.
+        """
+        with self._lock:
+            label = self._labels.undo()
+            if label is None:
+                return False
+            self._queries.appendleft(label.query)
+            self.changes += 1
+            return True
+
+    def state(self) -> dict[str, Any]:
+        """What the page shows: the present query and the next one, in words, and how far it all is."""
+        progress = {name.removeprefix("preference/"): value for name, value in self.progress.items()}
+        with self._lock:
+            labels = len(self._labels.labels)
+            queries = [self._describe(query) for query in self.next()]
+        return {**progress, "labels": labels, "count": self._count, "queries": queries}
+
+    def _describe(self, query: Query) -> dict[str, Any]:
+        sides = {"left": query.left, "right": query.right}
+        return {"key": query.key, **{side: self._happened(clip) for side, clip in sides.items()}}
+
+    def _happened(self, clip: Clip) -> list[str]:
+        return [event for _, event in self._reader.events(clip)]
+
+    def picture(self, key: str, side: str) -> bytes | None:
+        """The animated GIF of one side of a query that waits; None if there is none.
+
+        Args:
+            key: of the query.
+            side: "left" or "right".
+        """
+        query = self.find(key)
+        return None if query is None else draw(getattr(query, side), self._env)
+
+
+def draw(clip: Clip, env: EnvConfig) -> bytes:
+    """Plays a clip's episode again and draws its states as an animated GIF without end.
+
+    Args:
+        clip: what to draw.
+        env: its world.
+    """
+    world = registry.get(env.name)
+    played = world.make_env(**env.options, render_mode="rgb_array")
+    played.reset(options={"world_seed": clip.world_seed})
+    pictures = []
+    for number, action in enumerate(clip.actions, start=1):
+        if number > clip.start:
+            pictures.append(Image.fromarray(world.draw(played)).resize((SIZE, SIZE)))
+        played.step(action)
+    pictures.append(Image.fromarray(world.draw(played)).resize((SIZE, SIZE)))
+    palette = pictures[0].quantize(COLOURS)
+    first, *others = (p.quantize(COLOURS, palette=palette, dither=Image.Dither.NONE) for p in pictures)
+    durations = [FRAME] * len(others) + [LAST_FRAME]
+    content = io.BytesIO()
+    first.save(
+        content, "GIF", save_all=True, append_images=others, duration=durations, loop=0, optimize=False
+    )
+    return content.getvalue()

@@ -1,0 +1,85 @@
+"""Which pairs of clips to ask about, and when."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ellm_agent.preferences.clips import Clip
+from ellm_agent.rewards.preference import PreferenceReward, disagreement, preference_probability
+
+DRAWN = 10  # pairs drawn for each one that is asked about (Christiano et al. 2017, appendix A)
+FIRST_LABELS = 0.25  # share of the labels that are asked for before the reward has been fitted (appendix A.1)
+FIRST_FRAMES = 0.02  # share of all frames played until then
+LAST_FRAMES = 0.9  # share of all frames after which all labels have been asked for
+HALVED = 0.2  # share of all frames after which half as many labels are asked for in each frame
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """Two clips to compare."""
+
+    left: Clip
+    right: Clip
+
+    @property
+    def key(self) -> str:
+        """A name that other queries do not have."""
+        return f"{self.left.key}-{self.right.key}"
+
+
+def labels_due(frames: int, total_frames: int, labels: int) -> int:
+    """Labels that are to be asked for until a frame.
+
+    None until 2 % of all frames, then a quarter at once; after that their rate falls as h / (t + h), as published
+    (2e6 / (t + 2e6) there), h being 20 % of all frames, so that all have been asked for at 90 % of the frames:
+
+        n(t) = n0 + (n - n0) log(1 + t / h) / log(1 + T / h)
+
+    Args:
+        frames: played so far.
+        total_frames: of the run.
+        labels: of the run.
+    """
+    start, half, end = (round(share * total_frames) for share in (FIRST_FRAMES, HALVED, LAST_FRAMES))
+    if frames < start:
+        return 0
+    first = math.ceil(FIRST_LABELS * labels)
+    share = math.log1p((frames - start) / max(half, 1)) / math.log1p(max(end - start, 1) / max(half, 1))
+    return min(labels, first + int((labels - first) * share))
+
+
+def choose_queries(
+    clips: Sequence[Clip],
+    count: int,
+    how: Literal["disagreement", "random"],
+    reward: PreferenceReward,
+    random: np.random.Generator,
+) -> list[Query]:
+    """Pairs of clips: random ones, or of ten times as many those on which the ensemble's members differ most.
+
+    Args:
+        clips: to choose from.
+        count: of the queries, at most; fewer where there are not enough clips.
+        how: "disagreement" or "random".
+        reward: with the ensemble.
+        random: of all draws.
+    """
+    n = len(clips)
+    count = min(count, n * (n - 1) // 2 // DRAWN)
+    if count < 1:
+        return []
+    rows = random.choice(n * (n - 1) // 2, count * DRAWN, replace=False)
+    left, right = np.tril_indices(n, -1)
+    pairs = np.stack([left[rows], right[rows]], 1)  # (drawn, 2)
+    pairs = random.permuted(pairs, axis=1)  # the older clip is not always on the same side
+    if how == "disagreement":
+        totals = reward.returns(np.stack([clip.observations for clip in clips]))  # (members, n)
+        probability = preference_probability(totals[:, pairs[:, :1]], totals[:, pairs[:, 1:]])
+        order = np.argsort(-disagreement(probability).numpy(), kind="stable")
+        pairs = pairs[order]
+    return [Query(clips[a], clips[b]) for a, b in pairs[:count]]

@@ -1,0 +1,357 @@
+"""A reward learned from preferences between two clips (Christiano et al. 2017, "Deep RL from human preferences").
+
+A clip sigma is a sequence of transitions. An ensemble predicts the reward of each; the sums explain the choices:
+
+    P(left > right) = sigmoid(sum r(left) - sum r(right))                                  (equation 1)
+    loss            = - mu log P' - (1 - mu) log(1 - P'),   P' = 0.9 P + 0.05              (section 2.2.3)
+
+mu is 1 where the left clip was preferred, 0 where the right one was, 1/2 for a tie. Knows nothing of who prefers, of which
+clips are asked about, and of worlds: it reads phrase ids.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ellm_agent.records import Transitions
+from ellm_agent.rewards.base import TransitionReward
+from ellm_agent.text.embedding_bag import PADDING, sum_of_rows
+from ellm_agent.text.sentence_bert import DIMENSIONS
+from ellm_agent.text.whitening import PhraseFeatures
+
+ERRORS = 0.1  # share of answers that are taken to be uniform guesses (section 2.2.3)
+BOUNDS = (1.1, 1.5)  # validation loss / training loss that regularisation aims at (appendix A)
+STEP = 1.3  # factor by which the penalty changes after each pass
+PENALTIES = (1e-6, 1e-1)  # least and largest
+FIRST_PENALTY = 1e-3
+
+
+# --- the equations ----------------------------------------------------------------------------------------------------
+
+
+def preference_probability(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """P(left > right) = sigmoid(sum r(left) - sum r(right))  (equation 1).
+
+    Args:
+        left: rewards of the left clips, ``(..., frames)``.
+        right: of the right ones, likewise.
+    """
+    return torch.sigmoid(left.sum(-1) - right.sum(-1))
+
+
+def softened(probability: torch.Tensor, errors: float = ERRORS) -> torch.Tensor:
+    """(1 - e) P + e / 2: with probability e the answer is a uniform guess  (section 2.2.3)."""
+    return (1 - errors) * probability + errors / 2
+
+
+def preference_loss(probability: torch.Tensor, preferred: torch.Tensor) -> torch.Tensor:
+    """- mu log P - (1 - mu) log(1 - P), for each comparison  (section 2.2.3).
+
+    Args:
+        probability: softened P(left > right), ``(..., batch)``.
+        preferred: mu: 1 for the left clip, 0 for the right one, 1/2 for a tie, ``(batch,)``.
+    """
+    return -(preferred * probability.log() + (1 - preferred) * (1 - probability).log())
+
+
+def ensemble_mean(rewards: torch.Tensor, means: torch.Tensor, deviations: torch.Tensor) -> torch.Tensor:
+    """Each member's rewards with mean 0 and deviation 1, then averaged over the members  (section 2.2.3).
+
+    Args:
+        rewards: ``(members, n)``.
+        means: of each member's rewards, ``(members,)``.
+        deviations: likewise.
+
+    Returns:
+        ``(n,)``.
+    """
+    return ((rewards - means[:, None]) / deviations[:, None]).mean(0)
+
+
+def disagreement(probabilities: torch.Tensor) -> torch.Tensor:
+    """Variance of P(left > right) over the members  (section 2.2.4); ``(members, n) -> (n,)``."""
+    return probabilities.var(0, unbiased=False)
+
+
+def agreement(probabilities: torch.Tensor) -> torch.Tensor:
+    """Share of pairs of clips of which all members prefer the same one; ``(members, n) -> ()``."""
+    left = probabilities > 0.5
+    return (left == left[0]).all(0).float().mean()
+
+
+def adapted_penalty(penalty: torch.Tensor, training: torch.Tensor, validation: torch.Tensor) -> torch.Tensor:
+    """The l2 penalty of each member, larger where its validation loss is more than 1.5 times its training loss, smaller
+    where it is less than 1.1 times  (appendix A).
+
+    Args:
+        penalty: ``(members,)``.
+        training: loss on the comparisons that a member learns from, ``(members,)``.
+        validation: loss on those that it does not, ``(members,)``; NaN where there are none.
+    """
+    ratio = validation / training
+    factor = torch.ones_like(penalty)
+    factor[ratio > BOUNDS[1]] = STEP
+    factor[ratio < BOUNDS[0]] = 1 / STEP
+    return (penalty * factor).clamp(*PENALTIES)
+
+
+def new_phrases(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """The phrases that a transition brought: those of the state after it that were not there before, 0 elsewhere.
+
+    Args:
+        before: phrase ids, ``(n, slots)``.
+        after: likewise.
+    """
+    return np.where((after[:, :, None] == before[:, None, :]).any(-1), PADDING, after)
+
+
+# --- the model --------------------------------------------------------------------------------------------------------
+
+
+class RewardEnsemble(nn.Module):
+    """Networks with one hidden layer, all evaluated at once.
+
+    Args:
+        members: networks.
+        inputs: length of a transition's vector.
+        hidden: units of the hidden layer.
+        generator: of the first weights.
+    """
+
+    def __init__(self, members: int, inputs: int, hidden: int, generator: torch.Generator):
+        super().__init__()
+
+        def uniform(*shape: int, fan_in: int) -> nn.Parameter:
+            bound = 1 / math.sqrt(fan_in)
+            return nn.Parameter((2 * torch.rand(*shape, generator=generator) - 1) * bound)
+
+        self.inner = uniform(members, inputs, hidden, fan_in=inputs)
+        self.bias = nn.Parameter(torch.zeros(members, 1, hidden))
+        self.outer = uniform(members, hidden, 1, fan_in=hidden)
+
+    def forward(self, transitions: torch.Tensor) -> torch.Tensor:
+        """Rewards: ``(n, inputs) -> (members, n)``."""
+        hidden = torch.relu(transitions @ self.inner + self.bias)  # (members, n, hidden)
+        return (hidden @ self.outer).squeeze(2)
+
+    def norms(self) -> torch.Tensor:
+        """Sum of each member's squared weights, ``(members,)``."""
+        return self.inner.square().sum((1, 2)) + self.outer.square().sum((1, 2))
+
+
+@dataclass
+class Comparison:
+    """Two clips that were compared.
+
+    Attributes:
+        observations: phrase ids of the states of the left and of the right clip, ``(2, frames + 1, slots)``.
+        vectors: of their transitions, ``(2, frames, inputs)`` float16.
+        preferred: mu.
+        counts: how often each member sees it: drawn from Poisson(1), which is a bootstrap resample of n among n while n
+            grows (Oza and Russell 2001). Where it is 0, for 1/e of all, the comparison is held out.
+    """
+
+    observations: np.ndarray
+    vectors: torch.Tensor
+    preferred: float
+    counts: torch.Tensor
+
+
+class PreferenceReward(TransitionReward):
+    """The mean of an ensemble's normalised rewards; 0 until it has been fitted.
+
+    A transition's vector is the sum of the vectors of the phrases of the state that it leads to, and, behind it, that of
+    the phrases that are new there: the event. Goals are not among them: a reward is for what happens.
+
+    Args:
+        features: vectors of the phrases.
+        slots: the first phrases of an observation, which are read.
+        members: networks of the ensemble.
+        hidden: units of their hidden layer.
+        learning_rate: Adam step size.
+        batch_size: comparisons in a gradient step.
+        passes: over the comparisons in each ``fit``.
+        seed: of first weights, resamples and batches.
+    """
+
+    def __init__(
+        self,
+        features: PhraseFeatures,
+        slots: int,
+        members: int = 3,
+        hidden: int = 64,
+        learning_rate: float = 1e-3,
+        batch_size: int = 32,
+        passes: int = 5,
+        seed: int = 0,
+    ):
+        self._features, self.slots = features, slots
+        self._members, self._batch_size, self._passes = members, batch_size, passes
+        self._generator = torch.Generator().manual_seed(seed)
+        self._ensemble = RewardEnsemble(members, 2 * DIMENSIONS, hidden, self._generator)
+        self._optimizer = torch.optim.Adam(self._ensemble.parameters(), lr=learning_rate)
+        self._comparisons: dict[str, Comparison] = {}  # by name
+        self._penalty = torch.full((members,), FIRST_PENALTY)
+        self._means, self._deviations = torch.zeros(members), torch.ones(members)
+        self._fitted = False
+        self._log: dict[str, float] = {}
+
+    # --- scores -------------------------------------------------------------------------------------------------------
+
+    def reward(self, transitions: Transitions) -> np.ndarray:
+        return self.score(transitions.observations, transitions.next_observations)
+
+    def score(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Rewards of transitions, ``(n,)`` float32, from observations ``(n, slots or more)``."""
+        if not self._fitted:
+            return np.zeros(len(before), np.float32)
+        with torch.no_grad():
+            rewards = self._ensemble(self._vectors(before, after))
+            return ensemble_mean(rewards, self._means, self._deviations).numpy()
+
+    def returns(self, clips: np.ndarray) -> torch.Tensor:
+        """Sums of each member's own rewards over clips: ``(n, frames + 1, slots) -> (members, n)``."""
+        with torch.no_grad():
+            frames = clips.shape[1] - 1
+            return self._ensemble(self._clip_vectors(clips)).unflatten(1, (len(clips), frames)).sum(2)
+
+    def predicted_returns(self, clips: np.ndarray) -> np.ndarray:
+        """Sums of the rewards over clips: ``(n, frames + 1, slots) -> (n,)``."""
+        width, frames = clips.shape[2], clips.shape[1] - 1
+        rewards = self.score(clips[:, :-1].reshape(-1, width), clips[:, 1:].reshape(-1, width))
+        return rewards.reshape(-1, frames).sum(1)
+
+    # --- learning -----------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Comparisons that it has learned from, or will."""
+        return len(self._comparisons)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of these comparisons."""
+        return tuple(self._comparisons)
+
+    def put(self, name: str, left: np.ndarray, right: np.ndarray, preferred: float) -> None:
+        """Adds a comparison, or changes what was preferred in the one of that name.
+
+        Args:
+            name: of the comparison.
+            left: observations of the left clip, ``(frames + 1, slots)``.
+            right: of the right one.
+            preferred: 1: left; 0: right; 0.5: a tie.
+        """
+        if name in self._comparisons:
+            self._comparisons[name].preferred = preferred
+            return
+        pair = np.stack([left, right])
+        counts = torch.poisson(torch.ones(self._members), generator=self._generator)
+        self._comparisons[name] = Comparison(pair, self._pair_vectors(pair), preferred, counts)
+
+    def drop(self, name: str) -> None:
+        """Takes a comparison back, if it is there."""
+        self._comparisons.pop(name, None)
+
+    def fit(self, clips: np.ndarray) -> None:
+        """Learns from the comparisons, going on from the present weights.
+
+        Args:
+            clips: recent ones, ``(n, frames + 1, slots)``: over their transitions each member's rewards have mean 0 and
+                deviation 1 afterwards.
+        """
+        if not self._comparisons:
+            return
+        for _ in range(self._passes):
+            self._pass()
+        with torch.no_grad():
+            rewards = self._ensemble(self._clip_vectors(clips))  # (members, n * frames)
+        self._means, self._deviations = rewards.mean(1), rewards.std(1, unbiased=False).clamp(min=1e-6)
+        self._fitted = True
+
+    def _pass(self) -> None:
+        """One pass over the comparisons, and the penalties' adaption to its losses."""
+        compared = list(self._comparisons.values())
+        seen = torch.stack([comparison.counts for comparison in compared], 1)  # (members, n)
+        preferred = torch.tensor([comparison.preferred for comparison in compared])
+        losses = torch.zeros_like(seen)  # (members, n), each before the step that used it
+        hits = torch.zeros_like(seen)
+        for batch in torch.randperm(len(preferred), generator=self._generator).split(self._batch_size):
+            pairs = torch.stack([compared[i].vectors for i in batch.tolist()])  # (b, 2, frames, inputs)
+            rewards = self._ensemble(pairs.flatten(0, 2).float()).unflatten(1, pairs.shape[:3])
+            probability = preference_probability(rewards[:, :, 0], rewards[:, :, 1])  # (members, b)
+            loss = preference_loss(softened(probability), preferred[batch])
+            total = (seen[:, batch] * loss).mean(1) + self._penalty * self._ensemble.norms()
+            self._optimizer.zero_grad()
+            total.sum().backward()
+            self._optimizer.step()
+            losses[:, batch] = loss.detach()
+            hits[:, batch] = ((probability > 0.5) == (preferred[batch] > 0.5)).float()
+        held_out, decided = (seen == 0).float(), (preferred != 0.5).float()
+        training = (seen * losses).sum(1) / seen.sum(1)
+        validation = (held_out * losses).sum(1) / held_out.sum(1)
+        self._penalty = adapted_penalty(self._penalty, training, validation)
+        right = (held_out * decided * hits).sum() / (held_out * decided).sum()
+        parts = {"loss": training.mean(), "held_out_loss": validation.mean(), "held_out_accuracy": right}
+        # Without comparisons of a kind there is no mean of them, and no figure.
+        self._log = {name: value.item() for name, value in parts.items() if not value.isnan()}
+        self._log["penalty"] = self._penalty.mean().item()
+
+    def metrics(self) -> dict[str, float]:
+        """Losses on the comparisons that members learn from and on those that they do not, the share of these that they
+        get right (ties apart), and the l2 penalty: means over the members, in the last pass."""
+        figures = {f"preference/{name}": value for name, value in self._log.items()}
+        return {"preference/comparisons": float(len(self._comparisons)), **figures}
+
+    # --- state --------------------------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "ensemble": self._ensemble.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "comparisons": {
+                name: [torch.from_numpy(comparison.observations), comparison.preferred, comparison.counts]
+                for name, comparison in self._comparisons.items()
+            },
+            "penalty": self._penalty,
+            "means": self._means,
+            "deviations": self._deviations,
+            "fitted": self._fitted,
+            "generator": self._generator.get_state(),
+            "log": dict(self._log),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._ensemble.load_state_dict(state["ensemble"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._comparisons = {
+            name: Comparison(pair.numpy(), self._pair_vectors(pair.numpy()), preferred, counts)
+            for name, (pair, preferred, counts) in state["comparisons"].items()
+        }
+        self._penalty, self._means = state["penalty"], state["means"]
+        self._deviations, self._fitted = state["deviations"], state["fitted"]
+        self._generator.set_state(state["generator"])
+        self._log = dict(state["log"])
+
+    # --- vectors ------------------------------------------------------------------------------------------------------
+
+    def _vectors(self, before: np.ndarray, after: np.ndarray) -> torch.Tensor:
+        """Of transitions, ``(n, 768)``: the state that each leads to, and the event."""
+        before, after = before[:, : self.slots], after[:, : self.slots]
+        table = self._features.tensor
+        parts = (after, new_phrases(before, after))
+        return torch.cat([sum_of_rows(table, torch.from_numpy(part.astype(np.int32))) for part in parts], 1)
+
+    def _clip_vectors(self, clips: np.ndarray) -> torch.Tensor:
+        """Of all transitions of clips, ``(n * frames, 768)``."""
+        width = clips.shape[2]
+        return self._vectors(clips[:, :-1].reshape(-1, width), clips[:, 1:].reshape(-1, width))
+
+    def _pair_vectors(self, pair: np.ndarray) -> torch.Tensor:
+        return self._clip_vectors(pair).half().unflatten(0, (2, pair.shape[1] - 1))  # (2, frames, 768)
