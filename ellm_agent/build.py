@@ -221,8 +221,12 @@ def text_policy(
 
 def make_action_prior(worlds: GoalExploration) -> ActionPrior:
     """The prior over actions that the worlds' open goals give."""
+    language, known = worlds.language, set(worlds.language.goals)
+    meanings = (meaning for pairs in language.action_meanings.values() for _, meaning in pairs)
+    # The same batch in every run: it is found on disk, and most runs need not load SentenceBERT.
+    worlds.prepare([meaning for meaning in meanings if meaning not in known])
     actions = int(worlds.action_space.n)
-    return ActionPrior(worlds.phrases, worlds.language, PREFIXES["goals"], worlds.satisfies, actions)
+    return ActionPrior(worlds.phrases, language, PREFIXES["goals"], worlds.satisfies, actions)
 
 
 def make_agent(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ellm_agent.config.schema import Config
 
-MAY_CHANGE = ("run.frames", "run.threads", "run.device")  # in a resumed run
+MAY_CHANGE = ("run.frames", "run.report", "run.threads", "run.device")  # in a resumed run
 
 PRESETS: dict[str, Config] = {
     "default": Config(),

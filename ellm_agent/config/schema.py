@@ -379,6 +379,8 @@ class RunConfig(Section):
     """Frames between checkpoints (the last two are kept)."""
     replays: int = Field(3, ge=0)
     """Episode GIFs at the end: best, median, worst of the last evaluation, then others."""
+    report: bool = True
+    """Whether to draw the run at its end: curves.png and report.html."""
     threads: int = Field(1, ge=1)
     """CPU threads for PyTorch. The networks are small; a second thread helps little, and hurts on a busy machine."""
     device: Literal["cpu", "cuda", "mps", "auto"] = "cpu"

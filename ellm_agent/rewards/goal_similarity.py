@@ -60,9 +60,13 @@ class GoalSimilarity:
         self._open_goals = functools.lru_cache(REMEMBERED)(self._filter)
 
     def prepare(self, texts: Sequence[str]) -> None:
-        """Encodes texts that are known beforehand (all events, likely goals) in one batch."""
+        """Encodes texts that are known beforehand (all events, likely goals) in one batch.
+
+        What was encoded before keeps its vector.
+        """
         texts = list(dict.fromkeys(map(self._canonical, texts)))
-        self._vectors.update(zip(texts, self._encode(texts), strict=True))
+        if texts:
+            self._vectors = dict(zip(texts, self._encode(texts), strict=True)) | self._vectors
 
     def cosine(self, event: str, goal: str) -> float:
         """Cosine similarity of an event's and a goal's SentenceBERT vectors, to four decimals."""
