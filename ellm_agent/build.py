@@ -42,7 +42,7 @@ from ellm_agent.goals.language_model import LanguageModelSuggester
 from ellm_agent.llm.base import LanguageModel
 from ellm_agent.llm.factory import make_model
 from ellm_agent.preferences.clips import ClipReader, ClipRecorder, first_clips
-from ellm_agent.preferences.judges import Judge, ClipModelJudge, SyntheticJudge, frames_with, true_reward
+from ellm_agent.preferences.judges import ClipModelJudge, Judge, SyntheticJudge, frames_with, true_reward
 from ellm_agent.preferences.labels import LABELS, LabelFile
 from ellm_agent.preferences.page import open_page
 from ellm_agent.preferences.person import PersonJudge
@@ -345,9 +345,14 @@ def text_policy(
 
 def make_action_prior(worlds: GoalExploration) -> ActionPrior:
     """The prior over actions that the worlds' open goals give."""
-    actions = int(worlds.action_space.n)
-    similar = None if worlds.on_demand or worlds.compares_spelling else worlds.satisfies
-    return ActionPrior(worlds.phrases, worlds.language, PREFIXES["goals"], similar, actions)
+    language, actions = worlds.language, int(worlds.action_space.n)
+    if worlds.on_demand or worlds.compares_spelling:  # a meaning is a goal's own words, or no goal
+        return ActionPrior(worlds.phrases, language, PREFIXES["goals"], None, actions)
+    known = set(language.goals)
+    meanings = (meaning for pairs in language.action_meanings.values() for _, meaning in pairs)
+    # The same batch in every run: it is found on disk, and most runs need not load SentenceBERT.
+    worlds.prepare([meaning for meaning in meanings if meaning not in known])
+    return ActionPrior(worlds.phrases, language, PREFIXES["goals"], worlds.satisfies, actions)
 
 
 def make_agent(

@@ -58,10 +58,12 @@ def run_experiment(config: Config, resume: Path | None = None) -> Run:
     _draw_replays(run, trained.recordings)
     summary = run_report.write_summary(run, _results(trained))
     run_report.print_summary(run, summary, console)
-    run_report.draw_curves(run, summary)
-    page = run_report.write_page(run, summary)
+    result = run.folder
+    if config.run.report:
+        run_report.draw_curves(run, summary)
+        result = run_report.write_page(run, summary)
     console.print(
-        f"trained for {trained.seconds:,.0f} s, drew for {time.monotonic() - started:,.0f} s; see {page}",
+        f"trained for {trained.seconds:,.0f} s, drew for {time.monotonic() - started:,.0f} s; see {result}",
         markup=False,
     )
     return run
@@ -173,11 +175,10 @@ def _draw_replays(run: Run, recordings: Sequence[Recording]) -> None:
 
     for old in (*run.replays.glob("*.json"), *run.replays.glob("*.gif")):
         old.unlink()  # of an evaluation before a resume
-    config = run.config
-    env = registry.get(config.env.name).make_env(**config.env.options)
-    drawn = (
-        config.run.replays if "rgb_array" in env.metadata.get("render_modes", []) else 0
-    )  # not every world can be drawn
+    env, drawn = run.config.env, run.config.run.replays
+    if drawn:
+        modes = registry.get(env.name).make_env(**env.options).metadata.get("render_modes", [])
+        drawn = drawn if "rgb_array" in modes else 0  # not every world can be drawn
     ranked = sorted(recordings, key=_rank)
     last = len(ranked) - 1
     order = dict.fromkeys((0, last // 2, last, *range(len(ranked))))

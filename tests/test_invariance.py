@@ -16,12 +16,12 @@ from ellm_agent.text.phrases import PhraseTable
 from envs.interface import HELD_OUT_SEEDS
 from tests.helpers.run_kills import SMALL, differences, finish, kill_after, outcome, start
 
-RUN = [*SMALL, "--goal-mode", "open", "--llm", "script", "--frames", "1300", "--eval-every", "400"]
+RUN = [*SMALL, "--goal-mode", "open", "--frames", "1300", "--eval-every", "400"]
 
 
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
-    """The run that the others are compared with: DQN, compiled worlds, evaluated, one thread, never stopped."""
+    """The run that the others are compared with: DQN, bundled model, compiled worlds, evaluated, one thread, never stopped."""
     folder = tmp_path_factory.mktemp("reference") / "run"
     finish(start(*RUN, "--out", folder))
     return outcome(folder)

@@ -6,6 +6,7 @@ from ellm_agent.config.schema import Config
 
 MAY_CHANGE = (
     "run.frames",
+    "run.report",
     "run.threads",
     "run.device",
     "reward.preference.port",

@@ -492,6 +492,8 @@ class RunConfig(Section):
     """Episode GIFs at the end: best, median, worst of the last evaluation, then others."""
     record: bool = False
     """Write down all transitions, for agents that learn from logs (docs/offline.md)."""
+    report: bool = True
+    """Whether to draw the run at its end: curves.png and report.html."""
     threads: int = Field(1, ge=1)
     """CPU threads for PyTorch. The networks are small; a second thread helps little, and hurts on a busy machine."""
     device: Literal["cpu", "cuda", "mps", "auto"] = "cpu"

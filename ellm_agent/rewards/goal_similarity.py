@@ -67,11 +67,14 @@ class GoalSimilarity:
         self._open_goals = functools.lru_cache(REMEMBERED)(self._filter)
 
     def prepare(self, texts: Sequence[str]) -> None:
-        """Encodes texts that are known beforehand (all events, likely goals) in one batch."""
+        """Encodes texts that are known beforehand (all events, likely goals) in one batch.
+
+        What was encoded before keeps its vector.
+        """
         spellings = (text if text in self._apart else self._canonical(text) for text in texts)
         texts = [text for text in dict.fromkeys(spellings) if text not in self._apart]
         if texts:
-            self._vectors.update(zip(texts, self._encode(texts), strict=True))
+            self._vectors = dict(zip(texts, self._encode(texts), strict=True)) | self._vectors
 
     def cosine(self, event: str, goal: str) -> float:
         """Cosine similarity of an event's and a goal's SentenceBERT vectors, to four decimals; 0 between two texts that are

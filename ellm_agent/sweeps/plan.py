@@ -27,7 +27,7 @@ NAMED = {
 }  # fmt: skip
 # Each run of a sweep has its own value of these.
 PER_RUN = (
-    "--out", "--config", "--resume", "--threads", "--replays", "--tensorboard", "--no-tensorboard", "--estimate-cost",
+    "--out", "--config", "--resume", "--threads", "--replays", "--tensorboard", "--no-tensorboard", "--report", "--no-report", "--estimate-cost",
 )  # fmt: skip
 # Pretraining and tasks have their own values of these.
 PER_TASK = (
@@ -41,7 +41,7 @@ DEFINING = {
     if name.startswith(("suggester.", "reward.")) and not name.startswith("suggester.llm.")
 }
 # Options in which a finished run may differ from the one that is wanted.
-MAY_DIFFER = ("run.out", "run.threads", "run.device", "run.replays", "transfer.pretrained")
+MAY_DIFFER = ("run.out", "run.threads", "run.device", "run.replays", "run.report", "transfer.pretrained")
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
         options.seeds, protocols, options.methods, options.algos
     ):
         own = ["--protocol", protocol, "--seed", str(seed), "--frames", str(options.frames)]
-        own += ["--threads", "1", "--replays", "0", "--no-tensorboard"]
+        own += ["--threads", "1", "--replays", "0", "--no-report", "--no-tensorboard"]
         fixed = METHODS.get(method, {}).get("agent.algo")
         if fixed and options.tasks:
             raise UserError(f"method is {method}, which learns nothing that a task could be learned from")

@@ -345,6 +345,10 @@ class GoalExploration(VecEnvWrapper):
             self._features[whiten] = PhraseFeatures(self.phrases, self._writer.vocabulary, whiten)
         return self._features[whiten]
 
+    def prepare(self, texts: Sequence[str]) -> None:
+        """Encodes texts, which ``satisfies`` will compare with goals, in one batch."""
+        self._reward.prepare(texts)
+
     def satisfies(self, event: str, goal: str) -> bool:
         """Whether an event fulfils a goal, for the reward."""
         return self._reward.satisfies(event, goal)

@@ -7,7 +7,6 @@ import re
 
 import pytest
 
-from ellm_agent.analysis import run_report
 from ellm_agent.config import PRESETS
 from ellm_agent.experiment import run_experiment
 from ellm_agent.llm.base import FAILURES
@@ -22,6 +21,7 @@ SMALL = {
     "run.log_every": 100,
     "run.checkpoint_every": 400,
     "run.replays": 0,
+    "run.report": False,
     "run.tensorboard": False,
     "env.episode_length": 40,
     "agent.dqn.learning_starts": 100,
@@ -47,9 +47,7 @@ def written(tmp_path_factory):
     """File -> names in it, over all runs."""
     names = {"metrics": set(), "evaluations": set(), "episodes": set(), "summary": set()}
     folder = tmp_path_factory.mktemp("runs")
-    with serve(by_scene) as server, pytest.MonkeyPatch.context() as patch:
-        for drawn in ("draw_curves", "write_page"):  # takes longer than the runs
-            patch.setattr(run_report, drawn, lambda *_: None)
+    with serve(by_scene) as server:
         asks = {
             "suggester.llm.base_url": server.url,
             "suggester.llm.model": "m",

@@ -33,12 +33,14 @@ def test_each_baseline_runs_by_itself(name, tmp_path):
     algo = (
         [] if name == "random_actions" else ["--algo", "ppo" if name in ("icm", "apt", "scratch") else "dqn"]
     )
-    done = script(f"baselines/{name}.py", *TINY, *algo, "--out", tmp_path / "run")
+    drawn = ["--report"] if name in ("random_actions", "rnd") else ["--no-report"]
+    done = script(f"baselines/{name}.py", *TINY, *algo, *drawn, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     saved = flatten(load(tmp_path / "run" / "config.yaml"))
     expected = methods.METHODS[name.removesuffix("_actions")]
     assert {option: saved[option] for option in expected} == expected
-    assert (tmp_path / "run" / "report.html").is_file()
+    assert (tmp_path / "run" / "summary.json").is_file()
+    assert (tmp_path / "run" / "report.html").is_file() == ("--report" in drawn)
 
 
 def test_methods_differ_in_a_part_only():

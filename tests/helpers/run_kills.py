@@ -24,7 +24,7 @@ from tests.helpers.processes import Script, wait_for
 CLOCK = ("seconds", "frames_per_second", "memory_mb", "llm/seconds")  # columns that tell the time
 SMALL = [
     "--preset", "debug", "--frames", "6000", "--episode-length", "120", "--eval-episodes", "2",
-    "--eval-every", "1500", "--log-every", "500", "--checkpoint-every", "700", "--replays", "0", "--no-tensorboard",
+    "--eval-every", "1500", "--log-every", "500", "--checkpoint-every", "700", "--replays", "0", "--no-report", "--no-tensorboard",
     "--dqn.learning-starts", "300", "--dqn.buffer-size", "2000", "--llm-every", "4", "--threads", "1",
 ]  # fmt: skip
 KINDS = {  # what is killed

@@ -17,7 +17,7 @@ from ellm_agent.wrappers.goal_exploration import GoalExploration
 
 SMALL = [
     "--preset", "debug", "--frames", "640", "--n-envs", "4", "--episode-length", "40", "--eval-every", "10000",
-    "--eval-episodes", "2", "--log-every", "320", "--checkpoint-every", "320", "--replays", "0", "--no-tensorboard",
+    "--eval-episodes", "2", "--log-every", "320", "--checkpoint-every", "320", "--replays", "0", "--no-report", "--no-tensorboard",
     "--dqn.learning-starts", "100", "--dqn.train-every", "16", "--ppo.rollout", "40", "--ppo.batch-size", "80", "--hidden", "16", "--threads", "1",
 ]  # fmt: skip
 KINDS = {  # what is pretrained

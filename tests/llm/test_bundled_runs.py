@@ -16,6 +16,7 @@ def run_rows(folder, frames, **options):
             "run.frames": frames,
             "run.log_every": 100,
             "run.out": folder,
+            "run.report": False,
             "run.tensorboard": False,
             "run.replays": 0,
             "suggester.llm.wait": True,

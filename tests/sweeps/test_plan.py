@@ -25,6 +25,8 @@ EACH = ["--", "--preset", "debug", "--episode-length", "60", "--eval-every", "40
 
 
 def compare(tmp_path, name, *more, start=False):
+    """Runs a small sweep; ``more`` may end in ``--`` and options of each run."""
+    split = more.index("--") if "--" in more else len(more)
     arguments = [
         "--name",
         name,
@@ -33,7 +35,9 @@ def compare(tmp_path, name, *more, start=False):
         "--work",
         tmp_path / "work",
         *SWEEP,
-        *more,
+        *more[:split],
+        *EACH,
+        *more[split + 1 :],
     ]
     if not start:
         return script("compare.py", *arguments)

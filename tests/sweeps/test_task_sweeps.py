@@ -14,7 +14,6 @@ from tests.helpers.processes import script
 from tests.sweeps.test_plan import compare
 
 TASKS = ["--tasks", "survival", "--task-frames", "400", "--jobs", "2"]
-EACH = ["--", "--preset", "debug", "--episode-length", "60", "--eval-every", "400", "--eval-episodes", "2"]
 
 
 def cells(*seeds, **options):
@@ -25,7 +24,7 @@ def cells(*seeds, **options):
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tasks")
-    done = compare(folder, "whole", "--methods", "oracle", NOTHING, *TASKS, *EACH)
+    done = compare(folder, "whole", "--methods", "oracle", NOTHING, *TASKS)
     assert done.returncode == 0, done.stderr
     return folder
 
