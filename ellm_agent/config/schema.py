@@ -148,12 +148,17 @@ class LLMConfig(Section):
 class SuggesterConfig(Section):
     """Who suggests goals, and how many are active at a time."""
 
-    kind: Annotated[Literal["open", "closed", "oracle", "novelty", "task", "none"], flag("goal-mode")] = (
-        "open"
-    )
+    kind: Annotated[
+        Literal["open", "closed", "oracle", "noisy-oracle", "novelty", "task", "none"], flag("goal-mode")
+    ] = "open"
     """Who suggests goals. open, closed: a language model, in free text or by yes/no questions; oracle: goals whose
-    prerequisites hold; novelty: all goals, always; task: the next step of the environment's task, which only the
-    environment rewards; none: no goals."""
+    prerequisites hold; noisy-oracle: the same with mistakes, at the rates of oracle-recall and oracle-precision; novelty:
+    all goals, always; task: the next step of the environment's task, which only the environment rewards; none: no
+    goals."""
+    oracle_recall: float = Field(1.0, gt=0, le=1)
+    """noisy-oracle: share of the possible goals that it suggests."""
+    oracle_precision: float = Field(1.0, gt=0, le=1)
+    """noisy-oracle: share of its suggestions that are possible."""
     closed_candidates: Literal["goals", "all"] = "goals"
     """Closed form: the goals asked about. goals: those of the world; all: every verb-noun pair (paper)."""
     max_active_goals: Annotated[int | None, flag("max-active-goals", "goals-at-once")] = Field(None, ge=1)
@@ -404,6 +409,12 @@ class Config(Section):
             raise ValueError(
                 f"learned-filter is on, but goal-mode is {self.suggester.kind}: there is nothing to filter"
             )
+        for name in ("oracle_recall", "oracle_precision"):
+            rate = getattr(self.suggester, name)
+            if rate != 1 and self.suggester.kind != "noisy-oracle":
+                raise ValueError(
+                    f"{name.replace('_', '-')} is {rate}, but goal-mode is {self.suggester.kind}; it is for noisy-oracle"
+                )
         if self.suggester.kind == "task" and self.env.task is None:
             raise ValueError("goal-mode is task, but there is no task; name one with --task")
         if self.transfer.mode == "guide" and self.agent.algo != "dqn":

@@ -27,6 +27,8 @@ BOUNDS = {
     "env.n_envs": [(0, "at least 1")],
     "suggester.max_active_goals": [(0, "at least 1")],
     "suggester.active_goal_frames": [(0, "at least 1")],
+    "suggester.oracle_recall": [(0.0, "above 0"), (1.1, "at most 1")],
+    "suggester.oracle_precision": [(0.0, "above 0"), (1.1, "at most 1")],
     "suggester.llm.every": [(0, "at least 1")],
     "suggester.llm.temperature": [(-0.1, "at least 0")],
     "suggester.llm.concurrency": [(0, "at least 1")],
