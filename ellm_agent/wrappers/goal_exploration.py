@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 
-from ellm_agent.goals.base import Goal, GoalSuggester
+from ellm_agent.goals.base import FullState, Goal, GoalSuggester
 from ellm_agent.goals.quality import GoalCounts
 from ellm_agent.goals.sampling import GoalSampler
 from ellm_agent.llm.base import LanguageModelError
@@ -258,7 +258,9 @@ class GoalExploration(VecEnvWrapper):
 
     def _ask(self, worlds: Sequence[int], infos: Sequence[Mapping[str, Any]]) -> list[tuple[Goal, ...]]:
         """Goals suggested for worlds' states; those of the state before where there is no answer yet."""
-        states = [info["privileged" if self._suggester.reads_privileged else "situation"] for info in infos]
+        states = [info["situation"] for info in infos]
+        if self._suggester.reads_privileged:
+            states = [FullState(info["situation"], info["privileged"]) for info in infos]
         recall = self._one_episode or self.failure is not None
         try:
             answers = (self._suggester.recall if recall else self._suggester.suggest)(states)

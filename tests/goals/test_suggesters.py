@@ -2,7 +2,7 @@
 
 import pytest
 
-from ellm_agent.goals.base import AllGoals, FixedGoals, NoGoals, OracleSuggester, TaskGoals
+from ellm_agent.goals.base import AllGoals, FixedGoals, FullState, NoGoals, OracleSuggester, TaskGoals
 from ellm_agent.goals.language_model import LanguageModelSuggester
 from envs.interface import Privileged, Situation
 from tests.helpers.scene_model import Model, suggester_of
@@ -28,7 +28,8 @@ def test_suggesters_without_a_model(suggester, goals, rewards):
 def test_only_the_oracle_reads_privileged_facts():
     oracle = OracleSuggester()
     assert oracle.reads_privileged
-    assert oracle.suggest([Privileged(("eat cow",)), Privileged(())]) == [("eat cow",), ()]
+    facts = [Privileged(("eat cow",)), Privileged(())]
+    assert oracle.suggest(list(map(FullState, SITUATIONS, facts))) == [("eat cow",), ()]
     assert not LanguageModelSuggester.reads_privileged
 
 

@@ -1,0 +1,54 @@
+"""An oracle with mistakes at known rates: how good must a suggester be?"""
+
+from __future__ import annotations
+
+import functools
+import random
+from collections.abc import Callable, Sequence
+
+from ellm_agent.goals.base import FullState, Goal, GoalSuggester
+
+CACHED = 2**16  # scenes
+
+
+class NoisyOracle(GoalSuggester):
+    """The oracle with goals left out and impossible ones added, at random, but always the same in the same scene.
+
+    A possible goal is suggested with probability *recall* r. To m possible goals of a scene belong f = r m (1 - p) / p
+    impossible ones (rounded up or down at random, and at most all there are), so that among suggestions the share of
+    possible ones is the *precision* p = r m / (r m + f). As with a language model, mistakes belong to the scene: whoever
+    stays, or comes again, finds the same ones.
+
+    Args:
+        recall: r.
+        precision: p.
+        goals: of the world.
+        scene: situation's caption -> the caption that a language model would be asked about.
+    """
+
+    reads_privileged = True
+
+    def __init__(
+        self,
+        recall: float,
+        precision: float,
+        goals: Sequence[Goal],
+        scene: Callable[[str], str] = str,
+    ):
+        self.description = (
+            f"oracle with mistakes: recall {recall:g}, precision {precision:g} (not a language model)"
+        )
+        self._recall, self._precision, self._goals, self._scene = recall, precision, tuple(goals), scene
+        self._suggestion = functools.lru_cache(CACHED)(self._suggest)
+
+    def suggest(self, situations: Sequence[FullState]) -> list[tuple[Goal, ...]]:
+        return [self._suggestion(state.situation.caption, state.privileged.possible) for state in situations]
+
+    def _suggest(self, caption: str, possible: tuple[Goal, ...]) -> tuple[Goal, ...]:
+        rng = random.Random(self._scene(caption))  # of a text: the same in every process
+        kept, added = ({goal: rng.random() for goal in self._goals} for _ in range(2))
+        wanted = self._recall * len(possible) * (1 - self._precision) / self._precision
+        others = sorted({*self._goals} - {*possible}, key=added.__getitem__)
+        suggested = {goal for goal in possible if kept[goal] < self._recall}
+        suggested.update(others[: int(wanted + rng.random())])
+        return tuple(goal for goal in self._goals if goal in suggested)  # in an order that tells nothing
