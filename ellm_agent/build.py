@@ -48,6 +48,7 @@ from ellm_agent.wrappers.goal_exploration import GoalExploration
 from ellm_agent.wrappers.observation import PREFIXES
 from envs import registry
 from envs.interface import Language
+from prompts import open_ended
 
 NOVELTY_MODELS = {"rnd": RND, "noveld": NovelD, "icm": ICM, "apt": APT}
 SPARE_OFFSETS = 128  # learned offsets for observed phrases beyond the known ones
@@ -148,7 +149,20 @@ def make_worlds(
         extrinsic_weight=config.reward.extrinsic_weight,
         observe_all_events=not rewards_goals,
         one_episode=one_episode,
+        log_suggestions=suggestion_constants(config)
+        if config.run.log_suggestions and not one_episode
+        else None,
     )
+
+
+def suggestion_constants(config: Config) -> dict[str, Any]:
+    """Fields that all rows about the suggestions of a run have."""
+    return {
+        "world": config.env.name,
+        "prompt": open_ended.VERSION,
+        "caption_form": config.suggester.llm.caption,
+        "suggester": config.suggester.kind,
+    }
 
 
 def make_rarity(config: Config) -> Rarity | None:
