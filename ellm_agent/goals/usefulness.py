@@ -30,7 +30,9 @@ def usefulness(
         after: event that happened within ``WINDOW`` frames, and not before -> frames until it first did, at least 1.
         satisfies: (event, goal) -> whether the event fulfils the goal.
     """
-    still_open = [goal for goal in dict.fromkeys(goals) if not any(satisfies(event, goal) for event in before)]
+    still_open = [
+        goal for goal in dict.fromkeys(goals) if not any(satisfies(event, goal) for event in before)
+    ]
     gain = sum(
         DISCOUNT ** (frames - 1)
         for event, frames in after.items()
