@@ -6,6 +6,7 @@ tau = .5). Knows nothing of where episodes come from.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,9 +16,10 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel
 
+from ellm_agent.llm.value_heads import ValueHeads
 from ellm_agent.lm_training.decoding import Adjust
 from ellm_agent.lm_training.losses import ilql
-from ellm_agent.lm_training.networks import ValueHeads, read
+from ellm_agent.lm_training.networks import read
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ class ILQL:
 
     def policy(self, beta: float) -> Adjust | None:
         """What makes the logits of the model those of the policy pi_BC exp(beta (Q - V))."""
-        return None if self.heads is None else decoding_policy(self.heads, beta)
+        return None if self.heads is None else functools.partial(self.heads.perturb, beta=beta)
 
     def state_dict(self) -> dict:
         return {
@@ -187,16 +189,6 @@ class ILQL:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.heads:
             self.heads.load_state_dict(state["heads"])
-
-
-def decoding_policy(heads: ValueHeads, beta: float) -> Adjust:
-    """See ``ILQL.policy``."""
-
-    def adjust(hidden: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-        q1, q2, values = heads.target_q1(hidden), heads.target_q2(hidden), heads.v(hidden).squeeze(-1)
-        return ilql.perturbed(logits, q1, q2, values, beta)
-
-    return adjust
 
 
 def best_episodes(episodes: Sequence[Episode], share: float) -> list[Episode]:

@@ -1,4 +1,4 @@
-"""Networks on top of a causal language model: scores of answers, values of their tokens, heads of ILQL.
+"""Networks on top of a causal language model: scores of answers, and values of their tokens.
 
 Any ``transformers`` model with a language-modelling head will do. Rows hold a question and its answer, padded on the
 right, where no earlier token attends to the padding. Knows nothing of tokenisation.
@@ -113,24 +113,3 @@ class ScalarModel(nn.Module):
         scale = 1 / (scores.std(unbiased=False) + 1e-8)
         self.gain.mul_(scale)
         self.shift.copy_((self.shift - scores.mean()) * scale)
-
-
-class ValueHeads(nn.Module):
-    """ILQL's heads: Q1, Q2 and V, and target copies of the Qs. Each is Linear(d, 2d), ReLU, Linear.
-
-    Args:
-        width: d, of the language model's hidden states.
-        vocabulary: tokens.
-    """
-
-    def __init__(self, width: int, vocabulary: int):
-        super().__init__()
-        self.q1, self.q2 = _mlp(width, vocabulary), _mlp(width, vocabulary)
-        self.v = _mlp(width, 1)
-        self.target_q1, self.target_q2 = copy.deepcopy(self.q1), copy.deepcopy(self.q2)
-        for parameter in (*self.target_q1.parameters(), *self.target_q2.parameters()):
-            parameter.requires_grad_(False)
-
-
-def _mlp(width: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, outputs))

@@ -7,10 +7,11 @@ generators to keep.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,6 +41,14 @@ def generators(seed: int, step: int) -> tuple[np.random.Generator, torch.Generat
     return np.random.default_rng(sequence), torch.Generator().manual_seed(int(sequence.generate_state(1)[0]))
 
 
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """PyTorch's own generator is seeded in the block, for first weights, and as before after it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
 def open_folder(folder: Path, recipe: Any, method: str) -> None:
     """Makes a training's folder, or finds the one that was begun.
 
@@ -53,7 +62,7 @@ def open_folder(folder: Path, recipe: Any, method: str) -> None:
     """
     if (folder / "model.safetensors").exists() or folder.resolve() == FOLDER.resolve():
         raise UserError(f"out is {folder}, which holds a model; name a new folder")
-    wanted = {"method": method, **json.loads(json.dumps(dataclasses.asdict(recipe), default=str))}
+    wanted = {**json.loads(json.dumps(dataclasses.asdict(recipe), default=str)), "method": method}
     path = folder / "recipe.json"
     if path.exists():
         try:

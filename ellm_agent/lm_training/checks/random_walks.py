@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ellm_agent.llm.value_heads import ValueHeads
 from ellm_agent.lm_training.checks import tiny
 from ellm_agent.lm_training.decoding import Adjust, sample
 from ellm_agent.lm_training.ilql import ILQL, Episode, Row, Settings
-from ellm_agent.lm_training.networks import ScalarModel, ValueHeads
+from ellm_agent.lm_training.networks import ScalarModel
 from ellm_agent.lm_training.ppo import PPO
 from ellm_agent.lm_training.ppo import Settings as PPOSettings
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ellm_agent.llm.value_heads import ValueHeads
 from ellm_agent.lm_training.checks import tiny
 from ellm_agent.lm_training.ilql import ILQL, Episode, Row, Settings
-from ellm_agent.lm_training.networks import ValueHeads, read
+from ellm_agent.lm_training.networks import read
 
 START, LEFT, RIGHT, ASKED, GOOD, BAD = range(1, 7)  # tokens
 SAFE, GOOD_SHARE = 0.5, 0.3

@@ -14,17 +14,15 @@ import string
 import numpy as np
 import torch
 
+from ellm_agent.llm.value_heads import ValueHeads
 from ellm_agent.lm_training.checks import tiny
 from ellm_agent.lm_training.decoding import Adjust, Decoder, choose
 from ellm_agent.lm_training.ilql import ILQL, Episode, Row, Settings, best_episodes
-from ellm_agent.lm_training.networks import ValueHeads
 
-WORDS = (
-    "apple beach bread brick chain chair cloud coast dance dream earth field flame forest ghost grape grass green heart"
-    " horse house knife light lemon metal money month mouse music night ocean paper peach piano plant queen river round"
-    " sheep sugar table tiger toast train water whale wheat world"
-).split()
-WORDS = [word for word in WORDS if len(word) == 5]
+_TEXT = """apple beach bread brick chain chair cloud coast dance dream earth field flame ghost grape grass green heart horse
+house knife light lemon metal money month mouse music night ocean paper peach piano plant queen river round sheep sugar
+table tiger toast train water whale wheat world"""
+WORDS = _TEXT.split()
 LETTERS, TRIES = 5, 6
 CAREFUL = 0.35
 BETAS = (4.0, 8.0, 16.0)  # weights of Q - V in decoding

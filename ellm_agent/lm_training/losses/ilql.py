@@ -1,4 +1,4 @@
-"""Implicit language Q-learning (Snell et al. 2022): losses of the heads, the target, and decoding.
+"""Implicit language Q-learning (Snell et al. 2022): losses of the heads, and the target.
 
 Actions are tokens. A state is all tokens before one; tokens that the environment wrote are no actions. All functions take
 one row per action, in the order of play.
@@ -52,20 +52,6 @@ def cql_loss(q: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         actions: taken tokens, ``(actions,)``.
     """
     return F.cross_entropy(q, actions)
-
-
-def perturbed(
-    logits: torch.Tensor, q1: torch.Tensor, q2: torch.Tensor, values: torch.Tensor, beta: float
-) -> torch.Tensor:
-    """Logits of the policy: log pi = log pi_BC + beta (min(Q1, Q2) - V), not normalised.
-
-    Args:
-        logits: of pi_BC, ``(rows, vocabulary)``.
-        q1, q2: the target heads' Q(h, .), likewise.
-        values: V(h), ``(rows,)``.
-        beta: 0: pi_BC.
-    """
-    return torch.log_softmax(logits, dim=-1) + beta * (torch.minimum(q1, q2) - values[..., None])
 
 
 @torch.no_grad()
