@@ -28,8 +28,8 @@ class Settings:
     gamma: float = 1.0  # discount per token
     lam: float = 0.95  # of generalised advantage estimation
     clip: float = 0.2  # of the probability ratio, and of values
-    value_weight: float = 0.1  # of the value loss, as published
-    whiten_rewards: bool = True  # to deviation 1; the mean stays
+    value_weight: float = 0.5  # of the value loss
+    whiten_rewards: bool = False  # to deviation 1; the mean stays
     mix: float = 0.0  # weight of the pretraining loss; 0: none
     no_end: float = -1.0  # score of an answer that has no end
 

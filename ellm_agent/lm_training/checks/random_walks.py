@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ellm_agent.llm.value_heads import ValueHeads
+from ellm_agent.lm_training import resumable
 from ellm_agent.lm_training.checks import tiny
 from ellm_agent.lm_training.decoding import Adjust, sample
 from ellm_agent.lm_training.ilql import ILQL, Episode, Row, Settings
@@ -124,16 +125,18 @@ def check(seed: int, iterations: int = 60, report=lambda _: None) -> dict[str, f
 
     figures = {"data": float(np.mean([graph.optimality(walk) for walk in walks])), "sft": test(sft)}
 
+    with resumable.seeded(seed):
+        heads = ValueHeads(64, NODES + 1)
     learner = ILQL(
         copy.deepcopy(sft),
-        ValueHeads(64, NODES + 1),
+        heads,
         Settings(learning_rate=1e-3, batch=100, tau=0.9, alpha=0.01),
     )
     tiny.train(learner, data, 600, seed, report, "ilql")
     figures["ilql"] = test(learner.model, learner.policy(beta=32.0))
 
     generator = torch.Generator().manual_seed(seed)
-    ppo = PPO(sft, ScalarModel(sft, generator), PPOSettings(learning_rate=1e-3, beta=0.02))
+    ppo = PPO(sft, ScalarModel(sft, generator), PPOSettings(learning_rate=5e-4, beta=0.02))
     for i in range(iterations):
         asked = rng.integers(1, NODES, 128).tolist()
         answers = play(ppo.policy, asked, generator)

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from ellm_agent.llm.value_heads import ValueHeads
+from ellm_agent.lm_training import resumable
 from ellm_agent.lm_training.checks import tiny
 from ellm_agent.lm_training.ilql import ILQL, Episode, Row, Settings
 from ellm_agent.lm_training.networks import read
@@ -37,9 +38,9 @@ def check(seed: int, tau: float, steps: int = 300, beta: float = 16.0, report=la
     """Probability of RIGHT at the start, of a policy that was trained with this expectile."""
     data = episodes(2_000, np.random.default_rng([seed, 2]))
     model = tiny.tiny_model(7, 4, width=32, layers=1, heads=2, seed=seed)
-    learner = ILQL(
-        model, ValueHeads(32, 7), Settings(tau=tau, learning_rate=2e-3, polyak=0.05, batch=64, alpha=0.01)
-    )
+    with resumable.seeded(seed):
+        heads = ValueHeads(32, 7)
+    learner = ILQL(model, heads, Settings(tau=tau, learning_rate=2e-3, polyak=0.05, batch=64, alpha=0.01))
     tiny.train(learner, data, steps, seed, report, f"tau {tau}")
     with torch.no_grad():
         hidden = read(model, torch.tensor([[START]]))[:, 0]

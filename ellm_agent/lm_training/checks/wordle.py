@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from ellm_agent.llm.value_heads import ValueHeads
+from ellm_agent.lm_training import resumable
 from ellm_agent.lm_training.checks import tiny
 from ellm_agent.lm_training.decoding import Adjust, Decoder, choose
 from ellm_agent.lm_training.ilql import ILQL, Episode, Row, Settings, best_episodes
@@ -119,7 +120,9 @@ def check(
         "filtered_bc": test(filtered),
     }
     settings = Settings(tau=0.8, learning_rate=1e-3, batch=64, alpha=1e-3, polyak=0.02)
-    learner = ILQL(model, ValueHeads(64, VOCABULARY), settings)
+    with resumable.seeded(seed):
+        heads = ValueHeads(64, VOCABULARY)
+    learner = ILQL(model, heads, settings)
     tiny.train(learner, data, steps, seed, report, "ilql")
     for beta in BETAS:
         figures[f"ilql_beta_{beta:g}"] = test(learner.model, learner.policy(beta))
