@@ -69,6 +69,7 @@ from ellm_agent.wrappers.observation import PREFIXES
 from ellm_agent.wrappers.recorder import TransitionRecorder
 from envs import registry
 from envs.interface import Language
+from prompts import open_ended
 
 NOVELTY_MODELS = {"rnd": RND, "noveld": NovelD, "icm": ICM, "apt": APT}
 SBERT_SHARE = 0.05  # of the places of a thing that are right, for the cosine baseline
@@ -195,6 +196,9 @@ def make_worlds(
         extrinsic_weight=config.reward.extrinsic_weight,
         observe_all_events=not rewards_goals,
         one_episode=one_episode,
+        log_suggestions=suggestion_constants(config)
+        if config.run.log_suggestions and not one_episode
+        else None,
     )
 
 
@@ -203,6 +207,16 @@ def make_similarity(config: Config, language: Language) -> GoalSimilarity:
     threshold = config.reward.threshold
     apart = frozenset(language.goals) if threshold >= language.closest else ()
     return GoalSimilarity(threshold, language.canonical, apart=apart)
+
+
+def suggestion_constants(config: Config) -> dict[str, Any]:
+    """Fields that all rows about the suggestions of a run have."""
+    return {
+        "world": config.env.name,
+        "prompt": open_ended.VERSION,
+        "caption_form": config.suggester.llm.caption,
+        "suggester": config.suggester.kind,
+    }
 
 
 def make_rarity(config: Config) -> Rarity | None:

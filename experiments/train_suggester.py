@@ -1,10 +1,14 @@
-"""Trains a suggesting language model (``sft``), measures it (``measure``), or shows its corpus (``corpus``)."""
+"""Trains a suggesting language model: on a corpus (``sft``), from a reward model (``reward-model``, then ``ppo``), or offline
+from logs (``ilql``); measures it (``measure``), or shows its corpus (``corpus``).
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from ellm_agent import cli
 from ellm_agent.config import files as config_files
@@ -92,6 +96,151 @@ class Corpus:
             print(question + answer, end="\n\n")
 
 
+@dataclass(frozen=True)
+class RewardModel:
+    """Learns which answers are useful: a reward model from suggestion logs. Continues if it was stopped."""
+
+    logs: tuple[Path, ...]
+    """Run folders made with --log-suggestions, or their suggestions.jsonl."""
+    out: Path
+    """New folder for the reward model, or one in which this training was stopped."""
+    model: Path | None = None
+    """Folder of the language model whose answers are compared. None: the bundled model."""
+    world: str = "crafter"
+    """World of the logs."""
+    skip_frames: int = 0
+    """Frames at the beginning of each run that are left out."""
+    scenes: int = 2_000
+    """Captions whose answers are compared."""
+    k: int = 6
+    """Answers to a caption, 4 to 9."""
+    noise: float = 0.1
+    """Share of random labels."""
+    loss: Literal["ranking", "best"] = "ranking"
+    """ranking: all pairs of a caption's answers (InstructGPT); best: the choice among the k (Ziegler et al. 2019)."""
+    steps: int = 250
+    """Gradient steps."""
+    seed: int = 0
+    """Of samples, labels and training."""
+
+    def run(self) -> None:
+        from ellm_agent.lm_training import data, fit_reward_model
+
+        cli.at_least(1, scenes=self.scenes, steps=self.steps)
+        cli.at_least(0, seed=self.seed, skip_frames=self.skip_frames)
+        _set_threads(1)
+        recipe = fit_reward_model.Recipe(
+            data.Sources(self.logs, self.model, _world(self.world).name, self.skip_frames),
+            scenes=self.scenes,
+            k=self.k,
+            noise=self.noise,
+            loss=self.loss,
+            steps=self.steps,
+            seed=self.seed,
+        )
+        _print(fit_reward_model.fit(recipe, self.out))
+        print(f"written to {self.out}; train_suggester.py ppo --reward-model {self.out} uses it")
+
+
+@dataclass(frozen=True)
+class Ppo:
+    """Improves a suggester by PPO against a reward model, near its first weights. Continues if it was stopped."""
+
+    logs: tuple[Path, ...]
+    """Run folders made with --log-suggestions, or their suggestions.jsonl: those of the reward model."""
+    reward_model: Path
+    """Folder that reward-model wrote."""
+    out: Path
+    """New folder for the suggester, or one in which this training was stopped."""
+    model: Path | None = None
+    """Folder of the suggester to improve. None: the bundled model."""
+    world: str = "crafter"
+    """World of the logs."""
+    skip_frames: int = 0
+    """Frames at the beginning of each run that are left out."""
+    iterations: int = 60
+    """Iterations, each with fresh answers."""
+    beta: float = 0.05
+    """Weight of the divergence from the first weights, or its first value (InstructGPT: .02)."""
+    target_kl: float | None = 5.0
+    """Divergence to which the weight is steered (Ziegler et al. 2019), nats an answer. None: the weight is fixed."""
+    mix: float = 1.0
+    """Weight of the loss on the pretraining corpus. 0: none."""
+    rounds: int = 2
+    """Rounds of labels: after each but the first, the reward model learns from the present policy's answers."""
+    seed: int = 0
+    """Of samples and training."""
+
+    def run(self) -> None:
+        from ellm_agent.lm_training import data, fit_ppo
+
+        cli.at_least(0, seed=self.seed, skip_frames=self.skip_frames)
+        _set_threads(1)
+        recipe = fit_ppo.Recipe(
+            data.Sources(self.logs, self.model, _world(self.world).name, self.skip_frames),
+            self.reward_model,
+            iterations=self.iterations,
+            beta=self.beta,
+            target_kl=self.target_kl,
+            mix=self.mix,
+            rounds=self.rounds,
+            seed=self.seed,
+        )
+        _print(fit_ppo.fit(recipe, self.out))
+        print(f"written to {self.out}; run_crafter.py --llm-folder {self.out} asks it")
+
+
+@dataclass(frozen=True)
+class Ilql:
+    """Improves a suggester offline, from logs alone, by ILQL or what it is compared with. Continues if it was stopped."""
+
+    logs: tuple[Path, ...]
+    """Run folders made with --log-suggestions, or their suggestions.jsonl."""
+    out: Path
+    """New folder for the suggester, or one in which this training was stopped."""
+    method: Literal["ilql", "sarsa", "bc", "filtered-bc"] = "ilql"
+    """ilql; sarsa: its single-step ablation (tau .5); bc: imitation of the logs; filtered-bc: of their best chains."""
+    model: Path | None = None
+    """Folder of the suggester to improve. None: the bundled model."""
+    world: str = "crafter"
+    """World of the logs."""
+    skip_frames: int = 0
+    """Frames at the beginning of each run that are left out."""
+    steps: int = 400
+    """Gradient steps."""
+    tau: float = 0.8
+    """Expectile of the values."""
+    alpha: float = 0.1
+    """Weight of the CQL term."""
+    beta: float = 8.0
+    """Weight of Q - V in decoding."""
+    seed: int = 0
+    """Of training."""
+
+    def run(self) -> None:
+        from ellm_agent.lm_training import data, fit_ilql
+
+        cli.at_least(1, steps=self.steps)
+        cli.at_least(0, seed=self.seed, skip_frames=self.skip_frames)
+        _set_threads(1)
+        recipe = fit_ilql.Recipe(
+            data.Sources(self.logs, self.model, _world(self.world).name, self.skip_frames),
+            method=self.method,
+            steps=self.steps,
+            tau=self.tau,
+            alpha=self.alpha,
+            beta=self.beta,
+            seed=self.seed,
+        )
+        _print(fit_ilql.fit(recipe, self.out))
+        print(f"written to {self.out}; run_crafter.py --llm-folder {self.out} asks it")
+
+
+def _print(figures: Mapping[str, float]) -> None:
+    for name, value in figures.items():
+        print(f"{name.replace('_', ' ')}: {value:,.3f}")
+
+
 def _world(name: str) -> World:
     with config_files.one_line():
         return registry.get(name)
@@ -105,4 +254,4 @@ def _set_threads(threads: int) -> None:
 
 
 if __name__ == "__main__":
-    cli.script(lambda chosen: chosen.run(), Sft | Measure | Corpus, __doc__)
+    cli.script(lambda chosen: chosen.run(), Sft | RewardModel | Ppo | Ilql | Measure | Corpus, __doc__)

@@ -513,6 +513,9 @@ class RunConfig(Section):
     device: Literal["cpu", "cuda", "mps", "auto"] = "cpu"
     """Where agents and novelty models are trained; auto: a GPU if there is one. They are small: the CPU is usually as
     fast. SentenceBERT and the bundled model stay on the CPU, so that their answers have the same bits everywhere."""
+    log_suggestions: bool = False
+    """Whether to write suggestions.jsonl: every 16 frames of an episode the caption, the suggested goals, and what was
+    achieved within 64 frames; data for training a suggester (docs/suggester_training.md)."""
     tensorboard: bool = True
     """Whether to write TensorBoard files."""
 

@@ -46,6 +46,10 @@ class GoalSuggester:
         """All goals that ``recall`` may return now, beside ``likely_goals``; only ever added to, in a fixed order."""
         return ()
 
+    def tokens_of(self, situation: Situation) -> int | None:
+        """Tokens that a language model wrote about a situation; None: it wrote none (its goals are borrowed, or rules)."""
+        return None
+
     def note_attempt(self, goal: Goal, situation: Situation, succeeded: bool) -> None:
         """Takes note of an attempt of the agent.
 

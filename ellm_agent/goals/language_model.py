@@ -86,9 +86,9 @@ class LanguageModelSuggester(GoalSuggester):
         self._in_flight: dict[str, list[tuple[Question, Future]]] = {}
         self._most_in_flight = IN_FLIGHT * in_flight
         self._counts = Counter(scenes=0, questions=0, failures=0, without_goals=0, met=0, unanswered=0)
-        self._format_doubted = (
-            FORMAT_CHECK if self._borrows else 0
-        )  # for so many more answers, or until one has a goal
+        # For so many more answers, or until one has a goal.
+        self._format_doubted = FORMAT_CHECK if self._borrows else 0
+        self._tokens: Counter[str] = Counter()  # caption -> tokens written about it
         self._spent = False  # the budget: nothing is asked any more
         self._ended = False  # by an error that was raised, or by `close`
 
@@ -106,6 +106,9 @@ class LanguageModelSuggester(GoalSuggester):
     @property
     def known_goals(self) -> Collection[Goal]:
         return self._answers.named
+
+    def tokens_of(self, situation: Situation) -> int | None:
+        return self._tokens.get(self._caption(situation.caption))
 
     def metrics(self) -> dict[str, float]:
         waiting = self._queue.distinct if self._queue else 0
@@ -132,6 +135,7 @@ class LanguageModelSuggester(GoalSuggester):
             state["queue"]["credit"] += len(self._in_flight)  # still in the queue: they are asked again
         return state | {
             "counts": dict(self._counts),
+            "tokens": dict(self._tokens),
             "format_doubted": self._format_doubted,
             "spent": self._spent,
         }
@@ -140,6 +144,7 @@ class LanguageModelSuggester(GoalSuggester):
         for name, part in self._parts().items():
             part.load_state_dict(state[name])
         self._counts = Counter(state["counts"])
+        self._tokens = Counter(state.get("tokens", {}))  # older checkpoints have none
         self._format_doubted, self._spent = state["format_doubted"], state["spent"]
 
     def _parts(self) -> dict[str, Any]:
@@ -215,6 +220,8 @@ class LanguageModelSuggester(GoalSuggester):
     def _learn(self, question: Question, answer: Answer | None) -> None:
         """Reads an answer; None: it was empty or a refusal."""
         complete, goals = self._questions.learn(question, answer)
+        if answer:
+            self._tokens[question.caption] += answer.answer_tokens
         self._check_format(bool(goals))
         if not complete:
             return

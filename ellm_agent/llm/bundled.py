@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from torch.nn import functional as F
 
 from ellm_agent.errors import UserError
+from ellm_agent.llm import value_heads
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
 from ellm_agent.terminal import one_line
 from prompts import open_ended
@@ -54,12 +55,14 @@ class BundledModel(LanguageModel):
 
     def __init__(self, folder: Path = FOLDER):
         try:
-            weights = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+            weights = hashlib.sha256((folder / "model.safetensors").read_bytes())
+            if (folder / value_heads.WEIGHTS).exists():
+                weights.update((folder / value_heads.WEIGHTS).read_bytes())
         except OSError as error:
             raise UserError(
                 f"{folder} holds no model; train one with experiments/train_suggester.py"
             ) from error
-        self.name = f"bundled-{weights[:8]}"
+        self.name = f"bundled-{weights.hexdigest()[:8]}"
         shipped = "the bundled model, a small GPT-2 made for this game (not a pretrained LLM)"
         self.description = shipped if folder == FOLDER else f"the language model in {folder}"
         self._folder = folder
@@ -112,7 +115,7 @@ class BundledModel(LanguageModel):
     def _network(self) -> PreTrainedModel:
         vocabulary = self._tokenizer.get_vocab_size()
         with self._reading():
-            return _load_network(self._folder, vocabulary)
+            return load_network(self._folder, vocabulary)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -207,7 +210,7 @@ class _Question:
         return len(self.caption) + len(self.question)
 
 
-def _load_network(folder: Path, vocabulary: int) -> PreTrainedModel:
+def load_network(folder: Path, vocabulary: int) -> PreTrainedModel:
     """Reads a causal language model.
 
     Raises:
@@ -236,6 +239,7 @@ def _load_network(folder: Path, vocabulary: int) -> PreTrainedModel:
         raise ValueError(f"{vocabulary} tokens, but weights for {network.config.vocab_size}")
     if ends is None:
         raise ValueError("generation_config.json has no eos_token_id")
+    value_heads.attach(network, folder)
     return network.eval()
 
 

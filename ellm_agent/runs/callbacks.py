@@ -40,7 +40,8 @@ class Every:
 
 
 class EpisodeLog(BaseCallback):
-    """Appends finished training episodes to ``episodes.jsonl`` and keeps the score.
+    """Appends finished training episodes to ``episodes.jsonl``, what became of suggestions to ``suggestions.jsonl``, and
+    keeps the score.
 
     Args:
         run: the run; episodes that it holds already, from before a resume, are counted.
@@ -67,6 +68,8 @@ class EpisodeLog(BaseCallback):
                 episode = info["finished"]
                 self._count(episode)
                 self._run.append("episodes", {"frames": self.num_timesteps, **episode.row()})
+            for row in info.get("suggestions", ()):
+                self._run.append("suggestions", {"frames": self.num_timesteps, **row})
         return True
 
     def means(self) -> dict[str, float]:

@@ -4,6 +4,7 @@ config.yaml        the configuration, complete
 episodes.jsonl     one row per finished training episode
 metrics.jsonl      one row per logging interval (docs/metrics.md)
 evaluations.jsonl  one row per evaluation on held-out worlds
+suggestions.jsonl  with --log-suggestions: what became of suggestions (docs/suggester_training.md)
 checkpoints/       the last two checkpoints
 lock               held by the process that writes the run
 transitions/       what the agent saw, did and got (--record), see datasets/shards.py
@@ -31,7 +32,7 @@ from ellm_agent.errors import UserError
 
 RUNS = Path("runs")
 PATIENCE = 1.0  # seconds that a process that was just killed may take to release the run
-LOGS = ("episodes", "metrics", "evaluations")
+LOGS = ("episodes", "metrics", "evaluations", "suggestions")
 
 
 class Run:

@@ -25,6 +25,7 @@ from ellm_agent.text.phrases import PhraseTable
 from ellm_agent.text.whitening import PhraseFeatures
 from ellm_agent.wrappers.attempts import Attempts
 from ellm_agent.wrappers.observation import ObservationWriter
+from ellm_agent.wrappers.suggestion_outcomes import EVERY, SuggestionOutcomes
 from envs.interface import Language
 
 ATTEMPT_SLOTS = 40  # phrases for rewarded attempts, beside those of the world's own events
@@ -42,8 +43,10 @@ class GoalExploration(VecEnvWrapper):
 
     **Reward**: ``goal_weight * rarity * max cosine + extrinsic_weight * environment's``; see ``rewards/``.
 
-    **Info**: the environment's, and its reward as ``extrinsic``; at the end of an episode also ``finished``, a :class:`ellm_agent.records.Episode`, and
-    SB3's ``episode`` (return and length). ``log`` has the diagnostics of the last transitions.
+    **Info**: the environment's, and its reward as ``extrinsic``; at the end of an episode also ``finished``, a
+    :class:`ellm_agent.records.Episode`, and SB3's ``episode`` (return and length). With ``log_suggestions``,
+    ``suggestions``: what became of earlier suggestions, as far as that is known by now. ``log`` has the diagnostics of
+    the last transitions.
 
     Args:
         venv: parallel text environments.
@@ -64,6 +67,7 @@ class GoalExploration(VecEnvWrapper):
         observe_all_events: show every event of the episode in the ``achieved`` field, not only rewarded ones. Used when
             no goals are rewarded, so that all methods share one observation space.
         one_episode: for evaluation: no suggestions for a world after the end of its first episode, until ``reset``.
+        log_suggestions: fields that all rows about suggestions have; None: no such rows.
 
     Attributes:
         known_phrases: ids of the phrases that are known to be observed.
@@ -93,6 +97,7 @@ class GoalExploration(VecEnvWrapper):
         extrinsic_weight: float = 0.0,
         observe_all_events: bool = False,
         one_episode: bool = False,
+        log_suggestions: Mapping[str, Any] | None = None,
     ):
         self.language: Language = venv.get_attr("language")[0]
         self.phrases = phrases
@@ -127,6 +132,11 @@ class GoalExploration(VecEnvWrapper):
         self._attempted = (
             Attempts(self.language) if suggester.learns_from_attempts and not one_episode else None
         )
+        self._outcomes = (
+            None
+            if log_suggestions is None
+            else SuggestionOutcomes(venv.num_envs, self.satisfies, log_suggestions)
+        )
         self.counts = GoalCounts(self.language)
         self.failure: LanguageModelError | None = None
         self._with_ids = 0  # goals known to the suggester that have ids
@@ -138,6 +148,9 @@ class GoalExploration(VecEnvWrapper):
         captions = self.venv.reset()
         self._begin()
         self._suggest(self.venv.reset_infos)
+        if self._outcomes:
+            self._outcomes.reset()
+            self._open_outcomes(self.venv.reset_infos)
         return self._observe(captions)
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -163,6 +176,10 @@ class GoalExploration(VecEnvWrapper):
             info["extrinsic"] = value
         self._returns += np.stack([intrinsic, extrinsic], axis=1)
         self._lengths += 1
+        if self._outcomes:
+            for i, info in enumerate(infos):
+                if rows := self._outcomes.step(i, int(self._lengths[i]), info["events"], bool(dones[i])):
+                    info["suggestions"] = rows
 
         present = list(infos)  # of the states from which the worlds go on
         if dones.any():  # the environments have already started over; the agent may see how it ended
@@ -174,6 +191,8 @@ class GoalExploration(VecEnvWrapper):
                 present[i] = self.venv.reset_infos[i]
 
         self._suggest(present)
+        if self._outcomes:
+            self._open_outcomes(present)
         return self._observe(captions), intrinsic + self._extrinsic_weight * extrinsic, dones, infos
 
     def _note_attempts(self, captions: np.ndarray, infos: Sequence[Mapping[str, Any]]) -> None:
@@ -182,6 +201,19 @@ class GoalExploration(VecEnvWrapper):
             if goal is not None:
                 succeeded = any(self.satisfies(event, goal) for event in infos[i]["events"])
                 self._suggester.note_attempt(goal, self._situations[i], succeeded)
+
+    def _open_outcomes(self, infos: Sequence[Mapping[str, Any]]) -> None:
+        """Begins to follow what becomes of the present suggestions, where it is time to."""
+        for i in np.flatnonzero(self._lengths % EVERY == 0):
+            if i not in self._over:
+                self._outcomes.open(
+                    int(i),
+                    world_seed=infos[i]["world_seed"],
+                    frame=int(self._lengths[i]),
+                    caption=self._situations[i].caption,
+                    goals=list(self._suggested[i]),
+                    tokens=self._suggester.tokens_of(self._situations[i]),
+                )
 
     def _new_events(self, i: int, info: Mapping[str, Any]) -> tuple[str, ...]:
         """Events of a transition, by the definition of success, that were not rewarded before."""
@@ -394,6 +426,7 @@ class GoalExploration(VecEnvWrapper):
             "rarity": self._rarity.state_dict() if self._rarity else None,
             "returns": self._returns.tolist(),
             "lengths": self._lengths.tolist(),
+            "outcomes": self._outcomes.state_dict() if self._outcomes else None,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> np.ndarray:
@@ -422,6 +455,8 @@ class GoalExploration(VecEnvWrapper):
             ids[:] = self._writer.encode("achieved", events)
         self._returns[:] = state["returns"]
         self._lengths[:] = state["lengths"]
+        if self._outcomes:
+            self._outcomes.load_state_dict(state["outcomes"])
         return self._observe(np.stack([captions for captions, _ in resumed]))
 
 

@@ -1,0 +1,126 @@
+"""What all trainings from suggestion logs share: rows, their split, the judge, the model that they start from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ellm_agent.config.schema import RewardConfig
+from ellm_agent.errors import UserError
+from ellm_agent.lm_training.corpus import Corpus
+from ellm_agent.lm_training.decoding import Adjust
+from ellm_agent.lm_training.judge import ExpectedUsefulness, compare
+from ellm_agent.lm_training.networks import Answers
+from ellm_agent.lm_training.resumable import generators
+from ellm_agent.lm_training.reward_model import Comparison
+from ellm_agent.lm_training.sft import HELD_OUT_WORLDS, TRAINING_WORLDS, captions
+from ellm_agent.lm_training.suggester import Suggester
+from ellm_agent.lm_training.suggestions import Suggestion, read_logs, split
+from ellm_agent.rewards.goal_similarity import GoalSimilarity
+from envs import registry
+
+MOST_HELD_OUT = 1_000  # rows for measurements, at most
+MOST_INSERTED = 8  # goals that a varied answer has more, at most
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where the data and the first weights of a training come from.
+
+    Attributes:
+        logs: ``suggestions.jsonl`` files, or run folders that hold one.
+        model: folder of the language model; None: the bundled one.
+        world: of the logs.
+        skip_frames: of each run, at its beginning.
+    """
+
+    logs: tuple[Path, ...]
+    model: Path | None = None
+    world: str = "crafter"
+    skip_frames: int = 0
+
+
+class Data:
+    """Rows of logs, and everything that judges answers.
+
+    Args:
+        sources: where from.
+
+    Raises:
+        UserError: for logs or a model that cannot be used.
+    """
+
+    def __init__(self, sources: Sources):
+        self.world = registry.get(sources.world)
+        self.language = self.world.language()
+        self.satisfies = GoalSimilarity(
+            RewardConfig.model_fields["threshold"].default, self.language.canonical
+        ).satisfies
+        self.suggester = Suggester(sources.model)
+        rows = read_logs(sources.logs, self.world, sources.skip_frames)
+        self.train, held_out = split(rows)
+        if not held_out or not self.train:
+            raise UserError(f"{len(rows)} suggestions are too few: log more frames")
+        self.held_out = [
+            held_out[i]
+            for i in np.linspace(0, len(held_out) - 1, min(len(held_out), MOST_HELD_OUT)).astype(int)
+        ]
+        self.judge = ExpectedUsefulness(
+            self.train, self.language.goals, self.language.clauses_of, self.satisfies
+        )
+
+    def questions(self, rows: Sequence[Suggestion]) -> list[list[int]]:
+        """Token ids of the questions about rows' captions."""
+        return [self.suggester.question(row.caption) for row in rows]
+
+    def usefulness(self, rows: Sequence[Suggestion], answers: Sequence[Sequence[int]]) -> np.ndarray:
+        """True usefulness of answers, one for each row: what the agent then achieved there."""
+        goals = map(self.suggester.goals, answers)
+        return np.array([row.usefulness(own, self.satisfies) for row, own in zip(rows, goals, strict=True)])
+
+    def measure(self, seed: int, count: int | None = None, adjust: Adjust | None = None) -> dict[str, float]:
+        """Mean true usefulness on held-out worlds of one sampled answer for each row, and goals in an answer."""
+        rows = self.held_out[:: max(1, len(self.held_out) // count)] if count else self.held_out
+        _, generator = generators(seed, 0)
+        answers = self.suggester.sample(self.questions(rows), generator, adjust)
+        return {
+            "usefulness": float(self.usefulness(rows, answers).mean()),
+            "goals": float(np.mean([len(self.suggester.goals(answer)) for answer in answers])),
+        }
+
+    def comparisons(self, rows: Sequence[Suggestion], k: int, seed: int, noise: float) -> list[Comparison]:
+        """Answers to rows' captions, half of them sampled from the present model, half varied from those; compared by the
+        judge, which is wrong now and then.
+        """
+        rng, generator = generators(seed, 1)
+        own = (k + 1) // 2
+        questions = self.questions(rows)
+        sampled = self.suggester.sample([q for q in questions for _ in range(own)], generator)
+        result = []
+        for i, (row, question) in enumerate(zip(rows, questions, strict=True)):
+            answers = [self.suggester.goals(answer) for answer in sampled[i * own : (i + 1) * own]]
+            answers += [self._vary(answers[j % own], rng) for j in range(k - own)]
+            worths = [self.judge(row.caption, goals) for goals in answers]
+            ids = [*sampled[i * own : (i + 1) * own], *map(self.suggester.answer, answers[own:])]
+            result.append(compare(question, ids, worths, rng, noise))
+        return result
+
+    def _vary(self, goals: Sequence[str], rng: np.random.Generator) -> list[str]:
+        """An answer with some goals left out and others put in, anywhere."""
+        varied = [goal for goal in goals if rng.random() >= 0.3]
+        for goal in rng.choice(self.language.goals, rng.integers(1, MOST_INSERTED + 1), replace=False):
+            varied.insert(int(rng.integers(len(varied) + 1)), str(goal))
+        return list(dict.fromkeys(varied))
+
+    def corpus(self, scenes: int, held_out: bool, seed: int) -> Answers:
+        """Open questions and answers of the pretraining corpus."""
+        corpus = Corpus(self.world, seed)
+        first = HELD_OUT_WORLDS if held_out else TRAINING_WORLDS
+        written = [
+            (self.suggester.question(caption), self.suggester.answer(corpus.goals(caption)))
+            for caption in captions(self.world, scenes, first, seed)
+        ]
+        return Answers.of(*zip(*written, strict=True))

@@ -1,0 +1,130 @@
+"""``train_suggester.py ppo``: a suggester learns from a reward model, with fresh labels as it moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ellm_agent.errors import UserError
+from ellm_agent.lm_training import fit_reward_model, report, resumable
+from ellm_agent.lm_training.data import Data, Sources
+from ellm_agent.lm_training.ppo import PPO, Settings, likelihood_loss, penalise_no_end
+from ellm_agent.lm_training.reward_model import RewardTraining, score
+
+MEASURED = 300  # rows of held-out worlds, for curves
+MEASURE_EVERY = 5  # iterations
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is asked for."""
+
+    sources: Sources
+    reward_model: Path  # folder of train_suggester.py reward-model
+    iterations: int = 60
+    answers: int = 128  # in an iteration
+    beta: float = 0.05  # weight of the divergence, or its first value
+    target_kl: float | None = 5.0  # nats an answer, for the adaptive weight; None: fixed
+    mix: float = 1.0  # weight of the pretraining loss; 0: none
+    rounds: int = 2  # of labels; the first are the reward model's own
+    scenes: int = 500  # captions with fresh labels in a round
+    relearn: int = 60  # steps of the reward model on them
+    learning_rate: float = 3e-4  # of Adam
+    epochs: int = 2  # passes over the answers of an iteration
+    corpus: int = 1_000  # captions of the pretraining corpus
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("iterations", "answers", "rounds", "scenes", "corpus", "epochs"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
+
+
+def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dict[str, float]:
+    """Trains a suggester, and writes it with its figures and curves to a folder.
+
+    Raises:
+        UserError: for data, models or a folder that cannot be used.
+    """
+    resumable.open_folder(folder, recipe, "ppo")
+    data = Data(recipe.sources)
+    suggester = data.suggester
+    judge = fit_reward_model.load(recipe.reward_model, data)
+    settings = Settings(
+        learning_rate=recipe.learning_rate,
+        epochs=recipe.epochs,
+        minibatches=2,
+        beta=recipe.beta,
+        target_kl=recipe.target_kl,
+        mix=recipe.mix,
+    )
+    ppo = PPO(suggester.model, fit_reward_model.load(recipe.reward_model, data), settings)
+    relearning = RewardTraining(judge, 1e-4)
+    pretraining = data.corpus(recipe.corpus, held_out=False, seed=recipe.seed)
+    unseen = data.corpus(400, held_out=True, seed=recipe.seed)
+    measured = data.held_out[:: max(1, len(data.held_out) // MEASURED)]
+    asked = data.questions(measured)
+    before = data.measure(recipe.seed)
+
+    def corpus_loss() -> float:
+        with torch.no_grad():
+            return likelihood_loss(ppo.policy, unseen).item()
+
+    loss_before = corpus_loss()
+    round_length = -(-recipe.iterations // recipe.rounds)
+
+    def step(number: int) -> dict[str, float]:
+        rng, generator = resumable.generators(recipe.seed, number)
+        if number and number % round_length == 0:
+            _relabel(number)
+        rows = [data.train[i] for i in rng.choice(len(data.train), recipe.answers)]
+        questions = data.questions(rows)
+        answers = suggester.sample(questions, generator)
+        scores = penalise_no_end(score(judge, questions, answers), answers, (suggester.end,), settings.no_end)
+        texts = None
+        if recipe.mix:
+            texts = pretraining[torch.from_numpy(rng.choice(len(pretraining), recipe.answers))]
+        metrics = ppo.learn(questions, answers, scores, generator, texts)
+        if number % MEASURE_EVERY == 0 or number + 1 == recipe.iterations:
+            answers = suggester.sample(asked, generator)
+            metrics["held_out_score"] = float(score(judge, asked, answers).mean())
+            metrics["true_usefulness"] = float(data.usefulness(measured, answers).mean())
+            metrics["corpus_loss"] = corpus_loss()
+        return metrics
+
+    def _relabel(number: int) -> None:
+        """The reward model learns from labels of the present policy's answers; its scale stays comparable."""
+        rng, _ = resumable.generators(recipe.seed, 2**20 + number)
+        chosen = [data.train[i] for i in rng.choice(len(data.train), recipe.scenes)]
+        compared = data.comparisons(chosen, 6, recipe.seed + number, noise=0.1)
+        for _ in range(recipe.relearn):
+            relearning.step(compared, rng)
+
+    rows = resumable.run(folder, {"ppo": ppo, "reward model": relearning}, step, recipe.iterations, say)
+    after = data.measure(recipe.seed)
+    figures = {
+        "true_usefulness_before": before["usefulness"],
+        "true_usefulness": after["usefulness"],
+        "gain": after["usefulness"] / before["usefulness"] - 1,
+        "goals_in_an_answer_before": before["goals"],
+        "goals_in_an_answer": after["goals"],
+        "kl": float(np.mean([row["kl"] for row in rows[-5:]])),
+        "corpus_loss_before": loss_before,
+        "corpus_loss": corpus_loss(),
+        "corpus_loss_change": corpus_loss() / loss_before - 1,
+        "held_out_captions": len(data.held_out),
+    }
+    report.draw_over_optimisation(rows, folder / "curves.png")
+    report.write_card(
+        folder,
+        "a suggester that learned by PPO",
+        f"Suggests goals: `run_crafter.py --llm-folder {folder}`.",
+        recipe,
+        figures,
+    )
+    suggester.save(folder)
+    return figures

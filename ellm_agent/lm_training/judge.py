@@ -1,0 +1,90 @@
+"""A simulated judge of answers, fitted to suggestion logs: it knows what tends to happen after a caption.
+
+It replaces people or a larger model as the source of labels. It is no oracle: it is linear in the caption's clauses, and the
+agent of its logs played for the goals that were suggested then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from ellm_agent.goals.logistic import design_matrix
+from ellm_agent.goals.usefulness import COST
+from ellm_agent.lm_training.reward_model import Comparison
+from ellm_agent.lm_training.suggestions import Suggestion
+
+NOISE = 0.1  # share of labels that are random
+DECAY = 1.0  # of the ridge regression
+
+
+class ExpectedUsefulness:
+    """Expected usefulness of answers: a ridge regression of each event's worth on the clauses of captions.
+
+        U(x, y) = sum over events e that y names of v_e(x)  -  .1 |{goals of y that name no event}|
+
+    where v_e(x) fits the usefulness of naming e alone.
+
+    Args:
+        rows: of logs.
+        events: all that can happen.
+        clauses_of: caption -> its clauses.
+        satisfies: (event, goal) -> whether the event fulfils the goal.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Suggestion],
+        events: Sequence[str],
+        clauses_of: Callable[[str], frozenset[str]],
+        satisfies: Callable[[str, str], bool],
+    ):
+        self._events, self._clauses_of, self._satisfies = tuple(events), clauses_of, satisfies
+        self._columns, inputs = design_matrix([frozenset(clauses_of(row.caption)) for row in rows])
+        worth = np.array([[row.usefulness((event,), satisfies) for event in events] for row in rows])
+        penalty = DECAY * np.eye(inputs.shape[1])
+        penalty[0, 0] = 0.0  # not of the intercept
+        self._weights = np.linalg.solve(
+            inputs.T @ inputs + penalty, inputs.T @ worth
+        )  # (1 + clauses, events)
+
+    def __call__(self, caption: str, goals: Sequence[str]) -> float:
+        """Expected usefulness of goals for a caption."""
+        known = [self._columns[clause] for clause in self._clauses_of(caption) if clause in self._columns]
+        worth = self._weights[[0, *known]].sum(axis=0)  # (events,)
+        named, nothing = set(), 0
+        for goal in dict.fromkeys(goals):
+            satisfying = [i for i, event in enumerate(self._events) if self._satisfies(event, goal)]
+            named.update(satisfying)
+            nothing += not satisfying
+        return float(worth[sorted(named)].sum()) - COST * nothing
+
+
+def compare(
+    question: Sequence[int],
+    answers: Sequence[Sequence[int]],
+    worths: Sequence[float],
+    rng: np.random.Generator,
+    noise: float = NOISE,
+) -> Comparison:
+    """Labels of a judge that answers at random in a share of the cases (so that half of those are wrong).
+
+    Args:
+        question: token ids.
+        answers: token ids of each.
+        worths: the judge's opinion of each; equal ones tie.
+        rng: of the noise.
+        noise: share of random labels, of each pair and of the choice of the best.
+    """
+    k = len(answers)
+    values = np.asarray(worths)
+    preferred = values[:, None] > values[None, :]
+    for i in range(k):
+        for j in range(i):
+            if (preferred[i, j] or preferred[j, i]) and rng.random() < noise:
+                preferred[i, j] = rng.random() < 0.5
+                preferred[j, i] = not preferred[i, j]
+    best = int(rng.integers(k)) if rng.random() < noise else int(values.argmax())
+    return Comparison(question, answers, torch.from_numpy(preferred), best)

@@ -1,0 +1,91 @@
+"""What trainings leave beside their weights: curves and a model card."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ellm_agent.runs.folder import write_whole
+
+CARD = """\
+# Model card: {title}
+
+{use}
+
+Made by `experiments/train_suggester.py {method}`; equations and data format: `docs/suggester_training.md`. It was trained on
+what one simulated agent achieved of suggestions in one game. It is no pretrained language model, knows nothing else, and
+holds no personal data.
+
+## Figures
+
+{figures}
+
+## Recipe
+
+```json
+{recipe}
+```
+"""
+
+
+def write_card(folder: Path, title: str, use: str, recipe: Any, figures: Mapping[str, float]) -> None:
+    """Writes ``README.md`` and ``figures.json``."""
+    method = json.loads((folder / "recipe.json").read_text())["method"]
+    lines = ["| figure | value |", "|---|---|"]
+    lines += [f"| {name.replace('_', ' ')} | {value:,.3f} |" for name, value in figures.items()]
+    text = json.dumps(dataclasses.asdict(recipe), indent=1, default=str)
+    write_whole(
+        folder / "README.md",
+        CARD.format(title=title, use=use, method=method, figures="\n".join(lines), recipe=text),
+    )
+    rounded = {name: round(float(value), 4) for name, value in figures.items()}
+    write_whole(folder / "figures.json", json.dumps(rounded, indent=1) + "\n")
+
+
+def draw_rows(rows: Sequence[Mapping[str, float]], names: Sequence[str], path: Path, x: str) -> None:
+    """Draws metrics against another, one panel for each; rows without a metric are left out of its panel."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.2 * len(names), 2.8), layout="constrained")
+    for name, axes in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
+        points = [(row[x], row[name]) for row in rows if name in row and x in row]
+        axes.plot(*zip(*points, strict=True), color="tab:blue", marker="." if len(points) < 40 else None)
+        axes.set_xlabel(x.replace("_", " "))
+        axes.set_title(name.replace("_", " "), fontsize=10)
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+
+
+def draw_over_optimisation(rows: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Draws what the policy is trained for beside what it should be good for, against the divergence from its reference."""
+    from matplotlib.figure import Figure
+
+    points = [row for row in rows if "true_usefulness" in row]
+    kl = np.array([row["kl"] for row in points])
+    figure = Figure(figsize=(9.6, 3), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    left.plot(kl, [row["held_out_score"] for row in points], ".-", color="tab:orange", label="reward model")
+    left.set_ylabel("score, deviations of the SFT model")
+    other = left.twinx()
+    other.plot(kl, [row["true_usefulness"] for row in points], ".-", color="tab:blue", label="true")
+    other.set_ylabel("true usefulness")
+    left.set_xlabel("KL from the SFT model, nats an answer")
+    left.legend(handles=[*left.lines, *other.lines], fontsize=8, loc="lower right")
+    left.set_title("score and truth, unseen worlds", fontsize=10)
+    steps = [row["step"] for row in rows]
+    middle.plot(steps, [row["kl"] for row in rows], color="tab:green", label="KL, nats")
+    middle.plot(steps, [100 * row["beta"] for row in rows], color="tab:gray", label="100 beta")
+    middle.set_xlabel("iteration")
+    middle.legend(fontsize=8)
+    middle.set_title("divergence", fontsize=10)
+    right.plot([row["step"] for row in points], [row["corpus_loss"] for row in points], ".-", color="tab:red")
+    right.set_xlabel("iteration")
+    right.set_title("loss on the pretraining corpus, held out", fontsize=10)
+    for axes in (left, middle, right):
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,124 @@
+"""Suggestion logs as data: rows of ``suggestions.jsonl``, their split by worlds, and chains of them.
+
+``docs/suggester_training.md`` documents the format.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ellm_agent.errors import UserError
+from ellm_agent.goals.usefulness import WINDOW, usefulness
+from envs.interface import Language, World
+from prompts import open_ended
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """One suggestion, and what became of it.
+
+    Attributes:
+        world_seed: of the episode.
+        frame: of the episode, at which it was made.
+        caption: as the language model reads it.
+        goals: suggested.
+        before: events of the episode before it.
+        after: new event within the window -> frames until it happened.
+        ended: whether the episode ended within the window.
+    """
+
+    world_seed: int
+    frame: int
+    caption: str
+    goals: tuple[str, ...]
+    before: tuple[str, ...]
+    after: Mapping[str, int]
+    ended: bool
+
+    def usefulness(self, goals: Sequence[str], satisfies: Callable[[str, str], bool]) -> float:
+        """Of any goals here, as far as the log tells: the agent played for the goals that were suggested, not for these."""
+        return usefulness(goals, self.before, self.after, satisfies)
+
+
+def read_logs(paths: Sequence[Path], world: World, skip_frames: int = 0) -> list[Suggestion]:
+    """All suggestions in logs, in their order.
+
+    Args:
+        paths: of ``suggestions.jsonl``, or of run folders that hold one.
+        world: that they must be from.
+        skip_frames: rows of each run's first frames that are left out: its agent could do less.
+
+    Raises:
+        UserError: if a file cannot be read, holds a row that is none, or is of another world or prompt version.
+    """
+    language, rows = world.language(), []
+    for path in paths:
+        path = path / "suggestions.jsonl" if path.is_dir() else path
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"{path} holds no suggestions; a run with --log-suggestions writes them"
+            ) from error
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+                found = {"world": row["world"], "prompt": row["prompt"]}
+                wanted = {"world": world.name, "prompt": open_ended.VERSION}
+                if found != wanted:
+                    name = next(name for name in wanted if found[name] != wanted[name])
+                    raise UserError(f"{path} is a log of {name} {found[name]!r}; this needs {wanted[name]!r}")
+                if row["frames"] > skip_frames:
+                    rows.append(_suggestion(row, language))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise UserError(f"{path}: row {number} is no suggestion") from error
+    if not rows:
+        raise UserError(f"{', '.join(map(str, paths))}: no suggestions after frame {skip_frames}")
+    return rows
+
+
+def _suggestion(row: Mapping, language: Language) -> Suggestion:
+    form = {"brief": language.drop_target, "whole": str, "paper": language.names_only}[row["caption_form"]]
+    return Suggestion(
+        int(row["world_seed"]),
+        int(row["frame"]),
+        form(row["caption"]),
+        tuple(map(str, row["goals"])),
+        tuple(map(str, row["before"])),
+        {str(event): int(frames) for event, frames in row["after"].items()},
+        bool(row["ended"]),
+    )
+
+
+def split(rows: Sequence[Suggestion], share: float = 0.2) -> tuple[list[Suggestion], list[Suggestion]]:
+    """Rows for training, and those of about this share of the worlds, which are held out; the same whatever else is there."""
+
+    def held_out(row: Suggestion) -> bool:
+        digest = hashlib.blake2b(str(row.world_seed).encode(), digest_size=4).digest()
+        return int.from_bytes(digest, "little") < share * 2**32
+
+    return [row for row in rows if not held_out(row)], [row for row in rows if held_out(row)]
+
+
+def chains(rows: Sequence[Suggestion]) -> list[list[Suggestion]]:
+    """Suggestions of an episode that follow one another a window apart, so that nothing is counted twice.
+
+    Rows are logged more often than once in a window, so an episode gives several chains, each with its own first frame.
+    """
+    found: dict[tuple[int, int], list[Suggestion]] = defaultdict(list)
+    for row in rows:
+        found[row.world_seed, row.frame % WINDOW].append(row)
+    result = []
+    for chain in found.values():
+        chain.sort(key=lambda row: row.frame)
+        start = 0
+        for i in range(1, len(chain) + 1):  # a gap ends a chain
+            if i == len(chain) or chain[i].frame != chain[i - 1].frame + WINDOW:
+                result.append(chain[start:i])
+                start = i
+    return result
