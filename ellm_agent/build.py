@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sb3_contrib import TRPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import NStepReplayBuffer, ReplayBuffer
@@ -575,6 +574,8 @@ def _make_on_policy(config: Config, env: VecEnv, common: Mapping[str, Any]) -> B
         "gae_lambda": options.gae_lambda,
     }
     if config.agent.algo == "trpo":
+        from sb3_contrib import TRPO  # late: with all of that package
+
         return TRPO("MlpPolicy", env, target_kl=options.target_kl, **common)
     return PPO(
         "MlpPolicy",

@@ -1,4 +1,7 @@
-"""Statistics of few seeds, by ``rliable`` (Agarwal et al. 2021): interquartile means, bootstrap intervals."""
+"""Statistics of few seeds, by ``rliable`` (Agarwal et al. 2021): interquartile means, bootstrap intervals.
+
+rliable is imported late: a run, which imports this module, needs none of it, and it takes longer than most of the rest.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from rliable import library, metrics
 
 RESAMPLES = 10_000  # bootstrap samples for numbers
 CURVE_RESAMPLES = 1_000  # for curves and pairs, which take longer
@@ -46,6 +48,8 @@ def _estimate(
     scores: np.ndarray | list[np.ndarray], centre: Callable, resamples: int, shape: tuple[int, ...] = ()
 ) -> Estimate:
     """The estimate of one set of scores, in a shape. One at a time, so that others do not matter."""
+    from rliable import library
+
     centres, intervals = library.get_interval_estimates({"": scores}, centre, reps=resamples)
     return Estimate(*(np.reshape(part, shape) for part in (centres[""], *intervals[""])))
 
@@ -71,6 +75,8 @@ def _trimmed_mean(values: np.ndarray) -> np.ndarray:
 
 def probability_of_improvement(one: Sequence[float], other: Sequence[float]) -> Estimate:
     """Probability that a run of one method is better than a run of the other (ties count half)."""
+    from rliable import metrics
+
     pair = [np.asarray(runs, float)[:, None] for runs in (one, other)]
     return _estimate(pair, metrics.probability_of_improvement, CURVE_RESAMPLES)
 
@@ -83,6 +89,8 @@ def performance_profile(values: Sequence | np.ndarray, thresholds: np.ndarray) -
         values: of a method, ``(seeds, tasks)``.
         thresholds: ``(points,)``.
     """
+    from rliable import library
+
     scores = {"": np.asarray(values, float)}
     found, bands = library.create_performance_profile(scores, thresholds, reps=PROFILE_RESAMPLES)
     return Estimate(found[""], *bands[""])

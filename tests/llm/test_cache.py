@@ -19,6 +19,7 @@ from ellm_agent.llm import cache as cache_module
 from ellm_agent.llm.base import Answer, Prompt
 from ellm_agent.llm.cache import AnswerCache, default_path
 from experiments.llm_cache import Export, Import, Stats, Verify
+from tests.helpers import processes
 from tests.helpers.cache_kills import NAME, URL, question
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -285,10 +286,7 @@ def test_verify_finds_altered_rows_and_damaged_pages(cache_path, capsys):
 
 
 def script(*arguments):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "experiments" / "llm_cache.py"), *map(str, arguments)],
-        capture_output=True, text=True, timeout=60, cwd=ROOT,
-    )  # fmt: skip
+    return processes.script("llm_cache.py", *arguments)
 
 
 def test_the_command_line_from_export_to_verify(cache_path, tmp_path):

@@ -13,7 +13,7 @@ import pytest
 
 from ellm_agent.runs import checkpoints
 from tests.experiments.test_run import rows
-from tests.helpers.processes import ROOT, script, wait_for
+from tests.helpers.processes import ROOT, Script, script, wait_for
 from tests.helpers.run_kills import SMALL, differences, outcome, start
 
 RUN = ["--goal-mode", "oracle", *SMALL, "--frames", "1500", "--checkpoint-every", "400"]  # and one at the end
@@ -237,18 +237,10 @@ def test_a_full_disk_for_tensorboard_alone_ends_nothing(tmp_path, whole):
 
 def test_a_killed_worker_fails_its_cell_alone_and_is_made_again(tmp_path):
     def sweep(name):
-        command = [sys.executable, str(ROOT / "experiments" / "compare.py"), "--name", name, "--jobs", "2"]
-        command += ["--methods", "oracle", "--algos", "ppo", "--seeds", *"01", "--frames", "3000"]
-        command += [
-            "--results",
-            str(tmp_path / "results"),
-            "--work",
-            str(tmp_path / "work"),
-            "--",
-            *SMALL[:2],
-        ]
-        command += ["--episode-length", "60", "--checkpoint-every", "500", "--eval-episodes", "1"]
-        return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        folders = ["--results", tmp_path / "results", "--work", tmp_path / "work"]
+        cells = ["--methods", "oracle", "--algos", "ppo", "--seeds", *"01", "--frames", "2000", "--jobs", "2"]
+        each = [*SMALL[:2], "--episode-length", "60", "--checkpoint-every", "500", "--eval-episodes", "1"]
+        return Script("compare.py", "--name", name, *folders, *cells, "--", *each)
 
     process = sweep("killed")
     work = tmp_path / "work" / "killed"

@@ -1,11 +1,7 @@
 """Sweeps: their cells, what they refuse, and that they can be stopped at any moment."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 import time
 
 import psutil
@@ -18,7 +14,7 @@ from ellm_agent.config.presets import PRESETS
 from ellm_agent.errors import UserError
 from ellm_agent.sweeps.local import lock
 from ellm_agent.sweeps.plan import Options, plan
-from tests.helpers.processes import ROOT, script
+from tests.helpers.processes import Script, script
 
 SWEEP = ["--methods", "oracle", "random", "--algos", "ppo", "--seeds", "0", "--frames", "800", "--jobs", "1"]
 EACH = ["--", "--preset", "debug", "--episode-length", "60", "--eval-every", "400", "--eval-episodes", "2"]
@@ -39,10 +35,7 @@ def compare(tmp_path, name, *more, start=False):
         *EACH,
         *more[split + 1 :],
     ]
-    if not start:
-        return script("compare.py", *arguments)
-    command = [sys.executable, str(ROOT / "experiments" / "compare.py"), *map(str, arguments)]
-    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
+    return Script("compare.py", *arguments) if start else script("compare.py", *arguments)
 
 
 def raw_files(folder):
@@ -155,7 +148,8 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_files(sweep, tmp_path):
     while not (first.is_dir() and under_way.is_dir()):
         assert process.poll() is None
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
+    for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+        one.kill()
     process.wait()
     finished = first.stat().st_mtime
     assert compare(tmp_path, "whole").returncode == 0
