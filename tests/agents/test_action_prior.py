@@ -187,6 +187,18 @@ def test_a_new_agent_prefers_what_its_goals_name(parts_of, algo):
     assert gap == pytest.approx(2.0 * float(named[row, action]), abs=0.3)
 
 
+def test_known_goals_need_no_sentence_bert(parts_of, monkeypatch):
+    """All that the prior compares is encoded in batches, which are on disk after the first run."""
+
+    def refused(texts):
+        raise AssertionError(f"{texts} were encoded")
+
+    parts_of()
+    monkeypatch.setattr("ellm_agent.text.sentence_bert._encode", refused)
+    parts = parts_of()
+    parts.agent.predict(parts.worlds.reset())
+
+
 def test_the_paper_agent_has_no_prior():
     assert PRESETS["paper"].agent.prior_strength == 0
     assert PRESETS["default"].agent.prior_strength > 0

@@ -127,6 +127,7 @@ def test_every_mode_runs(tmp_path, options):
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["frames"] == 800
     assert summary["episodes"] >= 4
+    assert not [path for path in (tmp_path / "run").iterdir() if path.suffix in (".html", ".png")]
 
 
 def test_resume_continues_without_gaps_or_repeats(tmp_path):
@@ -149,8 +150,10 @@ def test_resume_continues_without_gaps_or_repeats(tmp_path):
     assert metrics[-1]["episodes"] == len(after)
     assert all(row["unlocks_per_episode"] > 0 for row in metrics[4:])  # counts continue, too
     assert yaml.safe_load((folder / "config.yaml").read_text())["run"]["frames"] == 1600
-    run("--resume", folder)  # a finished run: nothing to add
+    assert not (folder / "report.html").exists()
+    run("--resume", folder, "--report")  # a finished run: nothing to add but its page
     assert rows(folder, "episodes") == after
+    assert (folder / "report.html").exists()
     assert [row["frames"] for row in rows(folder, "evaluations")] == sorted(
         {row["frames"] for row in rows(folder, "evaluations")}
     )

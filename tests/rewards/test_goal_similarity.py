@@ -80,6 +80,10 @@ def test_known_texts_are_encoded_in_one_batch_and_others_one_by_one(table):
     reward.reward(["chop tree"], ["cut tree", "fell tree"])
     reward.reward(["chop tree"], ["cut tree", "drink water"])
     assert batches == [["chop tree", "drink water"], ["cut tree"], ["fell tree"]]
+    table.known["chop tree"] = [0.0, 1.0]  # in another batch; what is known keeps its vector
+    reward.prepare(["chop tree", "hew tree"])
+    assert batches[3:] == [["chop tree", "hew tree"]]
+    assert reward.cosine("drink water", "chop tree") == 0.0
 
 
 def test_the_equation_by_hand():
