@@ -1,4 +1,4 @@
-"""Housekeep end to end: every kind of suggester, tasks, resuming, and what is wrong about placements."""
+"""Housekeep end to end: suggesters, a task, and what is wrong about input. Killed runs: tests/runs."""
 
 from __future__ import annotations
 
@@ -109,6 +109,7 @@ def votes(path):
         ("--task 'tidy kitchen' --protocol homes", "which is done in a home of protocol ellm"),
         ("--world-options size 3", "world-options is 'size'"),
         ("--llm recorded:nowhere.jsonl", "cannot read recorded answers nowhere.jsonl"),
+        ("--llm recorded:{other}", "other.jsonl holds no answer to: Do people usually keep"),
         ("--goal-mode open", "no model is bundled for the world housekeep"),
     ],
 )
@@ -116,6 +117,8 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, refused, options, message)
     np.save(tmp_path / "code.npy", np.array({"objects": print}, object), allow_pickle=True)
     (tmp_path / "damaged.npy").write_bytes(b"\x93NUMPY\x01\x00" + pickle.dumps({})[:3])
     files = {name: str(tmp_path / f"{name}.npy") for name in ("damaged", "code")}
+    files["other"] = str(tmp_path / "other.jsonl")
+    (tmp_path / "other.jsonl").write_text('{"description": "x", "version": "statement-1"}')
     files["moon"] = votes(tmp_path / "moon.npy")
     words = [word.format(**files) for word in shlex.split(options)]
     monkeypatch.chdir(tmp_path)
