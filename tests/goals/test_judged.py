@@ -105,9 +105,17 @@ def test_a_question_that_failed_has_no_answer_and_is_asked_again(capsys):
     model.fails = True
     judge = ModelJudge(LanguageModelSuggester(model, "statements", LANGUAGE), len(STATEMENTS))
     assert judge.answer(STATEMENTS) == [True, False, None, None]
-    assert judge.recall(STATEMENTS) == [True, False, None, None]
     model.fails = False
-    assert judge.answer(STATEMENTS[2:]) == [True, False]
+    assert judge.recall(STATEMENTS[2:]) == [True, False]  # evaluation asks, too
+
+
+def test_what_was_answered_survives_a_checkpoint():
+    judge = Counting()
+    suggester, other = JudgedGoals(Counting(), JUDGEMENTS), JudgedGoals(judge, JUDGEMENTS)
+    suggester.suggest(states("cup"))
+    other.load_state_dict(json.loads(json.dumps(suggester.state_dict())))
+    assert other.suggest(states("cup")) == [("place cup on shelf",)]
+    assert judge.asked == []
 
 
 def test_cosines_by_hand():
