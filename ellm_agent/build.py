@@ -41,6 +41,7 @@ from ellm_agent.goals.language_model import LanguageModelSuggester
 from ellm_agent.goals.noisy_oracle import NoisyOracle
 from ellm_agent.llm.base import LanguageModel
 from ellm_agent.llm.factory import make_model
+from ellm_agent.llm.recorded import RecordedModel
 from ellm_agent.preferences.clips import ClipReader, ClipRecorder, first_clips
 from ellm_agent.preferences.judges import ClipModelJudge, Judge, SyntheticJudge, frames_with, true_reward
 from ellm_agent.preferences.labels import LABELS, LabelFile
@@ -68,7 +69,7 @@ from ellm_agent.wrappers.observation import PREFIXES
 from ellm_agent.wrappers.recorder import TransitionRecorder
 from envs import registry
 from envs.interface import Language
-from prompts import open_ended
+from prompts import open_ended, statement
 
 NOVELTY_MODELS = {"rnd": RND, "noveld": NovelD, "icm": ICM, "apt": APT}
 SBERT_SHARE = 0.05  # of the places of a thing that are right, for the cosine baseline
@@ -145,6 +146,8 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
         return JudgedGoals(CosineJudge(judgements.all, SBERT_SHARE), judgements)
     model = model or make_model(suggester, registry.get(config.env.name))
     judged = suggester.kind == "closed" and judgements is not None
+    if judged and isinstance(model, RecordedModel):
+        model.check([statement.prompt(one, judgements) for one in judgements.all])
     candidates = language.goals
     if suggester.closed_candidates == "all":
         pairs = (f"{verb} {noun}" for verb in language.verbs for noun in language.nouns)

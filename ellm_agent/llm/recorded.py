@@ -72,6 +72,16 @@ class RecordedModel(LanguageModel):
         self.counts.add(recorded=len(answers) - missing, not_recorded=missing)
         return [answer or self._never_asked(p) for p, answer in zip(prompts, answers, strict=True)]
 
+    def check(self, prompts: Sequence[Prompt]) -> None:
+        """Checks that all prompts are answered, before a run begins.
+
+        Raises:
+            UserError: naming the first that is not.
+        """
+        for prompt in prompts:
+            if prompt.version != self._version or prompt.user not in self._answers:
+                raise UserError(str(self._never_asked(prompt)))
+
     def _never_asked(self, prompt: Prompt) -> LanguageModelError:
         if prompt.version != self._version:
             reason = f"answers prompts of version {self._version}, not {prompt.version}"

@@ -67,6 +67,16 @@ KINDS = {  # what is killed
         "--algo",
         "ppo",
     ],
+    "ppo, closed, many homes": [
+        "--world",
+        "housekeep",
+        "--protocol",
+        "homes",
+        "--goal-mode",
+        "closed",
+        "--algo",
+        "ppo",
+    ],
     "trpo, package": [
         "--goal-mode",
         "novelty",

@@ -300,11 +300,14 @@ def test_rows_have_the_same_bits_in_whatever_pieces_they_are_computed():
         assert torch.equal(pieces, whole)
 
 
-def test_a_killed_run_ends_as_if_nothing_had_happened(tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "number"), [("ppo, rnd", signal.SIGINT), ("ppo, closed, many homes", signal.SIGKILL)]
+)
+def test_a_killed_run_ends_as_if_nothing_had_happened(tmp_path, kind, number):
     """Bit for bit; DQN: tests/test_invariance.py; ``python -m tests.helpers.run_kills`` kills more of them, at random."""
-    arguments = [*SMALL, *KINDS["ppo, rnd"], "--frames", "1200", "--eval-episodes", "1"]
+    arguments = [*SMALL, *KINDS[kind], "--frames", "1200", "--eval-episodes", "1"]
     finish(start(*arguments, "--out", tmp_path / "whole"))
-    kill_after(tmp_path / "killed", arguments, 700, signal.SIGINT)
+    kill_after(tmp_path / "killed", arguments, 700, number)
     assert not list(differences(outcome(tmp_path / "whole"), outcome(tmp_path / "killed")))
 
 
