@@ -79,6 +79,7 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
 
     def step(number: int) -> dict[str, float]:
         rng, generator = resumable.generators(recipe.seed, number)
+        ppo.anneal(number / recipe.iterations)
         if number and number % round_length == 0:
             _relabel(number)
         rows = [data.train[i] for i in rng.choice(len(data.train), recipe.answers)]
