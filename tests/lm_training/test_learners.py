@@ -52,13 +52,13 @@ def test_padding_changes_nothing():
 def test_samples_follow_the_model():
     """Frequencies of first tokens against probabilities; and a cached read against one without."""
     network = model()
-    questions = [[1, 2]] * 3_000 + [[5]]
+    questions = [[1, 2]] * 2_000 + [[5]]
     answers = sample(network, questions, 3, (0,), torch.Generator().manual_seed(1))
     assert answers == sample(network, questions, 3, (0,), torch.Generator().manual_seed(1))
     assert all(len(answer) == 3 or answer[-1] == 0 for answer in answers)
     logp = [log_probabilities(network, Answers.of([[1, 2]], [[t]])).item() for t in range(8)]
-    counts = np.bincount([answer[0] for answer in answers[:-1]], minlength=8) / 3_000
-    assert counts == pytest.approx(np.exp(logp), abs=0.03)
+    counts = np.bincount([answer[0] for answer in answers[:-1]], minlength=8) / 2_000
+    assert counts == pytest.approx(np.exp(logp), abs=0.04)
     greedy = sample(network, [[1, 2], [5]], 3, (), torch.Generator(), temperature=0)
     assert greedy[1] == sample(network, [[5]], 3, (), torch.Generator(), temperature=0)[0]
 
@@ -96,11 +96,12 @@ def comparisons():
 @pytest.mark.parametrize("loss", ["ranking", "best"])
 def test_a_reward_model_learns_what_is_better(loss):
     base = model()
-    training = RewardTraining(scalar(base), 1e-2, loss)
+    training = RewardTraining(scalar(base), 2e-2, loss)
     before = {name: tensor.clone() for name, tensor in base.state_dict().items()}
-    for step in range(60):
-        training.step(comparisons(), np.random.default_rng(step))
-    found = accuracies(training.model, comparisons())
+    compared = comparisons()
+    for step in range(40):
+        training.step(compared, np.random.default_rng(step))
+    found = accuracies(training.model, compared)
     assert found["pair_accuracy"] > 0.9
     assert found["best_accuracy"] > 0.9
     assert all(torch.equal(base.state_dict()[name], before[name]) for name in before)  # a copy was trained
@@ -202,7 +203,7 @@ def test_values_of_a_chain_are_discounted_returns():
         model(), ValueHeads(16, 8), Settings(gamma=0.9, tau=0.5, alpha=0, polyak=0.1, learning_rate=3e-3)
     )
     data = [Episode([Row([1, 2], [1], [0.0]), Row([3, 4, 5], [1, 2], [0.0, 1.0])])]
-    for step in range(300):
+    for step in range(200):
         learner.step(data, np.random.default_rng(step))
     batch = Batch.of(data)
     hidden = read(learner.model, batch.ids)[batch.row, batch.column]
@@ -210,8 +211,8 @@ def test_values_of_a_chain_are_discounted_returns():
 
 
 def test_stitching():
-    assert stitching.check(0, tau=0.9, steps=150) >= 0.9
-    assert stitching.check(0, tau=0.5, steps=150) <= 0.2
+    assert stitching.check(0, tau=0.9, steps=120) >= 0.9
+    assert stitching.check(0, tau=0.5, steps=120) <= 0.2
 
 
 # --- the tasks of the checks --------------------------------------------------------------------------------
