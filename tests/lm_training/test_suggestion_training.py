@@ -12,7 +12,7 @@ from ellm_agent import cli
 from ellm_agent.errors import UserError
 from ellm_agent.llm import value_heads
 from ellm_agent.llm.bundled import FOLDER, BundledModel
-from ellm_agent.lm_training import fit_ppo
+from ellm_agent.lm_training import fit_ppo, report
 from ellm_agent.lm_training.judge import ExpectedUsefulness, compare
 from ellm_agent.lm_training.suggestions import Suggestion, chains, read_logs, split
 from envs import registry
@@ -27,7 +27,7 @@ def row(i, **changes):
     """Trees are chopped where they are seen; nothing else happens."""
     caption = CAPTIONS[i % 3]
     return {
-        "frames": i,
+        "frames": i + 1,
         "world": "crafter",
         "prompt": open_ended.VERSION,
         "caption_form": "brief",
@@ -61,7 +61,7 @@ def test_logs_are_read_as_the_model_reads_captions(log):
     assert len(rows) == 240
     assert rows[0].caption == "You see grass, tree."
     assert rows[0].usefulness(["chop tree", "sleep"], satisfies) == pytest.approx(0.9)
-    assert len(read_logs([log], CRAFTER, skip_frames=199)) == 40
+    assert len(read_logs([log], CRAFTER, skip_frames=200)) == 40
 
 
 @pytest.mark.parametrize(
@@ -199,3 +199,17 @@ def test_a_training_is_continued_with_its_own_recipe_only(reward_model, log):
         train_suggester.RewardModel((log,), reward_model, k=3).run()
     with pytest.raises(UserError, match="holds no reward model"):
         train_suggester.Ppo((log,), log.parent, reward_model.parent / "x").run()
+
+
+def test_figures_of_seeds_are_gathered(tmp_path):
+    for seed, value in ((0, 1.0), (1, 3.0)):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        (folder / "recipe.json").write_text(json.dumps({"method": "ppo", "mix": 1.0, "seed": seed}))
+        (folder / "figures.json").write_text(json.dumps({"kl": value}))
+    (row,) = report.summarise([tmp_path / "0", tmp_path / "1"])
+    assert row["seeds"] == [0, 1]
+    # The standard error of 1 and 3 is 1; Student's t with one degree of freedom: 12.706.
+    assert row["figures"]["kl"] == pytest.approx((2.0, 2 - 12.706, 2 + 12.706), abs=1e-3)
+    with pytest.raises(UserError, match="holds no finished training"):
+        report.summarise([tmp_path])

@@ -64,7 +64,9 @@ def test_the_wrapper_gives_rows_with_the_infos(explore):
     assert row["after"] == {"chop tree": 2, "drink water": 5}
     assert row["usefulness"] == pytest.approx(0.95 - 0.1)
     assert infos[13]["suggestions"] == [row]
-    assert "suggestions" not in play(explore(), 7)[2][6]
+    plain = explore()
+    plain.reset()
+    assert "suggestions" not in play(plain, 7)[2][6]
 
 
 def test_rows_under_way_are_in_the_state_of_the_worlds(explore):
