@@ -140,7 +140,7 @@ class RewardModel:
     """Share of random labels."""
     loss: Literal["ranking", "best"] = "ranking"
     """ranking: all pairs of a caption's answers (InstructGPT); best: the choice among the k (Ziegler et al. 2019)."""
-    steps: int = 500
+    steps: int = 400
     """Gradient steps."""
     seed: int = 0
     """Of samples, labels and training."""
@@ -180,7 +180,7 @@ class Ppo:
     """World of the logs."""
     skip_frames: int = 0
     """Frames at the beginning of each run that are left out."""
-    iterations: int = 60
+    iterations: int = 40
     """Iterations, each with fresh answers."""
     beta: float = 0.05
     """Weight of the divergence from the first weights, or its first value (InstructGPT: .02)."""
@@ -228,7 +228,7 @@ class Ilql:
     """World of the logs."""
     skip_frames: int = 0
     """Frames at the beginning of each run that are left out."""
-    steps: int = 400
+    steps: int = 300
     """Gradient steps."""
     tau: float = 0.8
     """Expectile of the values."""

@@ -27,7 +27,7 @@ class Recipe:
     k: int = 6  # answers to each
     noise: float = 0.1  # share of random labels
     loss: str = "ranking"  # of all pairs, or "best" of the k
-    steps: int = 500
+    steps: int = 400
     batch: int = 16  # captions in a step
     learning_rate: float = 1e-3  # of Adam, at first; falls linearly to a tenth
     tested: int = 300  # captions of held-out worlds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,6 +81,9 @@ class Suggester:
         for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
             if (self.folder / name).exists():
                 shutil.copy(self.folder / name, folder / name)
-        # The model's own file comes last: with it, the folder is complete.
-        weights = {name: tensor.half() for name, tensor in self.model.state_dict().items()}
-        self.model.save_pretrained(folder, state_dict=weights)
+        partial = folder / "partial"
+        copy.deepcopy(self.model).half().save_pretrained(partial)
+        # The weights come last: with them, the folder is complete, and is not trained on.
+        for path in sorted(partial.iterdir(), key=lambda path: path.suffix == ".safetensors"):
+            path.replace(folder / path.name)
+        partial.rmdir()
