@@ -1,7 +1,7 @@
 """Wordle in LMRL-Gym's form (Abdulhai et al. 2023), with fewer words: letters are the actions, colours the environment's.
 
-A game is one row of tokens: a start, then for each try five letters (written by the model) and five colours. Reward -1 for
-each try that is not the word, 0 for the one that is; six tries. A guess that is no word gets no colours.
+A game is one row of tokens: a start, then for each try five letters (written by the model) and the same with their
+colours. Reward -1 for each try that is not the word, 0 for the one that is; six tries. A guess that is no word gets no colours.
 
 The data's policy guesses a word that all colours so far allow with probability ``CAREFUL``, and any word otherwise.
 """
@@ -24,12 +24,14 @@ _TEXT = """apple bread chair dance earth flame ghost heart house knife lemon mus
 world"""
 WORDS = _TEXT.split()
 LETTERS, TRIES = 5, 6
-CAREFUL = 0.35
+CAREFUL = 0.5
 BETAS = (4.0, 8.0, 16.0)  # weights of Q - V in decoding
 START = 1  # tokens: 0 is padding
 LETTER = {letter: 2 + i for i, letter in enumerate(string.ascii_lowercase)}
-GREY, YELLOW, GREEN, UNKNOWN = 28, 29, 30, 31
-VOCABULARY = 32
+GREY, YELLOW, GREEN = 0, 1, 2  # colours
+UNKNOWN = 28  # instead of a colour, where the guess is no word
+COLOURED = 29  # from here on: a letter with its colour
+VOCABULARY = COLOURED + 3 * 26
 POSITIONS = 1 + TRIES * 2 * LETTERS
 SPELLED = torch.tensor([[LETTER[letter] for letter in word] for word in WORDS])  # (words, letters)
 
@@ -45,9 +47,9 @@ def colours(guess: str, word: str) -> list[int]:
     return result
 
 
-COLOURS = torch.tensor(
-    [[colours(guess, word) for word in WORDS] for guess in WORDS]
-)  # (guess, word, letters)
+# (guess, word, letters): colours, and the environment's tokens for them.
+COLOURS = torch.tensor([[colours(guess, word) for word in WORDS] for guess in WORDS])
+SHOWN = COLOURED + 3 * (SPELLED - LETTER["a"])[:, None, :] + COLOURS
 
 
 def games(count: int, rng: np.random.Generator) -> list[Episode]:
@@ -63,7 +65,7 @@ def games(count: int, rng: np.random.Generator) -> list[Episode]:
             guess = int(rng.choice(np.flatnonzero(possible))) if careful else int(rng.integers(len(WORDS)))
             actions += range(len(ids), len(ids) + LETTERS)
             rewards += [0.0] * (LETTERS - 1) + [0.0 if guess == word else -1.0]
-            ids += [*SPELLED[guess].tolist(), *COLOURS[guess, word].tolist()]
+            ids += [*SPELLED[guess].tolist(), *SHOWN[guess, word].tolist()]
             possible &= same[guess, word]
             if guess == word:
                 break
@@ -92,13 +94,13 @@ def play(
         returns -= (~over & ~won).float()
         over |= won
         if attempt + 1 < TRIES:
-            shown = torch.where(known[:, None], COLOURS[index, words], UNKNOWN)
+            shown = torch.where(known[:, None], SHOWN[index, words], UNKNOWN)
             logits = decoder.read(torch.cat([guess[-1][:, None], shown], dim=1))
     return returns.numpy()
 
 
 def check(
-    seed: int, steps: int = 800, count: int = 6_000, tested: int = 4_096, report=lambda _: None
+    seed: int, steps: int = 700, count: int = 6_000, tested: int = 4_096, report=lambda _: None
 ) -> dict:
     """Mean returns over so many games each: the data, BC, filtered BC (the best 30 % of the games, from BC on), and ILQL."""
     data = games(count, np.random.default_rng([seed, 3]))
