@@ -35,7 +35,7 @@ from ellm_agent.datasets.relabel import ForGoals, Unlocks, relabel
 from ellm_agent.datasets.shards import ShardWriter
 from ellm_agent.errors import UserError
 from ellm_agent.goals.attempts import AttemptFilter
-from ellm_agent.goals.base import AllGoals, GoalSuggester, NoGoals, OracleSuggester, TaskGoals
+from ellm_agent.goals.base import AllGoals, CommonGoals, GoalSuggester, NoGoals, OracleSuggester, TaskGoals
 from ellm_agent.goals.judged import CosineJudge, JudgedGoals, ModelJudge
 from ellm_agent.goals.language_model import LanguageModelSuggester
 from ellm_agent.goals.noisy_oracle import NoisyOracle
@@ -73,6 +73,8 @@ from prompts import open_ended, statement
 
 NOVELTY_MODELS = {"rnd": RND, "noveld": NovelD, "icm": ICM, "apt": APT}
 SBERT_SHARE = 0.05  # of the places of a thing that are right, for the cosine baseline
+# Worlds from this seed on, and situations in them, in which the commonest goals are counted.
+SAMPLED_WORLDS, SAMPLED = 1_000_000, 200
 SPARE_OFFSETS = 128  # learned offsets for observed phrases beyond the known ones
 MET_OFFSETS = 2**13  # the same in worlds whose phrases are met on demand
 
@@ -125,13 +127,14 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
     if config.suggester.learned_filter:
         plain = make_suggester(config.changed(**{"suggester.learned_filter": False}), language, model)
         return AttemptFilter(plain, language, make_similarity(config, language).satisfies)
-    suggester, llm = config.suggester, config.suggester.llm
+    suggester, llm, world = config.suggester, config.suggester.llm, registry.get(config.env.name)
     plain = {
         "oracle": OracleSuggester,
         "noisy-oracle": lambda: NoisyOracle(
             suggester.oracle_recall, suggester.oracle_precision, language.goals, language.drop_target
         ),
         "novelty": lambda: AllGoals(language.goals, language.candidates),
+        "common": lambda: CommonGoals(world.situations(SAMPLED_WORLDS, SAMPLED, seed=0)),
         "task": TaskGoals,
         "none": NoGoals,
     }
@@ -144,7 +147,7 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
                 f"goal-mode is sbert, but in {config.env.name} no goals depend on what belongs where"
             )
         return JudgedGoals(CosineJudge(judgements.all, SBERT_SHARE), judgements)
-    model = model or make_model(suggester, registry.get(config.env.name))
+    model = model or make_model(suggester, world)
     judged = suggester.kind == "closed" and judgements is not None
     if judged and isinstance(model, RecordedModel):
         model.check([statement.prompt(one, judgements) for one in judgements.all])

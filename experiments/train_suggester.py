@@ -46,6 +46,28 @@ class Sft:
 
 
 @dataclass(frozen=True)
+class Summary:
+    """Gathers the figures of finished trainings into one file, by method and over seeds."""
+
+    folders: tuple[Path, ...]
+    """Folders of trainings."""
+    out: Path = Path("results/lm_training/suggesters.json")
+    """File for the table."""
+
+    def run(self) -> None:
+        from ellm_agent.lm_training import report
+
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        rows = report.summarise(self.folders)
+        self.out.write_text(json.dumps(rows, indent=1) + "\n")
+        for row in rows:
+            print(f"{row['method']} ({len(row['seeds'])} seeds)")
+            for name, (mean, low, high) in row["figures"].items():
+                print(f"  {name.replace('_', ' ')}: {mean:,.3f} [{low:,.3f}, {high:,.3f}]")
+        print(f"written to {self.out}")
+
+
+@dataclass(frozen=True)
 class Measure:
     """Measures a model on situations of held-out worlds."""
 
@@ -118,7 +140,7 @@ class RewardModel:
     """Share of random labels."""
     loss: Literal["ranking", "best"] = "ranking"
     """ranking: all pairs of a caption's answers (InstructGPT); best: the choice among the k (Ziegler et al. 2019)."""
-    steps: int = 250
+    steps: int = 400
     """Gradient steps."""
     seed: int = 0
     """Of samples, labels and training."""
@@ -158,7 +180,7 @@ class Ppo:
     """World of the logs."""
     skip_frames: int = 0
     """Frames at the beginning of each run that are left out."""
-    iterations: int = 60
+    iterations: int = 40
     """Iterations, each with fresh answers."""
     beta: float = 0.05
     """Weight of the divergence from the first weights, or its first value (InstructGPT: .02)."""
@@ -206,7 +228,7 @@ class Ilql:
     """World of the logs."""
     skip_frames: int = 0
     """Frames at the beginning of each run that are left out."""
-    steps: int = 400
+    steps: int = 300
     """Gradient steps."""
     tau: float = 0.8
     """Expectile of the values."""
@@ -254,4 +276,6 @@ def _set_threads(threads: int) -> None:
 
 
 if __name__ == "__main__":
-    cli.script(lambda chosen: chosen.run(), Sft | RewardModel | Ppo | Ilql | Measure | Corpus, __doc__)
+    cli.script(
+        lambda chosen: chosen.run(), Sft | RewardModel | Ppo | Ilql | Summary | Measure | Corpus, __doc__
+    )

@@ -166,13 +166,14 @@ class SuggesterConfig(Section):
     """Who suggests goals, and how many are active at a time."""
 
     kind: Annotated[
-        Literal["open", "closed", "oracle", "noisy-oracle", "novelty", "sbert", "task", "none"],
+        Literal["open", "closed", "oracle", "noisy-oracle", "novelty", "common", "sbert", "task", "none"],
         flag("goal-mode"),
     ] = "open"
     """Who suggests goals. open, closed: a language model, in free text or by yes/no questions; oracle: goals whose
     prerequisites hold; noisy-oracle: the same with mistakes, at the rates of oracle-recall and oracle-precision; novelty:
-    all goals, always; sbert: SentenceBERT says what belongs where (a plain baseline, in worlds where goals depend on
-    that); task: the next step of the environment's task, which only the environment rewards; none: no goals."""
+    all goals, always; common: always the five that are possible most often; sbert: SentenceBERT says what belongs where
+    (a plain baseline, in worlds where goals depend on that); task: the next step of the environment's task, which only
+    the environment rewards; none: no goals."""
     oracle_recall: float = Field(1.0, gt=0, le=1)
     """noisy-oracle: share of the possible goals that it suggests."""
     oracle_precision: float = Field(1.0, gt=0, le=1)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from envs.interface import Privileged, Situation
@@ -125,6 +126,24 @@ class AllGoals(FixedGoals):
         if self._candidates is None:
             return super().suggest(situations)
         return [self._candidates(situation.caption) for situation in situations]
+
+
+class CommonGoals(FixedGoals):
+    """Suggests the goals that are possible most often, whatever the situation: what a caption adds is measured against it.
+
+    Args:
+        situations: a sample of what happens in the world.
+        count: of goals.
+    """
+
+    open_vocabulary = False
+
+    def __init__(self, situations: Iterable[tuple[Situation, Privileged]], count: int = 5):
+        possible = Counter(goal for _, privileged in situations for goal in privileged.possible)
+        super().__init__(
+            [goal for goal, _ in sorted(possible.items(), key=lambda pair: (-pair[1], pair[0]))[:count]]
+        )
+        self.description = f"common: always {', '.join(self._goals)} (not a language model)"
 
 
 class NoGoals(FixedGoals):

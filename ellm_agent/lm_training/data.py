@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,10 +57,10 @@ class Data:
     def __init__(self, sources: Sources):
         self.world = registry.get(sources.world)
         self.language = self.world.language()
-        self.satisfies = GoalSimilarity(
-            RewardConfig.model_fields["threshold"].default, self.language.canonical
-        ).satisfies
         self.suggester = Suggester(sources.model)
+        similarity = GoalSimilarity(RewardConfig.model_fields["threshold"].default, self.language.canonical)
+        similarity.prepare((*self.language.goals, *self.suggester.likely_goals))
+        self.satisfies = functools.cache(similarity.satisfies)
         rows = read_logs(sources.logs, self.world, sources.skip_frames)
         self.train, held_out = split(rows)
         if not held_out or not self.train:

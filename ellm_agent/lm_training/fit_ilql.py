@@ -22,7 +22,7 @@ class Recipe:
 
     sources: Sources
     method: str = "ilql"  # or "sarsa" (tau .5), "bc", "filtered-bc"
-    steps: int = 400
+    steps: int = 300
     batch: int = 24  # chains of suggestions in a step
     learning_rate: float = 5e-4  # of Adam
     tau: float = 0.8  # expectile

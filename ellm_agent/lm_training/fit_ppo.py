@@ -25,7 +25,7 @@ class Recipe:
 
     sources: Sources
     reward_model: Path  # folder of train_suggester.py reward-model
-    iterations: int = 60
+    iterations: int = 40
     answers: int = 128  # in an iteration
     beta: float = 0.05  # weight of the divergence, or its first value
     target_kl: float | None = 5.0  # nats an answer, for the adaptive weight; None: fixed
@@ -79,6 +79,7 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
 
     def step(number: int) -> dict[str, float]:
         rng, generator = resumable.generators(recipe.seed, number)
+        ppo.anneal(number / recipe.iterations)
         if number and number % round_length == 0:
             _relabel(number)
         rows = [data.train[i] for i in rng.choice(len(data.train), recipe.answers)]

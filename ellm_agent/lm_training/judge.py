@@ -6,6 +6,7 @@ agent of its logs played for the goals that were suggested then.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -41,7 +42,8 @@ class ExpectedUsefulness:
         clauses_of: Callable[[str], frozenset[str]],
         satisfies: Callable[[str, str], bool],
     ):
-        self._events, self._clauses_of, self._satisfies = tuple(events), clauses_of, satisfies
+        self._clauses_of = clauses_of
+        self._named = functools.cache(lambda goal: [i for i, e in enumerate(events) if satisfies(e, goal)])
         self._columns, inputs = design_matrix([frozenset(clauses_of(row.caption)) for row in rows])
         worth = np.array([[row.usefulness((event,), satisfies) for event in events] for row in rows])
         penalty = DECAY * np.eye(inputs.shape[1])
@@ -56,9 +58,8 @@ class ExpectedUsefulness:
         worth = self._weights[[0, *known]].sum(axis=0)  # (events,)
         named, nothing = set(), 0
         for goal in dict.fromkeys(goals):
-            satisfying = [i for i, event in enumerate(self._events) if self._satisfies(event, goal)]
-            named.update(satisfying)
-            nothing += not satisfying
+            named.update(self._named(goal))
+            nothing += not self._named(goal)
         return float(worth[sorted(named)].sum()) - COST * nothing
 
 

@@ -116,6 +116,11 @@ class PPO:
             "value_loss": value,
         }
 
+    def anneal(self, progress: float) -> None:
+        """Lets the learning rate fall linearly to 0, as published; progress: share of the training that is done."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * (1 - progress)
+
     def state_dict(self) -> dict:
         return {
             "policy": self.policy.state_dict(),

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
+from ellm_agent.errors import UserError
 from ellm_agent.runs.folder import write_whole
 
 CARD = """\
@@ -45,6 +47,47 @@ def write_card(folder: Path, title: str, use: str, recipe: Any, figures: Mapping
     )
     rounded = {name: round(float(value), 4) for name, value in figures.items()}
     write_whole(folder / "figures.json", json.dumps(rounded, indent=1) + "\n")
+
+
+def summarise(folders: Sequence[Path]) -> list[dict[str, Any]]:
+    """Figures of finished trainings, those that differ in the seed alone side by side.
+
+    Returns:
+        For each kind of training: ``method``, ``recipe`` (without paths and seed), ``seeds``, and ``figures``: the mean over
+        the seeds and its 95 % interval (Student's t; the mean three times for a single seed).
+
+    Raises:
+        UserError: if a folder holds no finished training.
+    """
+    kinds: dict[str, dict[str, Any]] = {}
+    for folder in folders:
+        try:
+            recipe = json.loads((folder / "recipe.json").read_text())
+            figures = json.loads((folder / "figures.json").read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{folder} holds no finished training") from error
+        seed = recipe.pop("seed")
+        kept = {name: value for name, value in recipe.items() if name not in ("sources", "reward_model")}
+        kind = kinds.setdefault(
+            json.dumps(kept), {"method": kept["method"], "recipe": kept, "seeds": [], "all": []}
+        )
+        kind["seeds"].append(seed)
+        kind["all"].append(figures)
+    rows = []
+    for kind in kinds.values():
+        figures = kind.pop("all")
+        rows.append(
+            kind | {"figures": {name: _interval([own[name] for own in figures]) for name in figures[0]}}
+        )
+    return rows
+
+
+def _interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and 95 % interval."""
+    mean, half = float(np.mean(values)), 0.0
+    if len(values) > 1:
+        half = float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    return round(mean, 4), round(mean - half, 4), round(mean + half, 4)
 
 
 def draw_rows(rows: Sequence[Mapping[str, float]], names: Sequence[str], path: Path, x: str) -> None:

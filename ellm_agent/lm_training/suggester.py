@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,6 @@ import torch
 from tokenizers import Tokenizer
 from transformers.utils import logging
 
-from ellm_agent.errors import UserError
 from ellm_agent.llm.bundled import FOLDER, BundledModel, load_network
 from ellm_agent.lm_training.corpus import BULLET
 from ellm_agent.lm_training.decoding import Adjust, sample
@@ -26,13 +26,18 @@ class Suggester:
     Args:
         folder: of the model; None: the bundled one.
 
+    Attributes:
+        likely_goals: that it is known to suggest.
+
     Raises:
         UserError: if the folder holds no model that can be read.
     """
 
     def __init__(self, folder: Path | None = None):
         self.folder = folder or FOLDER
-        BundledModel(self.folder).load()  # whose errors are one line
+        bundled = BundledModel(self.folder)
+        bundled.load()  # its errors are one line
+        self.likely_goals = bundled.likely_goals
         self._tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
         self.model = load_network(self.folder, self._tokenizer.get_vocab_size())
         self.end: int = self.model.config.eos_token_id
@@ -76,17 +81,9 @@ class Suggester:
         for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
             if (self.folder / name).exists():
                 shutil.copy(self.folder / name, folder / name)
-        # The model's own file comes last: with it, the folder is complete.
-        weights = {name: tensor.half() for name, tensor in self.model.state_dict().items()}
-        self.model.save_pretrained(folder, state_dict=weights)
-
-
-def vocabulary_check(suggester: Suggester, goals: Sequence[str]) -> None:
-    """Refuses a model whose tokenizer cannot write the goals of its logs back.
-
-    Raises:
-        UserError: naming the first that differs.
-    """
-    for goal in goals:
-        if suggester.goals(suggester.answer([goal])) != open_ended.parse(f"- {goal}"):
-            raise UserError(f"{suggester.folder}: its tokenizer cannot write the goal {goal!r}")
+        partial = folder / "partial"
+        copy.deepcopy(self.model).half().save_pretrained(partial)
+        # The weights come last: with them, the folder is complete, and is not trained on.
+        for path in sorted(partial.iterdir(), key=lambda path: path.suffix == ".safetensors"):
+            path.replace(folder / path.name)
+        partial.rmdir()

@@ -2,7 +2,15 @@
 
 import pytest
 
-from ellm_agent.goals.base import AllGoals, FixedGoals, FullState, NoGoals, OracleSuggester, TaskGoals
+from ellm_agent.goals.base import (
+    AllGoals,
+    CommonGoals,
+    FixedGoals,
+    FullState,
+    NoGoals,
+    OracleSuggester,
+    TaskGoals,
+)
 from ellm_agent.goals.language_model import LanguageModelSuggester
 from envs.interface import Privileged, Situation
 from tests.helpers.scene_model import Model, suggester_of
@@ -23,6 +31,13 @@ def test_suggesters_without_a_model(suggester, goals, rewards):
     assert suggester.suggest(SITUATIONS) == suggester.recall(SITUATIONS) == goals
     assert suggester.rewards_goals is rewards
     assert not suggester.reads_privileged
+
+
+def test_the_commonest_goals_are_those_most_often_possible():
+    seen = [("a", "b"), ("b", "c"), ("b", "c", "d")]
+    suggester = CommonGoals(((SITUATIONS[0], Privileged(possible)) for possible in seen), count=2)
+    assert suggester.suggest(SITUATIONS) == [("b", "c")] * 2
+    assert suggester.description == "common: always b, c (not a language model)"
 
 
 def test_only_the_oracle_reads_privileged_facts():

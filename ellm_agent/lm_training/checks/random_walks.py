@@ -138,7 +138,8 @@ def check(seed: int, iterations: int = 60, report=lambda _: None) -> dict[str, f
     generator = torch.Generator().manual_seed(seed)
     ppo = PPO(sft, ScalarModel(sft, generator), PPOSettings(learning_rate=5e-4, beta=0.02))
     for i in range(iterations):
-        asked = rng.integers(1, NODES, 128).tolist()
+        ppo.anneal(i / iterations)
+        asked = rng.integers(1, NODES, 256).tolist()
         answers = play(ppo.policy, asked, generator)
         scores = [mean_optimality(graph, [a], [b]) for a, b in zip(asked, answers, strict=True)]
         row = ppo.learn([[start + 1] for start in asked], answers, torch.tensor(scores), generator)

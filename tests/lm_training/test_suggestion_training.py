@@ -1,0 +1,215 @@
+"""From suggestion logs to suggesters: reading logs, the judge, and the commands end to end on a log written here."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from ellm_agent import cli
+from ellm_agent.errors import UserError
+from ellm_agent.llm import value_heads
+from ellm_agent.llm.bundled import FOLDER, BundledModel
+from ellm_agent.lm_training import fit_ppo, report
+from ellm_agent.lm_training.judge import ExpectedUsefulness, compare
+from ellm_agent.lm_training.suggestions import Suggestion, chains, read_logs, split
+from envs import registry
+from experiments import train_suggester
+from prompts import open_ended
+
+CRAFTER = registry.get("crafter")
+CAPTIONS = ("You see grass, tree. You are targeting tree.", "You see cow, water.", "You see sand.")
+
+
+def row(i, **changes):
+    """Trees are chopped where they are seen; nothing else happens."""
+    caption = CAPTIONS[i % 3]
+    return {
+        "frames": i + 1,
+        "world": "crafter",
+        "prompt": open_ended.VERSION,
+        "caption_form": "brief",
+        "world_seed": i // 6,
+        "frame": 64 * (i % 6),
+        "caption": caption,
+        "goals": ["chop tree", "sleep"] if i % 2 else ["chop tree"],
+        "before": [],
+        "after": {"chop tree": 1} if "tree" in caption else {},
+        "ended": i % 6 == 5,
+    } | changes
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    path = tmp_path_factory.mktemp("run") / "suggestions.jsonl"
+    path.write_text("".join(json.dumps(row(i)) + "\n" for i in range(240)))
+    return path
+
+
+def satisfies(event, goal):
+    return event == goal
+
+
+# --- logs ---------------------------------------------------------------------------------------------------
+
+
+def test_logs_are_read_as_the_model_reads_captions(log):
+    rows = read_logs([log.parent], CRAFTER)
+    assert rows == read_logs([log], CRAFTER)
+    assert len(rows) == 240
+    assert rows[0].caption == "You see grass, tree."
+    assert rows[0].usefulness(["chop tree", "sleep"], satisfies) == pytest.approx(0.9)
+    assert len(read_logs([log], CRAFTER, skip_frames=200)) == 40
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompt": "open-1"}, f"is a log of prompt 'open-1'; this needs '{open_ended.VERSION}'"),
+        ({"world": "housekeep"}, "is a log of world 'housekeep'; this needs 'crafter'"),
+        ({"after": 3}, "row 2 is no suggestion"),
+        ({"caption_form": "odd"}, "row 2 is no suggestion"),
+    ],
+)
+def test_logs_that_cannot_be_used_are_named(tmp_path, changes, message):
+    path = tmp_path / "suggestions.jsonl"
+    path.write_text(json.dumps(row(1)) + "\n" + json.dumps(row(2, **changes)) + "\n")
+    with pytest.raises(UserError, match=message):
+        read_logs([path], CRAFTER)
+
+
+def test_no_log_at_all(tmp_path):
+    with pytest.raises(UserError, match="holds no suggestions; a run with --log-suggestions"):
+        read_logs([tmp_path], CRAFTER)
+
+
+def test_worlds_are_either_for_training_or_held_out(log):
+    train, held_out = split(read_logs([log], CRAFTER))
+    assert not {r.world_seed for r in train} & {r.world_seed for r in held_out}
+    assert 0.05 < len(held_out) / 240 < 0.4
+
+
+def test_chains_do_not_overlap():
+    rows = [Suggestion(1, frame, "", (), (), {}, False) for frame in (0, 16, 64, 80, 128, 256)]
+    rows.append(Suggestion(2, 0, "", (), (), {}, True))
+    assert [[r.frame for r in chain] for chain in chains(rows)] == [[0, 64, 128], [256], [16, 80], [0]]
+
+
+# --- the judge ----------------------------------------------------------------------------------------------
+
+
+def test_the_judge_knows_what_tends_to_happen():
+    rows = [
+        Suggestion(i, 0, f"You see {'tree' if i % 2 else 'sand'}.", (), (), {"a": 1} if i % 2 else {}, False)
+        for i in range(400)
+    ]
+    judge = ExpectedUsefulness(rows, ("a", "b"), CRAFTER.language().clauses_of, satisfies)
+    assert judge("You see tree.", ["a"]) == pytest.approx(1.0, abs=0.02)
+    assert judge("You see sand.", ["a"]) == pytest.approx(-0.1, abs=0.02)
+    assert judge("You see tree.", ["a", "b", "nonsense"]) == pytest.approx(0.8, abs=0.03)
+
+
+def test_noisy_labels():
+    rng = np.random.default_rng(0)
+    clean = compare([1], [[2], [3], [4]], [2.0, 1.0, 1.0], rng, noise=0.0)
+    assert clean.preferred.tolist() == [[False, True, True], [False] * 3, [False] * 3]  # equal ones tie
+    assert clean.best == 0
+    noisy = [compare([1], [[2]] * 2, [1.0, 0.0], rng, noise=0.1) for _ in range(2_000)]
+    right = [bool(c.preferred[0, 1]) for c in noisy]
+    assert np.mean(right) == pytest.approx(0.95, abs=0.015)
+    assert all(bool(c.preferred[0, 1]) != bool(c.preferred[1, 0]) for c in noisy)
+
+
+# --- the commands -------------------------------------------------------------------------------------------
+
+
+def command(monkeypatch, *words):
+    monkeypatch.setattr(sys, "argv", ["train_suggester.py", *map(str, words)])
+    kinds = train_suggester.Sft | train_suggester.RewardModel | train_suggester.Ppo | train_suggester.Ilql
+    cli.script(lambda chosen: chosen.run(), kinds, "")
+
+
+@pytest.fixture(scope="module")
+def reward_model(log, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained") / "reward"
+    train_suggester.RewardModel((log,), folder, scenes=60, k=4, steps=8).run()
+    return folder
+
+
+def test_a_reward_model_from_logs(reward_model):
+    figures = json.loads((reward_model / "figures.json").read_text())
+    assert 0 <= figures["pair_accuracy"] <= 1
+    names = {"recipe.json", "training.pt", "training.jsonl", "reward_model.pt", "README.md", "curves.png"}
+    assert names <= {path.name for path in reward_model.iterdir()}
+
+
+def test_ppo_from_logs(log, reward_model, tmp_path, monkeypatch, capsys):
+    words = ("ppo", "--logs", log, "--reward-model", reward_model, "--iterations", 2, "--rounds", 1)
+    monkeypatch.setattr(fit_ppo, "MEASURED", 20)
+    recipe = fit_ppo.Recipe
+    monkeypatch.setattr(fit_ppo, "Recipe", lambda *a, **o: recipe(*a, **o | {"answers": 16, "corpus": 20}))
+    before = (FOLDER / "model.safetensors").read_bytes()
+    command(monkeypatch, *words, "--out", tmp_path / "ppo")
+    assert "true usefulness" in capsys.readouterr().out
+    model = BundledModel(tmp_path / "ppo")
+    model.load()
+    assert model.name != BundledModel().name
+    assert (FOLDER / "model.safetensors").read_bytes() == before
+    with pytest.raises(SystemExit):
+        command(monkeypatch, *words, "--out", tmp_path / "ppo")
+    assert "which holds a model; name a new folder" in capsys.readouterr().err
+
+
+def test_ilql_from_logs(log, tmp_path, monkeypatch):
+    command(monkeypatch, "ilql", "--logs", log, "--out", tmp_path / "ilql", "--steps", 3)
+    model = BundledModel(tmp_path / "ilql")
+    (answer,) = model.answer([open_ended.prompt(CAPTIONS[0], CRAFTER.language(), temperature=1.0)])
+    assert answer.text
+    without = tmp_path / "without"
+    (tmp_path / "ilql").rename(without)
+    (without / value_heads.WEIGHTS).unlink()
+    assert BundledModel(without).name != model.name  # the heads are part of what answers
+
+
+def test_heads_change_what_a_folder_answers(tmp_path):
+    """Heads that love the end of the answer: with a large beta it is all that is written."""
+    folder = tmp_path / "model"
+    shutil.copytree(FOLDER, folder)
+    heads = value_heads.ValueHeads(128, 1178)
+    with torch.no_grad():
+        for head in (heads.target_q1, heads.target_q2):
+            head[-1].weight.zero_()
+            head[-1].bias.zero_()
+            head[-1].bias[0] = 10.0
+    heads.save(folder, beta=5.0)
+    asked = [open_ended.prompt(CAPTIONS[0], CRAFTER.language(), temperature=1.0)]
+    assert BundledModel(folder).answer(asked)[0].text == ""
+    assert BundledModel().answer(asked)[0].text
+    (folder / value_heads.SETTINGS).write_text("{}")
+    with pytest.raises(UserError, match="holds no model that can be read"):
+        BundledModel(folder).load()
+
+
+def test_a_training_is_continued_with_its_own_recipe_only(reward_model, log):
+    with pytest.raises(UserError, match="holds a training with steps 8, but steps is 9"):
+        train_suggester.RewardModel((log,), reward_model, scenes=60, k=4, steps=9).run()
+    with pytest.raises(UserError, match="k is 3; it must be from 4 to 9"):
+        train_suggester.RewardModel((log,), reward_model, k=3).run()
+    with pytest.raises(UserError, match="holds no reward model"):
+        train_suggester.Ppo((log,), log.parent, reward_model.parent / "x").run()
+
+
+def test_figures_of_seeds_are_gathered(tmp_path):
+    for seed, value in ((0, 1.0), (1, 3.0)):
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        (folder / "recipe.json").write_text(json.dumps({"method": "ppo", "mix": 1.0, "seed": seed}))
+        (folder / "figures.json").write_text(json.dumps({"kl": value}))
+    (row,) = report.summarise([tmp_path / "0", tmp_path / "1"])
+    assert row["seeds"] == [0, 1]
+    # The standard error of 1 and 3 is 1; Student's t with one degree of freedom: 12.706.
+    assert row["figures"]["kl"] == pytest.approx((2.0, 2 - 12.706, 2 + 12.706), abs=1e-3)
+    with pytest.raises(UserError, match="holds no finished training"):
+        report.summarise([tmp_path])
