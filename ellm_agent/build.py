@@ -30,7 +30,7 @@ from ellm_agent.agents.text_encoder import TextEncoder
 from ellm_agent.agents.transfer import load_pretrained_networks
 from ellm_agent.config.schema import OFFLINE, AgentConfig, Config
 from ellm_agent.datasets.dataset import Interface
-from ellm_agent.datasets.logs import check_fits, load, note_data, observed
+from ellm_agent.datasets.logs import check_fits, describe, load, note_data, observed
 from ellm_agent.datasets.relabel import ForGoals, Unlocks, relabel
 from ellm_agent.datasets.shards import ShardWriter
 from ellm_agent.errors import UserError
@@ -103,7 +103,10 @@ def build(run: Run, suggester: GoalSuggester, checkpoint: Mapping[str, Any] | No
         AddedReward(worlds, taught, config.reward.preference.weight) if taught else make_bonus(config, worlds)
     )
     recorder = make_recorder(run, worlds, bonus) if config.run.record else None
-    log = load_log(run, worlds) if config.agent.algo in OFFLINE else None
+    log = None
+    if config.agent.algo in OFFLINE:
+        log, about = read_log(config, worlds)
+        note_data(run.folder, about)
     agent = make_agent(config, worlds, recorder or bonus, pretrained, log=log)
     callbacks = (
         [Teaching(taught, config.reward.preference.weight, config.reward.preference.pace)] if taught else []
@@ -394,7 +397,7 @@ def make_agent(
         around: what is wrapped around them, if anything.
         pretrained: the agent whose networks it starts from, or whose actions guide it.
         offsets: see ``text_policy``.
-        log: what an agent learns from that does not play, see ``load_log``; None: it only plays.
+        log: what an agent learns from that does not play, see ``read_log``; None: it only plays.
 
     Raises:
         UserError: if the pretrained networks cannot be read.
@@ -540,13 +543,12 @@ def _make_offline(
     )
 
 
-def load_log(run: Run, worlds: GoalExploration) -> LoggedTransitions:
-    """The transitions that an agent learns from, in the phrase ids of its worlds; writes ``data.json`` into the run.
+def read_log(config: Config, worlds: GoalExploration) -> tuple[LoggedTransitions, dict[str, Any]]:
+    """The transitions that an agent learns from, in the phrase ids of its worlds, and what is known about them.
 
     Raises:
-        UserError: if they cannot be read, come from another world, or are not those that the run began with.
+        UserError: if they cannot be read, or come from another world.
     """
-    config = run.config
     options, language = config.agent.offline, worlds.language
     dataset = load(options.data)
     check_fits(dataset, config, language.vocabulary)
@@ -556,14 +558,9 @@ def load_log(run: Run, worlds: GoalExploration) -> LoggedTransitions:
         reward = Unlocks(tuple(language.goal_of.values()) or language.goals)
     unplayed = options.reward == "logged" and not options.goals
     rewards = dataset.rewards if unplayed else relabel(dataset, reward)
-    note_data(run.folder, dataset, rewards)
-    return LoggedTransitions(
-        observed(dataset, worlds.phrases.id, PREFIXES["achieved"]),
-        dataset.starts,
-        dataset.actions,
-        rewards,
-        dataset.terminated,
-    )
+    observations = observed(dataset, worlds.phrases.id, PREFIXES["achieved"])
+    log = LoggedTransitions(observations, dataset.starts, dataset.actions, rewards, dataset.terminated)
+    return log, describe(dataset, rewards)
 
 
 def _make_on_policy(config: Config, env: VecEnv, common: Mapping[str, Any]) -> BaseAlgorithm:

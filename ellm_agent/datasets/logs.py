@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -128,22 +129,26 @@ def _used(dataset: Dataset, ids: np.ndarray) -> list[tuple[str, bool]]:
     return list(zip(dataset.phrases, used.tolist(), strict=True))
 
 
-def note_data(folder: Path, dataset: Dataset, rewards: np.ndarray) -> None:
-    """Writes ``data.json``: what a run learns from; a resumed run must find the same again.
-
-    Raises:
-        UserError: if it does not.
-    """
-    digest = zlib.crc32(
-        rewards.tobytes(), zlib.crc32(dataset.actions.tobytes(), zlib.crc32(dataset.ids.tobytes()))
-    )
-    about = {
+def describe(dataset: Dataset, rewards: np.ndarray) -> dict[str, Any]:
+    """What is learned from, in JSON values: counts, sources, and a checksum."""
+    digest = 0
+    for array in (dataset.ids, dataset.actions, rewards):
+        digest = zlib.crc32(array.tobytes(), digest)
+    return {
         "transitions": len(dataset),
         "episodes": dataset.episodes,
         "mean_return": round(float(dataset.returns(rewards).mean()), 4),
         "sources": [dict(source) for source in dataset.sources],
         "checksum": f"{digest:08x}",
     }
+
+
+def note_data(folder: Path, about: Mapping[str, Any]) -> None:
+    """Writes ``data.json``: what a run learns from; a resumed run must find the same again.
+
+    Raises:
+        UserError: if it does not.
+    """
     path = folder / "data.json"
     if path.is_file():
         try:

@@ -1,0 +1,245 @@
+"""Compares agents that learn from logs: ``run DATASET...`` trains and evaluates each variant on each dataset, ``report``
+makes the tables and the figure of docs/offline.md of what ``run`` left. Cells that are there already are not run again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from ellm_agent import cli
+from ellm_agent.errors import UserError
+
+VARIANTS: dict[str, dict[str, Any]] = {  # name -> changed options
+    "bc": {"algo": "bc"},
+    "filtered-bc": {"algo": "filtered-bc"},
+    "awr": {"algo": "awr"},
+    "cql": {"algo": "cql"},
+    "iql": {"algo": "iql"},
+    "dqn": {"algo": "cql", "offline.alpha": 0.0},
+    **{f"iql-tau{tau}": {"algo": "iql", "offline.expectile": tau} for tau in (0.5, 0.7, 0.9, 0.95)},
+    **{f"iql-t{t}": {"algo": "iql", "offline.temperature": t} for t in (0.02, 0.05, 0.1, 0.5, 1.0)},
+    **{f"awr-t{t}": {"algo": "awr", "offline.temperature": t} for t in (0.05, 0.1, 0.5, 1.0)},
+    **{f"cql-alpha{a}": {"algo": "cql", "offline.alpha": a} for a in (0.01, 0.03, 0.3, 1.0)},
+}
+MAIN = ("bc", "filtered-bc", "awr", "cql", "iql")
+POINTS = 10  # values noted in a training
+
+
+@dataclass(frozen=True)
+class Run:
+    """Trains and evaluates."""
+
+    data: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """Runs or datasets; results are named after their folders."""
+    variants: tuple[str, ...] = MAIN
+    """Names in this script's VARIANTS."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """One training each."""
+    frames: int = 1_000_000
+    """Transitions drawn in a training."""
+    hidden: int = 128
+    """Width of the networks' layers, units."""
+    episodes: int = 50
+    """Held-out worlds."""
+    out: Path = Path("results/offline")
+    """Folder for a JSON file of each training."""
+
+    def run(self) -> None:
+        for name in self.variants:
+            if name not in VARIANTS:
+                raise UserError(f"variant is {name!r}; choose among {', '.join(VARIANTS)}")
+        for folder in self.data:
+            cells = [
+                (name, seed, self.out / folder.name / f"{name}-seed{seed}.json")
+                for seed in self.seeds
+                for name in self.variants
+            ]
+            cells = [cell for cell in cells if not cell[-1].exists()]
+            if cells:
+                self._train(folder, cells)
+
+    def _train(self, folder: Path, cells: Sequence[tuple[str, int, Path]]) -> None:
+        import torch
+
+        from ellm_agent.build import make_agent, make_suggester, make_worlds, read_log
+        from ellm_agent.config import PRESETS
+        from ellm_agent.config.offline import offline_config
+        from ellm_agent.datasets.logs import interface_of
+        from ellm_agent.experiment import torch_settings
+        from ellm_agent.runs.folder import write_whole
+        from ellm_agent.text.phrases import PhraseTable
+        from envs import registry
+
+        plain = offline_config(PRESETS["default"], interface_of(folder), (folder,))
+        plain = plain.changed(**{"agent.hidden": self.hidden})
+        language = registry.get(plain.env.name).language(**plain.env.options)
+        suggester, phrases = make_suggester(plain, language), PhraseTable()
+        worlds = make_worlds(plain, suggester, phrases, 1)
+        held_out = make_worlds(plain, suggester, phrases, self.episodes, one_episode=True)
+        log, about = read_log(plain, worlds)
+        with torch_settings(plain):
+            for name, seed, path in cells:
+                changes = {f"agent.{option}": value for option, value in VARIANTS[name].items()}
+                config = plain.changed(**changes, **{"run.seed": seed})
+                began = time.process_time()
+                agent = make_agent(config, worlds, log=log)
+                values = []
+                for point in range(POINTS):
+                    agent.learn(
+                        self.frames * (point + 1) // POINTS - agent.num_timesteps,
+                        reset_num_timesteps=not point,
+                    )
+                    with torch.no_grad():
+                        values.append((agent.num_timesteps, _value(agent, held_out)))
+                seconds = time.process_time() - began
+                row = {
+                    "data": about,
+                    "variant": name,
+                    "seed": seed,
+                    "frames": self.frames,
+                    "hidden": self.hidden,
+                }
+                row |= {"cpu_seconds": round(seconds, 1), "values": values}
+                row |= _evaluate(agent, held_out, config)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_whole(path, json.dumps(row, indent=1))
+                print(
+                    f"{folder.name} {name} seed {seed}: {row['unlocks']:.2f} unlocks, {seconds:.0f} s",
+                    flush=True,
+                )
+
+
+def _first_observations(held_out: Any) -> Any:
+    import torch
+
+    from envs.interface import HELD_OUT_SEEDS
+
+    held_out.set_options([{"world_seed": HELD_OUT_SEEDS + i} for i in range(held_out.num_envs)])
+    return torch.from_numpy(held_out.reset())
+
+
+def _value(agent: Any, held_out: Any) -> float | None:
+    """The agent's mean estimate of the return from the first states of held-out worlds; None if it has none."""
+    observations = _first_observations(held_out)
+    if hasattr(agent.policy, "q_net"):
+        return float(agent.policy.q_net(observations).max(dim=1).values.mean())
+    return None if type(agent).__name__ == "BC" else float(agent.policy.predict_values(observations).mean())
+
+
+def _evaluate(agent: Any, held_out: Any, config: Any) -> dict[str, Any]:
+    """Unlocks, score, and discounted return of the same states."""
+    import numpy as np
+
+    from ellm_agent.datasets.relabel import Unlocks
+    from ellm_agent.evaluation.recording import record_episodes, summarise
+    from ellm_agent.evaluation.scores import SuccessRates
+    from envs import registry
+
+    world = registry.get(config.env.name)
+    reward = Unlocks(tuple(held_out.language.goal_of.values()) or held_out.language.goals)
+    recordings = record_episodes(agent, held_out, config.env.name, config.env.options)
+    returns = []
+    for recording in recordings:
+        achieved: list[str] = []
+        total = 0.0
+        for frame, step in enumerate(recording.steps):
+            value, new = reward(step["events"], achieved)
+            achieved += new
+            total += config.agent.offline.gamma**frame * value
+        returns.append(total)
+    rates = SuccessRates(world, held_out.language.achievements)
+    summary = summarise(recordings, rates)
+    return {
+        "unlocks": summary["unlocks_per_episode"],
+        "score": summary[world.score[0]],
+        "length": summary["episode_length"],
+        "unlocks_of_episodes": [len(recording.unlocked) for recording in recordings],
+        "success_rates": rates.rates(),
+        "discounted_return": float(np.mean(returns)),
+    }
+
+
+@dataclass(frozen=True)
+class Report:
+    """Writes tables.md and values.png."""
+
+    results: Path = Path("results/offline")
+    """Folder that ``run`` wrote."""
+
+    def run(self) -> None:
+        from matplotlib.figure import Figure
+
+        from ellm_agent.analysis import figures
+
+        rows = [json.loads(path.read_text()) for path in sorted(self.results.glob("*/*-seed*.json"))]
+        if not rows:
+            raise UserError(f"{self.results} holds no results; make them with 'run'")
+        names = {path.parent.name for path in self.results.glob("*/*-seed*.json")}
+        by_data = {
+            name: [json.loads(p.read_text()) for p in sorted((self.results / name).glob("*-seed*.json"))]
+            for name in sorted(names)
+        }
+        (self.results / "tables.md").write_text(_tables(by_data), encoding="utf-8")
+        drawn = by_data.get("mixture-v0") or next(iter(by_data.values()))
+        figure = Figure(figsize=(6.5, 4))
+        axes = figure.subplots()
+        for colour, name in zip(figures.COLOURS, ("dqn", "cql", "iql"), strict=False):
+            mine = [row for row in drawn if row["variant"] == name]
+            for row in mine:
+                frames, values = zip(*row["values"], strict=True)
+                label = f"{name}: its estimate" if row is mine[0] else None
+                axes.plot([n / 1e6 for n in frames], values, color=colour, label=label)
+            if mine:
+                true = sum(row["discounted_return"] for row in mine) / len(mine)
+                axes.axhline(true, color=colour, linestyle=":", label=f"{name}: what it then gets")
+        axes.set(
+            title="return from the first state of held-out worlds",
+            xlabel="million transitions drawn",
+            ylim=(0, None),
+        )
+        axes.legend(fontsize=8)
+        figures.save_png(figure, self.results / "values.png")
+        print((self.results / "tables.md").read_text())
+
+
+def _tables(by_data: dict[str, list[dict[str, Any]]]) -> str:
+    """A Markdown table for each dataset: mean over seeds and its 95 % interval."""
+    from ellm_agent.analysis.statistics import interquartile_mean
+
+    text = []
+    for name, rows in by_data.items():
+        data = rows[0]["data"]
+        text += [
+            f"### {name}",
+            "",
+            f"{data['transitions']:,} transitions in {data['episodes']:,} episodes; the logged agents' mean return is "
+            f"{data['mean_return']:.2f}.",
+            "",
+            "| variant | seeds | unlocks | score, % | estimate | return | CPU s |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for variant in [v for v in VARIANTS if any(row["variant"] == v for row in rows)]:
+            mine = [row for row in rows if row["variant"] == variant]
+            unlocks, score = (interquartile_mean([row[key] for row in mine]) for key in ("unlocks", "score"))
+            estimates = [row["values"][-1][1] for row in mine]
+            means = [
+                sum(column) / len(mine)
+                for column in zip(*[(r["discounted_return"], r["cpu_seconds"]) for r in mine], strict=True)
+            ]
+            estimate = "" if estimates[0] is None else f"{sum(estimates) / len(mine):.2f}"
+            text.append(
+                f"| {variant} | {len(mine)} | {unlocks} | {score} | {estimate} | {means[0]:.2f} | {means[1]:.0f} |"
+            )
+        text.append("")
+    return "\n".join(text)
+
+
+if __name__ == "__main__":
+    cli.script(lambda chosen: chosen.run(), Run | Report, __doc__)
