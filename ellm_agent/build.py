@@ -163,6 +163,11 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
         temperature=llm.temperature,
         structured=llm.structured,
         stop_on_failure=llm.on_failure == "stop",
+        scoring={
+            "base": suggester.score_base,
+            "best": suggester.score_best,
+            "threshold": suggester.score_threshold,
+        },
     )
     return JudgedGoals(ModelJudge(asking, len(judgements.all)), judgements) if judged else asking
 

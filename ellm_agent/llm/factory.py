@@ -12,6 +12,7 @@ from ellm_agent.llm.bundled import FOLDER, BundledModel
 from ellm_agent.llm.cache import AnswerCache, CachedModel, ReplayModel, default_path
 from ellm_agent.llm.client import OpenAIModel
 from ellm_agent.llm.endpoint import endpoint, model_at
+from ellm_agent.llm.likelihood import LikelihoodModel
 from ellm_agent.llm.local import LocalModel
 from ellm_agent.llm.rate import Paced
 from ellm_agent.llm.recorded import RecordedModel
@@ -34,7 +35,7 @@ def resolve(suggester: SuggesterConfig, world: World) -> SuggesterConfig:
         UserError: if an endpoint is wanted and none is configured, if its URL is bad or its model not named, or for
             an option without effect on the model that answers.
     """
-    if suggester.kind not in ("open", "closed"):
+    if not suggester.asks_model:
         return suggester
     llm = suggester.llm
     url = endpoint(llm.base_url)
@@ -49,6 +50,11 @@ def resolve(suggester: SuggesterConfig, world: World) -> SuggesterConfig:
         raise UserError(f"llm-folder is {llm.folder}, but llm is {kind}; only bundled reads a folder")
     if llm.answers and kind != "recorded":
         raise UserError(f"llm-answers is {llm.answers}, but llm is {kind}; only recorded reads such a file")
+    if suggester.kind == "scored" and kind in ("bundled", "script"):
+        raise UserError(
+            f"goal-mode is scored, but what answers is {kind}, which gives no likelihoods: give --llm local, or"
+            " --llm-base-url with a server that returns log-probabilities of prompts (vLLM)"
+        )
     if kind != "local":
         for name in ("gguf", "threads"):
             if getattr(llm, name) is not None:
@@ -74,7 +80,7 @@ def make_model(suggester: SuggesterConfig, world: World) -> LanguageModel:
     """The language model of a configuration.
 
     Args:
-        suggester: of kind "open" or "closed".
+        suggester: of kind "open", "closed" or "scored".
         world: whose advice the scripted model gives, and whose recorded answers are the default.
 
     Raises:
@@ -105,7 +111,10 @@ def make_model(suggester: SuggesterConfig, world: World) -> LanguageModel:
         if llm.folder:
             model.load()  # errors in a user's own folder are reported before the run starts
     elif llm.kind == "local":
-        model = LocalModel(llm.gguf, llm.threads, llm.timeout, llm.api)
+        if suggester.kind == "scored":
+            model = LikelihoodModel(llm.gguf)
+        else:
+            model = LocalModel(llm.gguf, llm.threads, llm.timeout, llm.api)
         model = Metered(model, budget_tokens=llm.budget_tokens)
     else:
         model = OpenAIModel(llm.model, llm.base_url, llm.timeout, llm.api)
