@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import io
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -135,6 +136,7 @@ def _quietly() -> Iterator[None]:
     logging.set_verbosity(logging.CRITICAL)
     logging.disable_progress_bar()
     try:
-        yield
+        with contextlib.redirect_stderr(io.StringIO()):  # the progress of unpacking, which has no switch
+            yield
     finally:
         logging.set_verbosity(verbosity)
