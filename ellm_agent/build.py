@@ -129,7 +129,11 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
     plain = {
         "oracle": OracleSuggester,
         "noisy-oracle": lambda: NoisyOracle(
-            suggester.oracle_recall, suggester.oracle_precision, language.goals, language.drop_target
+            suggester.oracle_recall,
+            suggester.oracle_precision,
+            language.goals,
+            language.drop_target,
+            language.candidates,
         ),
         "novelty": lambda: AllGoals(language.goals, language.candidates),
         "task": TaskGoals,

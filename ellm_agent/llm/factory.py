@@ -88,10 +88,7 @@ def make_model(suggester: SuggesterConfig, world: World) -> LanguageModel:
     """
     llm = resolve(suggester, world).llm
     if llm.kind == "recorded":
-        path = llm.answers or world.recorded_answers
-        if path is None:
-            raise UserError(f"no answers are recorded for the world {world.name}; give --llm recorded:FILE")
-        return RecordedModel(path)
+        return RecordedModel(_recorded(llm.answers, world))
     if llm.kind == "script":
         advice = world.advice()
         if advice is None:
@@ -122,6 +119,24 @@ def make_model(suggester: SuggesterConfig, world: World) -> LanguageModel:
         price = price_of(llm.model, llm.price_read, llm.price_written)
         model = Metered(model, price, llm.budget_usd, llm.budget_tokens)
     return CachedModel(model, cache) if cache else model
+
+
+def _recorded(answers: Path | None, world: World) -> Path:
+    """The file of recorded answers: as given, or one of that name beside those that the world brings.
+
+    Raises:
+        UserError: if there are none.
+    """
+    if answers is None and world.recorded_answers is None:
+        raise UserError(f"no answers are recorded for the world {world.name}; give --llm recorded:FILE")
+    if answers is None or answers.exists() or answers.name != str(answers) or answers.suffix:
+        return answers or world.recorded_answers
+    shipped = sorted(world.recorded_answers.parent.glob("*.jsonl.gz")) if world.recorded_answers else []
+    names = {path.name.removesuffix(".jsonl.gz"): path for path in shipped}
+    if str(answers) not in names:
+        known = f"; the world {world.name} brings {', '.join(names)}" if names else ""
+        raise UserError(f"llm is recorded:{answers}, but there is no such file{known}")
+    return names[str(answers)]
 
 
 def _cache(llm: LLMConfig) -> AnswerCache | None:
