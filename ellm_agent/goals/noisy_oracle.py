@@ -23,6 +23,7 @@ class NoisyOracle(GoalSuggester):
         recall: r.
         precision: p.
         goals: of the world.
+        candidates: caption -> the goals out of which impossible ones are taken, in a fixed order; None: ``goals``.
         scene: situation's caption -> the caption that a language model would be asked about.
     """
 
@@ -34,11 +35,13 @@ class NoisyOracle(GoalSuggester):
         precision: float,
         goals: Sequence[Goal],
         scene: Callable[[str], str] = str,
+        candidates: Callable[[str], Sequence[Goal]] | None = None,
     ):
         self.description = (
             f"oracle with mistakes: recall {recall:g}, precision {precision:g} (not a language model)"
         )
-        self._recall, self._precision, self._goals, self._scene = recall, precision, tuple(goals), scene
+        self._recall, self._precision, self._scene = recall, precision, scene
+        self._candidates = candidates or (lambda caption, goals=tuple(goals): goals)
         self._suggestion = functools.lru_cache(CACHED)(self._suggest)
 
     def suggest(self, situations: Sequence[FullState]) -> list[tuple[Goal, ...]]:
@@ -46,9 +49,10 @@ class NoisyOracle(GoalSuggester):
 
     def _suggest(self, caption: str, possible: tuple[Goal, ...]) -> tuple[Goal, ...]:
         rng = random.Random(self._scene(caption))  # of a text: the same in every process
-        kept, added = ({goal: rng.random() for goal in self._goals} for _ in range(2))
+        goals = self._candidates(caption)
+        kept, added = ({goal: rng.random() for goal in goals} for _ in range(2))
         wanted = self._recall * len(possible) * (1 - self._precision) / self._precision
-        others = sorted({*self._goals} - {*possible}, key=added.__getitem__)
+        others = sorted({*goals} - {*possible}, key=added.__getitem__)
         suggested = {goal for goal in possible if kept[goal] < self._recall}
         suggested.update(others[: int(wanted + rng.random())])
-        return tuple(goal for goal in self._goals if goal in suggested)  # in an order that tells nothing
+        return tuple(goal for goal in goals if goal in suggested)  # in an order that tells nothing

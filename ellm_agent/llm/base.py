@@ -30,9 +30,8 @@ class Answer:
     """The answer to one question. Tokens are as the server counts them: 0 if it does not say, or they cost nothing."""
 
     text: str
-    logprobs: Mapping[str, float] = field(
-        default_factory=dict
-    )  # natural, of the likeliest first tokens; or empty
+    # Natural; of the likeliest first tokens, or in scored form of all the continuations; or empty.
+    logprobs: Mapping[str, float] = field(default_factory=dict)
     prompt_tokens: int = 0  # read
     answer_tokens: int = 0  # written
 

@@ -245,6 +245,8 @@ def _question(source: str, name: str, prompt: Prompt) -> tuple[Any, ...]:
         "schema": prompt.schema,
         "temperature": float(prompt.temperature),
     }
+    if prompt.continuations:
+        parameters["continuations"] = list(prompt.continuations)
     return source, name, prompt.version, parameters, prompt.system, prompt.user
 
 

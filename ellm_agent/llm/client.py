@@ -17,7 +17,15 @@ from urllib.parse import urlsplit
 
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
 from ellm_agent.llm.endpoint import DEFAULT_URL, check_endpoint, endpoint
-from ellm_agent.llm.wire import Reply, failure_of, read_reply, request_body, to_leave_out
+from ellm_agent.llm.wire import (
+    Reply,
+    failure_of,
+    read_reply,
+    read_scores,
+    request_body,
+    scoring_body,
+    to_leave_out,
+)
 
 RETRIES = 3  # with the package's exponential back-off, honouring Retry-After
 LONGEST_BODY = 2**24  # bytes of a response; longer ones are no answers
@@ -97,6 +105,11 @@ class OpenAIModel(LanguageModel):
         """
         from openai import BadRequestError, UnprocessableEntityError
 
+        if prompt.continuations:
+            response = self._client.completions.with_raw_response.create(**scoring_body(prompt, self.name))
+            reply = read_scores(response.content, prompt)
+            self.counts.add(tokens_read=reply.answer.prompt_tokens, tokens_written=reply.answer.answer_tokens)
+            return reply
         without = self._rejected
         while True:
             body = request_body(prompt, self.name, self._api, without)

@@ -12,6 +12,7 @@ from ellm_agent.llm.bundled import FOLDER, BundledModel
 from ellm_agent.llm.cache import AnswerCache, CachedModel, ReplayModel, default_path
 from ellm_agent.llm.client import OpenAIModel
 from ellm_agent.llm.endpoint import endpoint, model_at
+from ellm_agent.llm.likelihood import LikelihoodModel
 from ellm_agent.llm.local import LocalModel
 from ellm_agent.llm.rate import Paced
 from ellm_agent.llm.recorded import RecordedModel
@@ -34,7 +35,7 @@ def resolve(suggester: SuggesterConfig, world: World) -> SuggesterConfig:
         UserError: if an endpoint is wanted and none is configured, if its URL is bad or its model not named, or for
             an option without effect on the model that answers.
     """
-    if suggester.kind not in ("open", "closed"):
+    if not suggester.asks_model:
         return suggester
     llm = suggester.llm
     url = endpoint(llm.base_url)
@@ -49,6 +50,11 @@ def resolve(suggester: SuggesterConfig, world: World) -> SuggesterConfig:
         raise UserError(f"llm-folder is {llm.folder}, but llm is {kind}; only bundled reads a folder")
     if llm.answers and kind != "recorded":
         raise UserError(f"llm-answers is {llm.answers}, but llm is {kind}; only recorded reads such a file")
+    if suggester.kind == "scored" and kind in ("bundled", "script"):
+        raise UserError(
+            f"goal-mode is scored, but what answers is {kind}, which gives no likelihoods: give --llm local, or"
+            " --llm-base-url with a server that returns log-probabilities of prompts (vLLM)"
+        )
     if kind != "local":
         for name in ("gguf", "threads"):
             if getattr(llm, name) is not None:
@@ -74,7 +80,7 @@ def make_model(suggester: SuggesterConfig, world: World) -> LanguageModel:
     """The language model of a configuration.
 
     Args:
-        suggester: of kind "open" or "closed".
+        suggester: of kind "open", "closed" or "scored".
         world: whose advice the scripted model gives, and whose recorded answers are the default.
 
     Raises:
@@ -82,10 +88,7 @@ def make_model(suggester: SuggesterConfig, world: World) -> LanguageModel:
     """
     llm = resolve(suggester, world).llm
     if llm.kind == "recorded":
-        path = llm.answers or world.recorded_answers
-        if path is None:
-            raise UserError(f"no answers are recorded for the world {world.name}; give --llm recorded:FILE")
-        return RecordedModel(path)
+        return RecordedModel(_recorded(llm.answers, world))
     if llm.kind == "script":
         advice = world.advice()
         if advice is None:
@@ -105,7 +108,10 @@ def make_model(suggester: SuggesterConfig, world: World) -> LanguageModel:
         if llm.folder:
             model.load()  # errors in a user's own folder are reported before the run starts
     elif llm.kind == "local":
-        model = LocalModel(llm.gguf, llm.threads, llm.timeout, llm.api)
+        if suggester.kind == "scored":
+            model = LikelihoodModel(llm.gguf)
+        else:
+            model = LocalModel(llm.gguf, llm.threads, llm.timeout, llm.api)
         model = Metered(model, budget_tokens=llm.budget_tokens)
     else:
         model = OpenAIModel(llm.model, llm.base_url, llm.timeout, llm.api)
@@ -113,6 +119,24 @@ def make_model(suggester: SuggesterConfig, world: World) -> LanguageModel:
         price = price_of(llm.model, llm.price_read, llm.price_written)
         model = Metered(model, price, llm.budget_usd, llm.budget_tokens)
     return CachedModel(model, cache) if cache else model
+
+
+def _recorded(answers: Path | None, world: World) -> Path:
+    """The file of recorded answers: as given, or one of that name beside those that the world brings.
+
+    Raises:
+        UserError: if there are none.
+    """
+    if answers is None and world.recorded_answers is None:
+        raise UserError(f"no answers are recorded for the world {world.name}; give --llm recorded:FILE")
+    if answers is None or answers.exists() or answers.name != str(answers) or answers.suffix:
+        return answers or world.recorded_answers
+    shipped = sorted(world.recorded_answers.parent.glob("*.jsonl.gz")) if world.recorded_answers else []
+    names = {path.name.removesuffix(".jsonl.gz"): path for path in shipped}
+    if str(answers) not in names:
+        known = f"; the world {world.name} brings {', '.join(names)}" if names else ""
+        raise UserError(f"llm is recorded:{answers}, but there is no such file{known}")
+    return names[str(answers)]
 
 
 def _cache(llm: LLMConfig) -> AnswerCache | None:

@@ -62,6 +62,35 @@ def request_body(
     return {name: value for name, value in body.items() if name not in left_out}
 
 
+def scoring_body(prompt: Prompt, model: str) -> dict[str, Any]:
+    """The request for the log-probabilities of a prompt's continuations, to the older endpoint: all as one batch."""
+    texts = [prompt.user + text for text in prompt.continuations]
+    return {"model": model, "prompt": texts, "echo": True, "logprobs": 1, "max_tokens": 1, "temperature": 0}
+
+
+def read_scores(body: bytes, prompt: Prompt) -> Reply:
+    """Parses the response to ``scoring_body``: the sums over each continuation's tokens.
+
+    Raises:
+        ValueError, TypeError, LookupError, AttributeError: if it does not tell them all.
+    """
+    completion = json.loads(body.decode("utf-8-sig"))
+    start, logprobs = len(prompt.user), {}
+    for choice in completion["choices"]:
+        text, given = prompt.continuations[choice["index"]], choice["logprobs"]
+        tokens = zip(given["token_logprobs"], given["text_offset"], strict=True)
+        # Behind it stands the one token that the server must write.
+        own = [value for value, at in tokens if start <= at < start + len(text)]
+        if not own or not all(-1e300 < value <= ROUNDING for value in own):
+            raise ValueError("log-probabilities are missing")
+        logprobs[text] = float(sum(own))
+    if len(logprobs) < len(prompt.continuations):
+        raise ValueError("continuations are missing")
+    usage = completion.get("usage")
+    read, written = _tokens(usage, "prompt_tokens"), _tokens(usage, "completion_tokens")
+    return Reply(Answer(max(logprobs, key=logprobs.get), logprobs, read, written), None)
+
+
 def to_leave_out(rejection: Any, body: Mapping[str, Any], api: str) -> str | None:
     """The parameter without which a rejected request is worth another try; None: there is none.
 

@@ -196,7 +196,7 @@ def unfinished(cells: dict[Cell, Config], results: Path) -> dict[Cell, Config]:
             continue
         there = config_files.load(folder / "config.yaml")
         ignore = list(MAY_DIFFER)
-        if config.suggester.kind not in ("open", "closed"):  # no language model is asked
+        if not config.suggester.asks_model:  # no language model is asked
             ignore += [name for name in config_files.flatten(config) if name.startswith("suggester.llm.")]
         changed = config_files.differences(there, config, ignore)
         if changed:

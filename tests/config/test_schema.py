@@ -31,6 +31,7 @@ BOUNDS = {
     "suggester.oracle_precision": [(0.0, "above 0"), (1.1, "at most 1")],
     "suggester.llm.every": [(0, "at least 1")],
     "suggester.llm.temperature": [(-0.1, "at least 0")],
+    "suggester.score_best": [(0, "at least 1")],
     "suggester.llm.threads": [(0, "at least 1")],
     "suggester.llm.rpm": [(0, "at least 1")],
     "suggester.llm.tpm": [(0, "at least 1")],
@@ -76,7 +77,7 @@ BOUNDS = {
     "agent.on_policy.target_kl": [(0.0, "above 0")],
     "transfer.guide_share": [(-0.01, "at least 0"), (1.01, "at most 1")],
 }
-UNBOUNDED = {"agent.dqn.munchausen_scale", "agent.on_policy.entropy"}
+UNBOUNDED = {"suggester.score_threshold", "agent.dqn.munchausen_scale", "agent.on_policy.entropy"}
 
 
 def refusal(**changes) -> str:

@@ -55,3 +55,8 @@ def test_what_else_is_possible_changes_no_mistake():
     one = NoisyOracle(0.5, 1, GOALS)
     few, many = one.suggest([FullState(Situation("x"), Privileged(GOALS[:n])) for n in (5, 15)])
     assert {*few} == {*many} & {*GOALS[:5]}
+
+
+def test_false_goals_are_taken_from_the_scenes_own_candidates():
+    one = NoisyOracle(1, 0.3, GOALS, candidates=lambda caption: GOALS[:7])
+    assert set(one.suggest([FullState(Situation("x"), Privileged(GOALS[:3]))])[0]) == {*GOALS[:7]}

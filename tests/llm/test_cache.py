@@ -73,7 +73,7 @@ def test_a_question_is_another_if_any_part_of_it_is(cache):
         replace(asked, **{part: value})
         for part, value in {
             "system": "t", "user": "v", "max_tokens": 8, "temperature": 0.2, "logprobs": True,
-            "version": "open-2", "schema": "{}",
+            "version": "open-2", "schema": "{}", "continuations": (" yes",),
         }.items()
     ]  # fmt: skip
     assert len(others) == len(vars(asked))
