@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,22 +18,23 @@ from ellm_agent.config import MAY_CHANGE, Config
 from ellm_agent.config import files as config_files
 from ellm_agent.config.schema import OFFLINE
 from ellm_agent.errors import UserError
-from ellm_agent.evaluation.recording import Recording
+from ellm_agent.goals.base import GoalSuggester
 from ellm_agent.goals.quality import shares
 from ellm_agent.llm.factory import resolve
-from ellm_agent.runs import checkpoints
+from ellm_agent.runs import checkpoints, tracking
 from ellm_agent.runs.folder import Run
 from ellm_agent.runs.pretrained import copy_pretrained, find_pretrained
 from ellm_agent.training import Trained, train
 from envs import registry
 
 
-def run_experiment(config: Config, resume: Path | None = None) -> Run:
+def run_experiment(config: Config, resume: Path | None = None, suggester: GoalSuggester | None = None) -> Run:
     """Trains, evaluates and reports; returns the run.
 
     Args:
         config: the configuration.
         resume: folder of a run to continue.
+        suggester: your own; None: the configuration's.
 
     Raises:
         UserError: for anything that a user can correct.
@@ -41,9 +42,10 @@ def run_experiment(config: Config, resume: Path | None = None) -> Run:
     """
     console = Console(soft_wrap=True, highlight=False)
     world = registry.get(config.env.name)
+    tracking.check(config)
     if not resume:
         config = config.changed(suggester=resolve(config.suggester, world))
-    suggester = make_suggester(config, world.language(**config.env.options))
+    suggester = suggester or make_suggester(config, world.language(**config.env.options))
     run, checkpoint = _continue(config, resume) if resume else (_create(config), None)
     console.print(f"goals: {suggester.description}", markup=False)
     console.print(f"agent: {_describe(config)}", markup=False)
@@ -52,10 +54,12 @@ def run_experiment(config: Config, resume: Path | None = None) -> Run:
         console.print("compiling the world's rules, once; this takes about half a minute")
     sys.stdout.flush()
 
+    from ellm_agent.evaluation.rendering import draw_replays  # imports matplotlib
+
     with torch_settings(config):
         trained = train(build(run, suggester, checkpoint), run, checkpoint)
     started = time.monotonic()
-    _draw_replays(run, trained.recordings)
+    draw_replays(trained.recordings, run.replays, config, config.run.replays)
     summary = run_report.write_summary(run, _results(trained))
     run_report.print_summary(run, summary, console)
     result = run.folder
@@ -159,34 +163,3 @@ def _describe(config: Config) -> str:
         f"{agent.algo}{target} reading {config.env.options['caption']} captions, {config.env.options['protocol']} protocol, "
         f"{config.run.frames:,} frames, seed {config.run.seed}{learned[transfer.mode]}"
     )
-
-
-def _rank(recording: Recording) -> tuple[int, ...]:
-    """Sort key, the best episode first: by whether and how soon a task was solved, or else by unlocks."""
-    if recording.success is None:
-        return (-len(recording.unlocked),)
-    frames = len(recording.actions)
-    return (0, frames) if recording.success else (1, -frames)
-
-
-def _draw_replays(run: Run, recordings: Sequence[Recording]) -> None:
-    """Keeps the last evaluation's episodes, and draws the best, median and worst, then others."""
-    from ellm_agent.evaluation.rendering import write_gif
-
-    for old in (*run.replays.glob("*.json"), *run.replays.glob("*.gif")):
-        old.unlink()  # of an evaluation before a resume
-    env, drawn = run.config.env, run.config.run.replays
-    if drawn:
-        modes = registry.get(env.name).make_env(**env.options).metadata.get("render_modes", [])
-        drawn = drawn if "rgb_array" in modes else 0  # not every world can be drawn
-    ranked = sorted(recordings, key=_rank)
-    last = len(ranked) - 1
-    order = dict.fromkeys((0, last // 2, last, *range(len(ranked))))
-    names = {last: "worst", last // 2: "median", 0: "best"}
-    for place, i in enumerate(order):
-        recording = ranked[i]
-        outcome = {None: f"{len(recording.unlocked)}-unlocks", True: "solved", False: "not-solved"}
-        stem = f"{place + 1:02d}-{names.get(i, 'episode')}-{outcome[recording.success]}"
-        recording.save(run.replays / f"{stem}.json")
-        if place < drawn:
-            write_gif(recording, run.replays / f"{stem}.gif")

@@ -32,6 +32,7 @@ from ellm_agent.runs.callbacks import Checkpoints, EpisodeLog, Evaluation, Frame
 from ellm_agent.runs.folder import Run
 from ellm_agent.runs.logging import MetricsWriter, TensorBoard
 from ellm_agent.runs.signals import GracefulStop
+from ellm_agent.runs.tracking import Tracker
 from ellm_agent.wrappers.added_reward import AddedReward
 from ellm_agent.wrappers.goal_exploration import GoalExploration
 from ellm_agent.wrappers.recorder import TransitionRecorder
@@ -141,4 +142,6 @@ def _outputs(run: Run) -> list[Any]:
     outputs: list[Any] = [MetricsWriter(run)]
     if run.config.run.tensorboard:
         outputs.append(TensorBoard(Path(run.folder) / "tensorboard"))
+    if run.config.run.track:
+        outputs.append(Tracker(run))
     return outputs

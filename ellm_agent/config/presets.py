@@ -9,6 +9,8 @@ MAY_CHANGE = (
     "run.report",
     "run.threads",
     "run.device",
+    "run.track",
+    "run.track_project",
     "reward.preference.port",
     "reward.preference.pace",
 )  # in a resumed run

@@ -534,6 +534,10 @@ class RunConfig(Section):
     achieved within 64 frames; data for training a suggester (docs/suggester_training.md)."""
     tensorboard: bool = True
     """Whether to write TensorBoard files."""
+    track: Literal["trackio", "wandb"] | None = None
+    """A tracker that gets the metrics, too: trackio (local) or Weights & Biases (key in WANDB_API_KEY). None: none."""
+    track_project: str = Field("ellm-agent", min_length=1)
+    """The tracker's project."""
 
 
 class Config(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -14,6 +14,7 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ellm_agent.config.schema import Config
 from ellm_agent.evaluation.recording import Recording
 from envs import registry
 from envs.interface import World
@@ -134,6 +135,12 @@ def _font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)
 
 
+def can_draw(config: Config) -> bool:
+    """Whether the worlds of a run can be drawn."""
+    env = registry.get(config.env.name).make_env(**config.env.options)
+    return "rgb_array" in env.metadata.get("render_modes", [])
+
+
 def write_gif(recording: Recording, target: Path | IO[bytes], max_frames: int = 400) -> None:
     """Writes an animated GIF; longer episodes skip frames evenly, but none with a reward.
 
@@ -154,6 +161,40 @@ def write_gif(recording: Recording, target: Path | IO[bytes], max_frames: int = 
     durations = [1000 // FPS] * len(others) + [2500]  # ms; the end stays a while
     options = {"append_images": others, "duration": durations, "loop": 0, "optimize": False}
     first.save(target, "GIF", save_all=True, **options)
+
+
+def _rank(recording: Recording) -> tuple[int, ...]:
+    """Sort key, the best episode first: by whether and how soon a task was solved, or else by unlocks."""
+    if recording.success is None:
+        return (-len(recording.unlocked),)
+    frames = len(recording.actions)
+    return (0, frames) if recording.success else (1, -frames)
+
+
+def draw_replays(recordings: Sequence[Recording], folder: Path, config: Config, drawn: int) -> None:
+    """Keeps an evaluation's episodes, in place of those before, and draws the best, median and worst, then others.
+
+    Args:
+        recordings: the episodes.
+        folder: for their JSON files and GIFs.
+        config: of the run.
+        drawn: how many to draw, if the world can be drawn.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in (*folder.glob("*.json"), *folder.glob("*.gif")):
+        old.unlink()  # of an evaluation before a resume
+    drawn = drawn if drawn and can_draw(config) else 0  # making an environment takes a second
+    ranked = sorted(recordings, key=_rank)
+    last = len(ranked) - 1
+    order = dict.fromkeys((0, last // 2, last, *range(len(ranked))))
+    names = {last: "worst", last // 2: "median", 0: "best"}
+    for place, i in enumerate(order):
+        recording = ranked[i]
+        outcome = {None: f"{len(recording.unlocked)}-unlocks", True: "solved", False: "not-solved"}
+        stem = f"{place + 1:02d}-{names.get(i, 'episode')}-{outcome[recording.success]}"
+        recording.save(folder / f"{stem}.json")
+        if place < drawn:
+            write_gif(recording, folder / f"{stem}.gif")
 
 
 def write_mp4(recording: Recording, path: Path) -> None:

@@ -12,6 +12,7 @@ pretrained/        the pretrained agent that the run started from, if any
 replays/           recorded evaluation episodes, and their GIFs
 summary.json       the results that the end of the run prints
 curves.png, report.html, tensorboard/
+tracker            the name of the run at its tracker, if it has one
 """
 
 from __future__ import annotations
@@ -170,6 +171,15 @@ class Run:
             if (self.folder / f"{log}.jsonl").exists():
                 text = "".join(json.dumps(row) + "\n" for row in rows_kept)
                 write_whole(self.folder / f"{log}.jsonl", text)
+
+
+def is_claimed(folder: Path) -> bool:
+    """Whether another process is writing the run in a folder."""
+    try:
+        with (folder / "lock").open("r+") as file:
+            return not _lock(file)
+    except FileNotFoundError:
+        return False
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

@@ -1,5 +1,7 @@
 """Runs a sweep on this machine: several runs at once, each in a process of its own. What is run is ``plan``'s matter.
 
+The small default: it needs no package. ``cluster`` does the same with Ray, here or on many machines.
+
 A cell that was under way goes on from its last checkpoint; what has results is not run again.
 """
 
@@ -8,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,12 +20,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from ellm_agent.analysis.results import Cell, keep
-from ellm_agent.config import files as config_files
-from ellm_agent.config.schema import Config
+from ellm_agent.analysis.results import Cell
 from ellm_agent.errors import UserError
-from ellm_agent.runs.folder import Run, write_whole
-from ellm_agent.sweeps.plan import Options, plan, unfinished, with_pretraining, work_folder
+from ellm_agent.runs.folder import Run
+from ellm_agent.sweeps.job import Job, fail, failure, finish, jobs_left, prepare
+from ellm_agent.sweeps.plan import Options
 
 INTERVAL = 0.5  # seconds between looks at the runs
 
@@ -39,16 +39,9 @@ def run_sweep(options: Options, more: Sequence[str] = ()) -> None:
     Raises:
         UserError: if an option makes no sense, or some runs failed.
     """
-    results = options.results / options.name
-    cells = plan(options, more)
     with lock(options.work / options.name):
-        left = unfinished(cells, results)
-        done = len(cells) - len(left)
-        left = with_pretraining(left, cells, options)
-        print(f"{len(cells)} runs, {done} finished before; results in {results}", file=sys.stderr)
-        failed = run_all(left, options, results)
-    if failed:
-        raise UserError(f"{len(failed)} of {len(left)} runs failed: {'; '.join(failed)}")
+        jobs = jobs_left(options, more)
+        fail(run_all(jobs, options.jobs), len(jobs))
 
 
 @contextlib.contextmanager
@@ -71,38 +64,27 @@ def lock(folder: Path) -> Iterator[None]:
 
 
 class Process:
-    """A cell under way, in a process of its own.
-
-    Args:
-        cell: its name.
-        config: of the run.
-        folder: in which it is run; what another configuration left there is deleted.
+    """A job under way, in a process of its own.
 
     Attributes:
-        run_folder: of the run.
+        job: what it runs.
         popen: the process.
     """
 
-    def __init__(self, cell: Cell, config: Config, folder: Path):
-        self.cell, self.config, self.folder, self.run_folder = cell, config, folder, folder / "run"
-        wanted, text = folder / "wanted.yaml", config_files.to_yaml(config)
-        if wanted.exists() and wanted.read_text() == text and (self.run_folder / "config.yaml").exists():
-            arguments = ["--resume", self.run_folder]
+    def __init__(self, job: Job):
+        self.job = job
+        if prepare(job):
+            arguments = ["--resume", job.run_folder]
         else:
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            write_whole(wanted, text)
-            arguments = ["--config", wanted, "--out", self.run_folder]
+            arguments = ["--config", job.folder / "wanted.yaml", "--out", job.run_folder]
         command = [sys.executable, "-m", "ellm_agent.sweeps.child", str(os.getpid()), *arguments]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        with (folder / "output.txt").open("ab") as output:
+        with job.output.open("ab") as output:
             self.popen = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
 
     def failure(self) -> str:
         """How it failed, with the last line that it printed."""
-        lines = (self.folder / "output.txt").read_text(errors="replace").splitlines()
-        status = f"status {self.popen.returncode}; delete {self.folder} to start it anew"
-        return f"{self.cell} ({status}): {lines[-1] if lines else 'no output'}"
+        return failure(self.job, f"status {self.popen.returncode}")
 
 
 def ready(cell: Cell, waiting: Iterable[Cell], running: Iterable[Cell]) -> bool:
@@ -115,37 +97,37 @@ def lost_with(failed: Cell, waiting: Iterable[Cell]) -> list[Cell]:
     return [cell for cell in waiting if cell.task and cell.pretraining() == failed]
 
 
-def run_all(cells: dict[Cell, Config], options: Options, results: Path) -> list[str]:
-    """Runs cells, ``options.jobs`` at once, and keeps their results; one line for each that failed."""
-    waiting, running, failed = dict(cells), {}, []  # running: process -> its bar
+def run_all(jobs: Sequence[Job], at_once: int) -> list[str]:
+    """Runs jobs, some at once, and keeps their results; one line for each that failed."""
+    waiting, running, failed = {job.cell: job for job in jobs}, {}, []  # running: process -> its bar
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     columns = TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        all_runs = progress.add_task("all runs", total=len(cells))
+        all_runs = progress.add_task("all runs", total=len(jobs))
         try:
             while waiting or running:
-                under_way = [process.cell for process in running]
+                under_way = [process.job.cell for process in running]
                 startable = [cell for cell in waiting if ready(cell, waiting, under_way)]
-                for cell in startable[: options.jobs - len(running)]:
-                    process = Process(cell, waiting.pop(cell), work_folder(cell, options))
-                    running[process] = progress.add_task(str(cell), total=process.config.run.frames)
+                for cell in startable[: at_once - len(running)]:
+                    process = Process(waiting.pop(cell))
+                    running[process] = progress.add_task(str(cell), total=process.job.config.run.frames)
                 time.sleep(INTERVAL)
                 for process, bar in list(running.items()):
                     if process.popen.poll() is None:
                         _show(process, progress, bar)
                         continue
                     if process.popen.returncode == 0:
-                        _keep(process, options, results)
+                        finish(process.job)
                     else:
-                        lost = lost_with(process.cell, waiting)
+                        lost = lost_with(process.job.cell, waiting)
                         failed += [process.failure(), *(f"{cell}: its pretraining failed" for cell in lost)]
-                        waiting = {cell: config for cell, config in waiting.items() if cell not in lost}
+                        waiting = {cell: job for cell, job in waiting.items() if cell not in lost}
                     del running[process]
                     progress.remove_task(bar)
-                    done = len(cells) - len(waiting) - len(running)
+                    done = len(jobs) - len(waiting) - len(running)
                     progress.update(all_runs, completed=done)
                     outcome = "FAILED" if process.popen.returncode else "finished"
-                    console.print(f"{done}/{len(cells)} {process.cell} {outcome}", markup=False)
+                    console.print(f"{done}/{len(jobs)} {process.job.cell} {outcome}", markup=False)
         finally:
             for process in running:
                 process.popen.kill()
@@ -155,18 +137,8 @@ def run_all(cells: dict[Cell, Config], options: Options, results: Path) -> list[
 
 def _show(process: Process, progress: Progress, bar: TaskID) -> None:
     """Shows in a terminal how far a run has come."""
-    rows = [] if progress.disable else Run(process.run_folder, process.config).read("metrics")
+    job = process.job
+    rows = [] if progress.disable else Run(job.run_folder, job.config).read("metrics")
     if rows:
-        state = f"{process.cell}: {rows[-1]['unlocks_per_episode']:.1f} unlocks"
+        state = f"{job.cell}: {rows[-1]['unlocks_per_episode']:.1f} unlocks"
         progress.update(bar, completed=rows[-1]["frames"], description=state)
-
-
-def _keep(process: Process, options: Options, results: Path) -> None:
-    """Keeps a finished cell's results, if that has not been done before, and deletes what nobody needs any more."""
-    folder = process.cell.folder(results)
-    if not folder.is_dir():
-        pretrained = process.config.transfer.pretrained
-        origin = process.cell.pretraining().folder(Path()) if pretrained else None
-        keep(Run.open(process.run_folder), folder, origin)
-    if process.cell.task or not options.tasks:  # or else tasks need its agent
-        shutil.rmtree(process.folder)

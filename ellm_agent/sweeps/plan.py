@@ -41,7 +41,9 @@ DEFINING = {
     if name.startswith(("suggester.", "reward.")) and not name.startswith("suggester.llm.")
 }
 # Options in which a finished run may differ from the one that is wanted.
-MAY_DIFFER = ("run.out", "run.threads", "run.device", "run.replays", "run.report", "transfer.pretrained")
+MAY_DIFFER = (
+    "run.out", "run.threads", "run.device", "run.replays", "run.report", "run.track", "run.track_project", "transfer.pretrained",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,16 @@ class Options:
     label: str = ""
     """Suffix for the methods' names where further options make them others: oracle-LABEL."""
     jobs: int = os.cpu_count() or 1
-    """Runs at once; each takes one core."""
+    """Runs at once on this machine; each takes one core."""
+    cluster: str | None = None
+    """local: run the cells as tasks of a Ray that is started here; HOST:PORT: of the Ray cluster with that head node
+    (docs/scaling.md). None: processes of this machine, without Ray."""
+    gpus: float = 0.0
+    """Share of a GPU for each cell on a Ray cluster, where -- --device cuda uses it."""
+    print_commands: bool = False
+    """Only print one command for each unfinished cell, such as for an array of Slurm jobs."""
+    cell: int | None = None
+    """Only run the cell with this number, in this process; --print-commands names them."""
     results: Path = Path("results")
     """Folder for results."""
     work: Path = Path("runs/compare")
@@ -137,6 +148,8 @@ def _check(options: Options, more: Sequence[str]) -> None:
     if "random" in options.algos:
         raise UserError("algos is random, which is no learner; give it to --methods")
     cli.at_least(1, jobs=options.jobs, task_frames=options.task_frames)
+    if options.gpus < 0 or (options.gpus and not options.cluster):
+        raise UserError(f"gpus is {options.gpus:g}; it is a share of a GPU, for --cluster only")
     for word in more:
         option = word.partition("=")[0]
         name = option.replace("_", "-")

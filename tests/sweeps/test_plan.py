@@ -74,7 +74,7 @@ def test_what_a_cell_is_called_cannot_be_overridden(option):
     ("options", "more", "message"),
     [
         ({"algos": ("random",)}, [], "no learner"),
-        ({"protocols": ()}, [], "nothing to run"),
+        ({"seeds": ()}, [], "nothing to run"),
         ({}, ["--replays", "3"], "every run of a sweep has its own"),
     ],
 )

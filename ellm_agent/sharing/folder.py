@@ -1,0 +1,256 @@
+"""A trained agent as a folder that plays anywhere and that the Hugging Face hub can hold. Loading one runs no code from it.
+
+README.md            model card: what it is, results, how to play it (with metadata of the hub)
+agent.safetensors    the policy's parameters, and the vectors of the phrases that it reads
+agent.json           format, names of shared parameters, the phrases' texts, what its suggester knows, frames, checksums of the files
+config.yaml          the configuration of its run
+results.json         the run's results, and the episodes of its last evaluation: world seeds and actions
+episode.gif          the best of them, if the world can be drawn
+LICENSE
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import distribution
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as read_tensors
+from safetensors.torch import save as tensors_to_bytes
+
+import ellm_agent
+from ellm_agent.build import make_suggester
+from ellm_agent.config import files as config_files
+from ellm_agent.config.schema import Config
+from ellm_agent.errors import UserError
+from ellm_agent.evaluation.recording import Recording
+from ellm_agent.runs import checkpoints
+from ellm_agent.runs.folder import Run
+from ellm_agent.runs.pretrained import Pretrained, trained_agent
+from ellm_agent.sharing import card
+from envs import registry
+
+FORMAT = 1
+AGENT, WEIGHTS, CONFIG, RESULTS, CARD = (
+    "agent.json",
+    "agent.safetensors",
+    "config.yaml",
+    "results.json",
+    "README.md",
+)
+GIF, LICENCE = "episode.gif", "LICENSE"
+CHECKED = (WEIGHTS, CONFIG, RESULTS)  # by their checksums
+LANGUAGE_MODELS = ("open", "closed")  # kinds of suggesters
+VECTORS = "phrases"  # name of the phrases' vectors beside the policy's parameters
+POLICY = "policy."
+
+
+@dataclass(frozen=True)
+class Played:
+    """What identifies an episode: equal ones were played alike.
+
+    Attributes:
+        world_seed: of the world.
+        actions: one per frame.
+    """
+
+    world_seed: int
+    actions: tuple[int, ...]
+
+    @classmethod
+    def of(cls, recording: Recording) -> Played:
+        return cls(recording.world_seed, tuple(recording.actions))
+
+
+@dataclass(frozen=True)
+class SharedAgent:
+    """What a folder holds.
+
+    Attributes:
+        config: of the run that trained it, without paths of its machine.
+        agent: its networks and phrases.
+        suggester: the state of its suggester.
+        likely_goals: of its language model, see ``LanguageModel``; the agent's vectors are whitened over them, too.
+        results: ``evaluation`` (means of the last one) and more, see ``write``.
+        episodes: of the last evaluation.
+    """
+
+    config: Config
+    agent: Pretrained
+    suggester: dict[str, Any]
+    likely_goals: tuple[str, ...]
+    results: dict[str, Any]
+    episodes: tuple[Played, ...]
+
+    @property
+    def plain_suggester(self) -> dict[str, Any]:
+        """The state of its suggester, without that of a filter around it."""
+        return self.suggester["suggester"] if self.config.suggester.learned_filter else self.suggester
+
+
+def is_shared(folder: Path) -> bool:
+    """Whether a folder holds a shared agent, and no run."""
+    return (folder / AGENT).is_file()
+
+
+def write(run: Run, target: Path) -> None:
+    """Makes the folder of a run's agent, whole or not at all.
+
+    Args:
+        run: a run; if it has not ended, its last checkpoint is shared, without results.
+        target: the new folder.
+
+    Raises:
+        UserError: if the run has no agent, or the folder exists or cannot be written.
+    """
+    if target.exists():
+        raise UserError(f"{target} exists; choose another --out, or delete it")
+    trained = trained_agent(run)
+    with checkpoints.readable(trained.source):
+        state = checkpoints.read(trained.source)
+        suggester = state["worlds"]["suggester"]
+    recordings = [Recording.load(path) for path in sorted(run.replays.glob("*.json"))]
+    summary = _summary(run)
+    config = _portable(run.config)
+    results = {
+        "summary": {name: summary[name] for name in card.RESULTS if name in summary},
+        "evaluation": summary.get("evaluation", {}),
+        "episodes": [vars(Played.of(recording)) for recording in recordings],
+    }
+    tensors, same = _distinct({POLICY + name: tensor for name, tensor in trained.state["policy"].items()})
+    phrases = trained.state["phrases"]
+    files = {
+        WEIGHTS: tensors_to_bytes({**tensors, VECTORS: phrases["vectors"].contiguous()}),
+        CONFIG: config_files.to_yaml(config).encode(),
+        RESULTS: json.dumps(results).encode(),
+        LICENCE: (distribution("ellm-agent").read_text(f"licenses/{LICENCE}") or "MIT\n").encode(),
+        CARD: card.render(config, trained.state["frames"], summary, bool(recordings)).encode(),
+    }
+    files[AGENT] = json.dumps(
+        {
+            "format": FORMAT,
+            "version": ellm_agent.__version__,
+            "frames": trained.state["frames"],
+            "same": same,
+            "phrases": phrases["texts"],
+            "suggester": suggester,
+            "likely_goals": _likely_goals(run.config),
+            "sha256": {name: hashlib.sha256(files[name]).hexdigest() for name in CHECKED},
+        }
+    ).encode()
+    partial = target.with_name(f".{target.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+        _draw(config, recordings, partial / GIF)
+        partial.rename(target)
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror}") from error
+
+
+def read(folder: Path) -> SharedAgent:
+    """Reads what ``write`` wrote.
+
+    Raises:
+        UserError: if it is no such folder, or damaged, or of a newer version.
+    """
+    try:
+        data = json.loads((folder / AGENT).read_bytes())
+        contents = {name: (folder / name).read_bytes() for name in CHECKED}
+        if data["format"] != FORMAT:
+            raise UserError(
+                f"{folder} has format {data['format']!r}, of version {data['version']}; this version reads {FORMAT}"
+            )
+        for name, content in contents.items():
+            if hashlib.sha256(content).hexdigest() != data["sha256"][name]:
+                raise UserError(
+                    f"{folder / name} is damaged: its checksum is wrong; download or share it again"
+                )
+        tensors = read_tensors(contents[WEIGHTS])
+        tensors |= {name: tensors[first] for name, first in data["same"].items()}
+        policy = {
+            name.removeprefix(POLICY): tensor for name, tensor in tensors.items() if name.startswith(POLICY)
+        }
+        phrases = {"texts": data["phrases"], "vectors": tensors[VECTORS]}
+        state = {"policy": policy, "phrases": phrases, "frames": int(data["frames"])}
+        results = json.loads(contents[RESULTS])
+        episodes = tuple(Played(own["world_seed"], tuple(own["actions"])) for own in results["episodes"])
+        suggester, likely = dict(data["suggester"]), tuple(map(str, data["likely_goals"]))
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        SafetensorError,
+    ) as error:
+        raise UserError(
+            f"{folder} holds no shared agent, or a damaged one ({type(error).__name__})"
+        ) from error
+    config = config_files.load(folder / CONFIG)
+    return SharedAgent(
+        config, Pretrained(config, state, folder / WEIGHTS), suggester, likely, results, episodes
+    )
+
+
+def _distinct(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors without those that are another one under a second name, and which those are: name -> the first name."""
+    firsts: dict[int, str] = {}
+    same = {}
+    for name, tensor in tensors.items():
+        first = firsts.setdefault(tensor.data_ptr() or id(tensor), name)
+        if first != name:
+            same[name] = first
+    return {name: tensor.contiguous() for name, tensor in tensors.items() if name not in same}, same
+
+
+def _portable(config: Config) -> Config:
+    """A configuration that names no path of this machine, and no server."""
+    return config.changed(
+        **{
+            "run.out": None,
+            "run.track": None,
+            "suggester.llm.folder": None,
+            "suggester.llm.base_url": None,
+            "suggester.llm.cache": "off",
+            "transfer": {"mode": "none"},
+        }
+    )
+
+
+def _likely_goals(config: Config) -> list[str]:
+    """Goals that the run's language model was known to suggest beforehand: the bundled one's, as only it says."""
+    if config.suggester.kind not in LANGUAGE_MODELS or config.suggester.llm.kind != "bundled":
+        return []
+    language = registry.get(config.env.name).language(**config.env.options)
+    return list(make_suggester(config, language).likely_goals)
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    """The run's summary; empty if it has not ended."""
+    try:
+        return json.loads((run.folder / "summary.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{run.folder / 'summary.json'} cannot be read; resume the run to write it again"
+        ) from error
+
+
+def _draw(config: Config, recordings: Sequence[Recording], path: Path) -> None:
+    """Draws the best of a run's episodes, which stands first, if there is one and its world can be drawn."""
+    from ellm_agent.evaluation.rendering import can_draw, write_gif
+
+    if recordings and can_draw(config):
+        write_gif(recordings[0], path)

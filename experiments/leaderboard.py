@@ -1,0 +1,107 @@
+"""Writes docs/leaderboard.md from the results under results/ and the published rows of the worlds."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import numpy as np
+
+from ellm_agent import cli
+from ellm_agent.analysis.results import Result, read
+from ellm_agent.analysis.statistics import interquartile_mean
+from ellm_agent.analysis.tables import Table
+from ellm_agent.errors import UserError
+from envs import registry
+
+ROOT = Path(__file__).resolve().parents[1]
+ROWS = {  # world -> sweeps and methods without environment reward, the newest first
+    "crafter": [
+        *(("prior-5m", "oracle"), ("prior-1m", "oracle"), ("prior-1m", "open"), ("prior-1m", "novelty")),
+        *(("million", "open"), ("million", "rnd"), ("million", "apt"), ("million", "random")),
+    ],
+    "housekeep": [
+        ("housekeep", "oracle"),
+        ("housekeep", "open"),
+        ("housekeep", "novelty"),
+        ("housekeep", "rnd"),
+    ],
+}
+HEAD = (
+    *("method", "learner", "frames", "score %", "unlocks/episode", "minutes a run", "seeds", "observes"),
+    *("version", "results, commit"),
+)
+
+
+@dataclass(frozen=True)
+class Options:
+    out: Path = ROOT / "docs" / "leaderboard.md"
+    """The document."""
+
+
+def rows(world: str) -> Iterator[tuple[str, ...]]:
+    """Our rows of a world: those of its sweeps that there are results of."""
+    for sweep, method in ROWS[world]:
+        folders = sorted((ROOT / "results" / sweep).glob(f"*/*/{method}/seed*"))
+        for algo in sorted({folder.parts[-3] for folder in folders}):
+            runs = [read(folder) for folder in folders if folder.parts[-3] == algo]
+            runs = [run for run in runs if run.config.env.name == world]
+            if runs:
+                yield _row(sweep, method, runs)
+
+
+def _row(sweep: str, method: str, runs: list[Result]) -> tuple[str, ...]:
+    config = runs[0].config
+    score, unlocks = (
+        interquartile_mean([value(run) for run in runs]) for value in (lambda r: r.score, lambda r: r.unlocks)
+    )
+    observes = f"captions ({config.env.options['caption']})"
+    observes += ", goals" if config.agent.goal_conditioned and config.suggester.kind != "none" else ""
+    versions = sorted({run.summary["versions"].get("ellm-agent", "before 0.7.0") for run in runs})
+    log = ["git", "log", "-1", "--format=%h", "--", f"results/{sweep}"]
+    commit = subprocess.run(log, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    return (
+        method,
+        config.agent.algo,
+        f"{config.run.frames / 1e6:g}M",
+        str(score),
+        str(unlocks),
+        f"{np.mean([run.summary['seconds'] for run in runs]) / 60:.1f}",
+        ", ".join(str(run.cell.seed) for run in runs),
+        observes,
+        ", ".join(versions),
+        f"`{sweep}`, {commit}",
+    )
+
+
+def write(options: Options) -> None:
+    """Writes the document."""
+    ours = {world: list(rows(world)) for world in ROWS}
+    if not any(ours.values()):
+        raise UserError(f"{ROOT / 'results'} holds no results; experiments/compare.py makes them")
+    template = jinja2.Template(
+        (Path(__file__).with_suffix(".md.j2")).read_text(encoding="utf-8"),
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    worlds = {
+        name: {
+            "world": registry.get(name),
+            "ours": Table(ours[name], HEAD).markdown() if ours[name] else "",
+            "published": Table(
+                [(m, r, f, s, u) for m, r, f, s, u in registry.get(name).published],
+                ("method", "reward", "frames", "score %", "reward or unlocks/episode"),
+            ).markdown()
+            if registry.get(name).published
+            else "",
+        }
+        for name in ROWS
+    }
+    options.out.write_text(template.render(worlds=worlds) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    cli.script(write, Options, __doc__)

@@ -1,0 +1,145 @@
+"""Shared agents: the folder plays the run's episodes elsewhere, runs no code, and what is wrong with one is said in a line."""
+
+import json
+import shutil
+
+import pytest
+import yaml
+from safetensors.torch import load_file
+
+from ellm_agent.errors import UserError
+from ellm_agent.runs.folder import Run
+from ellm_agent.sharing import card, folder, hub
+from tests.helpers.processes import script
+from tests.helpers.transfers import SMALL
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """An agent trained with goals of the scripted language model, which is not there when it plays again."""
+    made = tmp_path_factory.mktemp("run") / "run"
+    done = script(
+        "run_crafter.py", *SMALL, "--goal-mode", "open", "--llm", "script", "--algo", "ppo", "--out", made
+    )
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+@pytest.fixture(scope="module")
+def shared(run, tmp_path_factory):
+    made = tmp_path_factory.mktemp("shared") / "agent"
+    done = script("share.py", run, "--out", made)
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+@pytest.mark.parametrize("algo", ["dqn", "ppo"])
+def test_a_shared_agent_plays_the_episodes_of_its_run(shared, pretrained, tmp_path, algo):
+    away = tmp_path / "elsewhere"
+    if algo == "ppo":
+        shutil.copytree(shared, away)
+    else:
+        folder.write(Run.open(pretrained(algo)), away)
+    done = script("evaluate.py", away, "--out", tmp_path / "played", "--gifs", "0", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    episodes = len(folder.read(away).episodes)
+    assert episodes > 0
+    assert f"{episodes} of {episodes} episodes are those of the run that trained it" in done.stdout
+    assert len(list((tmp_path / "played").glob("*.json"))) == episodes
+
+
+def test_the_folder_holds_what_the_hub_needs(shared, run):
+    assert {path.name for path in shared.iterdir()} <= set(hub.FILES)
+    text = (shared / "README.md").read_text()
+    _, front, body = text.split("---\n", 2)
+    assert yaml.safe_load(front)["license"] == "mit"
+    evaluation = Run.open(run).read("evaluations")[-1]
+    assert f"| unlocks\\_per\\_episode | {evaluation['unlocks_per_episode']:,.2f} |" in body
+    assert "MIT License" in (shared / "LICENSE").read_text()
+    assert str(run) not in "".join(
+        path.read_text() for path in shared.iterdir() if path.suffix in (".md", ".json", ".yaml")
+    )
+    assert all(
+        name.startswith("policy.") or name == "phrases" for name in load_file(shared / "agent.safetensors")
+    )
+
+
+def test_a_shared_agent_follows_goals(shared, tmp_path):
+    out = tmp_path / "following.json"
+    done = script(
+        "evaluate.py", shared, "--goals", "chop tree", "--episodes", "1", "--within", "20", "--out", out
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(out.read_text())["goals"] == ["chop tree"]
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "message"),
+    [
+        ("agent.safetensors", lambda b: b[:-1] + b"x", "agent.safetensors is damaged: its checksum is wrong"),
+        ("agent.safetensors", None, "holds no shared agent, or a damaged one"),
+        ("agent.json", lambda b: b[:-9], "holds no shared agent, or a damaged one"),
+        ("agent.json", lambda b: b.replace(b'"format": 1', b'"format": 9'), "has format 9, of version"),
+        ("config.yaml", lambda b: b + b"x: 1\n", "config.yaml is damaged"),
+    ],
+)
+def test_a_damaged_folder_is_refused(shared, tmp_path, name, spoil, message):
+    away = tmp_path / "away"
+    shutil.copytree(shared, away)
+    if spoil:
+        (away / name).write_bytes(spoil((away / name).read_bytes()))
+    else:
+        (away / name).unlink()
+    with pytest.raises(UserError, match=message):
+        folder.read(away)
+
+
+def test_a_folder_that_exists_is_not_overwritten(shared, run):
+    with pytest.raises(UserError, match="exists; choose another --out"):
+        folder.write(Run.open(run), shared)
+
+
+def test_hostile_text_stays_text():
+    assert card.escape("a\n# b <script> [x](y) | z\x1b[1m") == r"a \# b \<script\> \[x\]\(y\) \| z\\x1b\[1m"
+
+
+class FakeHub:
+    """The part of ``HfApi`` that is used."""
+
+    def __init__(self):
+        self.made, self.uploaded = [], {}
+
+    def create_repo(self, name, exist_ok):
+        self.made.append(name)
+        return f"https://hub.invalid/{name}"
+
+    def upload_folder(self, repo_id, folder_path, allow_patterns, commit_message):
+        self.uploaded[repo_id] = {
+            p.name: p.read_bytes() for p in folder_path.iterdir() if p.name in allow_patterns
+        }
+
+
+def test_pushed_and_pulled_it_is_the_same(shared, tmp_path, monkeypatch):
+    fake = FakeHub()
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: fake)
+    (shared / "secret.txt").write_text("not to be uploaded")
+    assert hub.push(shared, "me/agent") == "https://hub.invalid/me/agent"
+    (shared / "secret.txt").unlink()
+    assert fake.uploaded["me/agent"] == {path.name: path.read_bytes() for path in shared.iterdir()}
+
+    def download(repository, allow_patterns):
+        (tmp_path / "cached").mkdir()
+        for name, content in fake.uploaded[repository].items():
+            (tmp_path / "cached" / name).write_bytes(content)
+        return str(tmp_path / "cached")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert folder.read(hub.pull("me/agent")).episodes == folder.read(shared).episodes
+
+
+def test_a_hub_that_refuses_is_one_line(shared, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.HfApi", lambda: (_ for _ in ()).throw(OSError("401: no\ntoken")))
+    with pytest.raises(
+        UserError, match=r"cannot push to me/agent: 401: no token; .* is complete, push it again"
+    ):
+        hub.push(shared, "me/agent")
