@@ -20,15 +20,15 @@ from envs.interface import World
 
 @dataclass(frozen=True)
 class Sft:
-    """Writes the corpus, and trains tokenizer and model on it. Some ten minutes on two cores."""
+    """Writes the corpus, and trains tokenizer and model on it. About half an hour on one core."""
 
     out: Path | None = None
     """New folder for the model. None: runs/lm/WORLD-sft-seedN."""
     world: str = "crafter"
     """World whose situations and advice make the corpus."""
-    scenes: int = 40_000
+    scenes: int = 60_000
     """Situations in the corpus; each gives an open and a closed question."""
-    passes: int = 2
+    passes: int = 3
     """Passes over the corpus."""
     seed: int = 0
     """Of corpus and training."""

@@ -10,6 +10,9 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
+from collections.abc import Collection, Sequence
+
+import numpy as np
 
 from ellm_agent.errors import UserError
 from envs.interface import World
@@ -23,6 +26,25 @@ MISJUDGED = 0.02  # share of closed questions answered wrongly
 ORDER_NOISE = 0.5  # places; standard deviation
 BULLET, SPACE = "\n- ", " "  # before a goal in an open answer, and before the word of a closed one
 YES, NO = SPACE + "Yes", SPACE + "No"
+
+
+def balanced(goals: Sequence[Collection[str]], count: int, rng: np.random.Generator) -> list[int]:
+    """A choice of situations in which rare goals are not rare.
+
+    Each has a weight of one over the number of situations that have its rarest goal, so that situations whose rarest
+    goal is the same are about as many for each goal, as far as there are enough.
+
+    Args:
+        goals: of each situation.
+        count: how many to choose.
+        rng: of the choice.
+
+    Returns:
+        Indices of the chosen situations, in their order.
+    """
+    often = Counter(goal for own in goals for goal in own)
+    weights = np.array([1 / min((often[goal] for goal in own), default=len(goals)) for own in goals])
+    return sorted(rng.choice(len(goals), count, replace=False, p=weights / weights.sum()).tolist())
 
 
 class Corpus:
@@ -57,11 +79,11 @@ class Corpus:
         sensible = advice.sensible_goals(caption)
         self._often.update(sensible)
         draw = self._rng.random()
+        # A goal that has been sensible n times is asked about in proportion to the root of n, where it is sensible and
+        # where it is not; otherwise the answer would be learned from the goal alone.
         if draw < 0.45 and sensible:
-            goal = self._rng.choice(sensible)
+            (goal,) = self._rng.choices(sensible, [1 / math.sqrt(self._often[goal]) for goal in sensible])
         elif draw < 0.9:
-            # Goals that are often sensible are asked about as often where they are not; otherwise the answer "yes"
-            # would be learned from the goal alone.
             others = [goal for goal in advice.goals if goal not in sensible]
             (goal,) = self._rng.choices(others, [math.sqrt(1 + self._often[goal]) for goal in others])
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.stats import rankdata
 
 from ellm_agent.goals import quality
 from ellm_agent.goals.asking import Questions
+from ellm_agent.goals.base import Goal
 from ellm_agent.goals.quality import BINS, GoalCounts
 from ellm_agent.llm.base import LanguageModel
 from ellm_agent.lm_training.corpus import Corpus
@@ -18,38 +20,41 @@ from envs.interface import Language, Privileged, World
 from prompts import closed_form, open_ended
 
 CLOSED = 200  # captions about which all closed questions are asked
+RECALLED = 100  # situations in which a goal is possible, for its recall
+MOST_DRAWN = 150  # situations drawn to find one more of these
 
 
-def measure(model: LanguageModel, world: World, count: int = 2_000, seed: int = 1) -> dict[str, float]:
-    """Share of readable answers, shares of the quality bins, ROC AUC in closed form, and speed.
+def measure(
+    model: LanguageModel, world: World, count: int = 2_000, seed: int = 1, recalled: int = RECALLED
+) -> dict[str, float]:
+    """Share of readable answers, shares of the quality bins, ROC AUC in closed form, speed, and each goal's recall.
 
-    Bins and AUC compare with the prerequisites in the situation's true state, for the model and for the corpus alike;
-    both read captions only.
+    Bins, AUC and recall compare with the prerequisites in the situation's true state, for the model and for the corpus
+    alike; both read captions only.
 
     Args:
         model: to measure.
         world: whose situations are used.
         count: situations.
         seed: of the situations and the corpus.
+        recalled: situations in which a goal is possible, for its recall.
     """
     language = world.language()
     pairs = list(world.situations(HELD_OUT_WORLDS, count, seed))
     privileged = [facts for _, facts in pairs]
     captions = [language.drop_target(situation.caption) for situation, _ in pairs]
-    questions = Questions("open", language, (), model.default_temperature, structured=False)
-    prompts = [question.prompt for caption in captions for question in questions.about(caption)]
-    model.answer(prompts[:2])  # loads it
-    started = time.perf_counter()
-    answers = model.answer(prompts)
-    seconds = time.perf_counter() - started
-    goals = [open_ended.parse(answer.text) for answer in answers]
+    ask(model, captions[:2], language)  # loads it
+    started = time.process_time()
+    answers = ask(model, captions, language)
+    seconds = time.process_time() - started
+    goals = [open_ended.parse(text) for text in answers]
     corpus = Corpus(world, seed)
     model_shares = shares(goals, privileged, language)
     corpus_shares = shares([tuple(corpus.goals(caption)) for caption in captions], privileged, language)
     figures = {
         "scenes": count,
-        "scenes_per_second": count / seconds,
-        "readable": float(np.mean([readable(answer.text) for answer in answers])),
+        "scenes_per_cpu_second": count / seconds,
+        "readable": float(np.mean([readable(text) for text in answers])),
         "goals_in_an_answer": float(np.mean([len(own) for own in goals])),
     }
     for kind in BINS:
@@ -57,13 +62,48 @@ def measure(model: LanguageModel, world: World, count: int = 2_000, seed: int = 
         figures[f"corpus_{kind}"] = corpus_shares.get(kind, 0.0)
     closed = Questions("closed", language, language.goals, None, structured=False)
     asked = [question for caption in captions[:CLOSED] for question in closed.about(caption)]
-    started = time.perf_counter()
+    started = time.process_time()
     replies = model.answer([question.prompt for question in asked])
-    figures["closed_scenes_per_second"] = min(CLOSED, count) / (time.perf_counter() - started)
+    figures["closed_scenes_per_cpu_second"] = min(CLOSED, count) / (time.process_time() - started)
     p = [closed_form.probability_of_yes(reply.text, reply.logprobs) for reply in replies]
     possible = [goal in facts.possible for facts in privileged[:CLOSED] for goal in language.goals]
     figures["closed_auc"] = roc_auc(np.array(p), np.array(possible))
+    for goal, share in recall(model, world, recalled, seed).items():
+        figures[f"recall_{goal.replace(' ', '_')}"] = share
     return figures
+
+
+def ask(model: LanguageModel, captions: Sequence[str], language: Language) -> list[str]:
+    """The model's open answers about captions."""
+    questions = Questions("open", language, (), model.default_temperature, structured=False)
+    prompts = [question.prompt for caption in captions for question in questions.about(caption)]
+    return [answer.text for answer in model.answer(prompts)]
+
+
+def recall(model: LanguageModel, world: World, count: int, seed: int) -> dict[Goal, float]:
+    """Of each goal, the share of the situations in which it is possible that the model names it, in any wording.
+
+    Args:
+        model: to measure.
+        world: whose situations are drawn, until each goal is possible in ``count`` of them, or ``MOST_DRAWN`` times as
+            many are drawn.
+        count: situations for each goal, at least; a goal that is possible in none has no recall.
+        seed: of the situations.
+    """
+    language, found, chosen = world.language(), Counter(), []
+    for situation, facts in world.situations(HELD_OUT_WORLDS, MOST_DRAWN * count, seed):
+        if any(found[goal] < count for goal in facts.possible):
+            found.update(facts.possible)
+            chosen.append((situation, facts))
+        elif all(found[goal] >= count for goal in language.goals):
+            break
+    answers = ask(model, [language.drop_target(situation.caption) for situation, _ in chosen], language)
+    wordings = {other: goal for goal, others in world.advice().paraphrases.items() for other in others}
+    named = Counter()
+    for text, (_, facts) in zip(answers, chosen, strict=True):
+        goals = {wordings.get(goal) or language.canonical(goal) for goal in open_ended.parse(text)}
+        named.update(goals.intersection(facts.possible))
+    return {goal: named[goal] / found[goal] for goal in language.goals if found[goal]}
 
 
 def readable(text: str) -> bool:

@@ -18,7 +18,7 @@ from transformers.utils import logging
 
 from ellm_agent.errors import UserError
 from ellm_agent.llm.bundled import FOLDER
-from ellm_agent.lm_training.corpus import NO, YES, Corpus
+from ellm_agent.lm_training.corpus import NO, YES, Corpus, balanced
 from envs.interface import World
 
 TRAINING_WORLDS = 1_000_000  # world seeds from here on are for training
@@ -27,6 +27,7 @@ END = "<|endoftext|>"
 # For servers with a chat protocol: the model reads the last paragraph only, caption and question.
 CHAT_TEMPLATE = "{{ messages[-1]['content'].strip().split('\\n\\n')[-1] }}"
 CONTEXT = 256  # tokens
+CANDIDATES = 4  # situations for each one in the corpus
 IGNORED = -100  # label of tokens that are not learned
 
 
@@ -34,13 +35,13 @@ IGNORED = -100  # label of tokens that are not learned
 class Recipe:
     """Hyperparameters of corpus, model and training."""
 
-    scenes: int = 40_000  # situations in the corpus; each gives an open and a closed question
+    scenes: int = 60_000  # situations in the corpus; each gives an open and a closed question
     vocabulary: int = 2_048  # tokens
     width: int = 128  # of the layers, units
     layers: int = 3
     heads: int = 4  # of attention
-    passes: int = 2  # over the corpus
-    batch: int = 64  # examples in a step
+    passes: int = 3  # over the corpus
+    batch: int = 32  # examples in a step
     learning_rate: float = 2e-3  # of AdamW, the largest: a short warm-up, then a cosine down to a tenth of it
     seed: int = 0  # of corpus and training
 
@@ -67,10 +68,10 @@ def make_examples(recipe: Recipe, world: World) -> list[tuple[str, str]]:
         UserError: if the world has no advice.
     """
     corpus = Corpus(world, recipe.seed)
-    examples = []
-    for caption in captions(world, recipe.scenes, TRAINING_WORLDS, recipe.seed):
-        examples += [corpus.open(caption), corpus.closed(caption)]
-    return examples
+    candidates = list(captions(world, CANDIDATES * recipe.scenes, TRAINING_WORLDS, recipe.seed))
+    sensible = [world.advice().sensible_goals(caption) for caption in candidates]
+    chosen = balanced(sensible, recipe.scenes, np.random.default_rng(recipe.seed))
+    return [example for i in chosen for example in (corpus.open(candidates[i]), corpus.closed(candidates[i]))]
 
 
 def make_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:

@@ -1,6 +1,7 @@
 """Making a suggester: corpus, training, measurements, and folders that are never overwritten."""
 
 import hashlib
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -8,30 +9,64 @@ import pytest
 
 from ellm_agent.errors import UserError
 from ellm_agent.goals.quality import BINS
+from ellm_agent.llm.base import Answer, LanguageModel
 from ellm_agent.llm.bundled import FOLDER, BundledModel
 from ellm_agent.lm_training import measure, sft
-from ellm_agent.lm_training.corpus import Corpus
+from ellm_agent.lm_training.corpus import Corpus, balanced
 from envs import registry
-from envs.interface import World
+from envs.interface import Privileged, Situation, World
 from experiments import train_suggester
-from prompts import closed_form
+from prompts import closed_form, open_ended
 
 CRAFTER = registry.get("crafter")
 
 
 def test_it_is_as_good_as_its_card_says():
-    """A fifth of the situations of ``train_suggester.py measure``."""
-    figures = measure.measure(BundledModel(), CRAFTER, 400)
+    """A tenth of the situations of ``train_suggester.py measure``."""
+    figures = measure.measure(BundledModel(), CRAFTER, 200, recalled=20)
     assert figures["readable"] >= 0.99
     for kind in BINS:
         assert figures[f"model_{kind}"] == pytest.approx(figures[f"corpus_{kind}"], abs=0.05)
     assert figures["closed_auc"] >= 0.95
+    recalls = {goal: figures[f"recall_{goal.replace(' ', '_')}"] for goal in CRAFTER.language().goals}
+    rare = [recalls.pop(goal) for goal in ("make iron pickaxe", "make iron sword", "mine diamond")]
+    assert np.mean(rare) >= 0.6, rare
+    assert min(recalls.values()) >= 0.9, recalls
 
 
 def test_roc_auc_by_hand():
     # Positives .9, .5, .3 against negatives .5, .1: 2 + 1.5 + 1 of 6 pairs.
     scores, labels = np.array([0.9, 0.5, 0.5, 0.3, 0.1]), np.array([True, True, False, True, False])
     assert measure.roc_auc(scores, labels) == pytest.approx(4.5 / 6)
+
+
+def test_recall_by_hand():
+    """A model that would chop trees, in other words, wherever there is a cow, and eat cows elsewhere."""
+
+    class Answers(LanguageModel):
+        name = "cows"
+
+        def answer(self, prompts):
+            captions = [open_ended.caption_of(prompt.user) for prompt in prompts]
+            return [Answer("- cut down the tree" if "cow" in c else "- eat cow") for c in captions]
+
+    captions = ["You see cow, tree.", "You see tree.", "You see cow, tree.", "You see diamond."]
+    possible = [("chop tree", "eat cow"), ("chop tree",), ("chop tree", "eat cow"), ("mine diamond",)]
+
+    class Few(World):
+        name = "few"
+        language, advice = CRAFTER.language, CRAFTER.advice
+
+        def situations(self, first_world, count, seed):
+            pairs = zip(captions, possible, strict=True)
+            return itertools.islice(((Situation(c), Privileged(p)) for c, p in pairs), count)
+
+    found = measure.recall(Answers(), Few(), count=1, seed=0)
+    assert found == {
+        "chop tree": 1.0,
+        "eat cow": 0.0,
+        "mine diamond": 0.0,
+    }  # the second and third are not needed
 
 
 def test_situations_are_seeded_and_the_worlds_own():
@@ -63,6 +98,28 @@ def test_the_corpus_makes_mistakes_in_the_stated_proportions():
         for (question, answer), known in zip(asked, sensible, strict=True)
     ]
     assert np.mean(right) == pytest.approx(0.98, abs=0.015)
+
+
+def test_rare_goals_are_as_many_as_frequent_ones():
+    """Of 1,000 situations with a tree, in 100 of them coal, and in 10 of these a diamond, 30 are chosen."""
+    goals = [("tree",) + ("coal",) * (i < 100) + ("diamond",) * (i < 10) for i in range(1_000)]
+    chosen = balanced(goals, 30, np.random.default_rng(0))
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == 30
+    # Weights 10 * 1/10, 90 * 1/100, 900 * 1/1000: a third each at first; the ten are nearly used up.
+    assert sum(i < 10 for i in chosen) >= 7
+    assert 6 <= sum(10 <= i < 100 for i in chosen) <= 16
+    assert sum(i >= 100 for i in chosen) >= 6
+    assert balanced([(), ()], 2, np.random.default_rng(0)) == [0, 1]
+
+
+def test_the_corpus_shows_rare_goals_often():
+    """Of the goals that are sensible in the chosen captions, the rarest is three times as frequent as without a choice."""
+    sensible = CRAFTER.advice().sensible_goals
+    recipe = sft.Recipe(scenes=300)
+    questions = [question for question, _ in sft.make_examples(recipe, CRAFTER)[::2]]
+    share = np.mean(["make iron sword" in sensible(open_ended.caption_of(q + "\n")) for q in questions])
+    assert share >= 0.03  # 0.011 in all scenes
 
 
 def test_every_other_caption_has_no_target():
