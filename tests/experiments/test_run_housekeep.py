@@ -29,6 +29,7 @@ SMALL = [
     "80",
     "--replays",
     "0",
+    "--no-report",
     "--no-tensorboard",
     "--dqn.learning-starts",
     "100",
@@ -54,7 +55,7 @@ def bins_of(folder):
 def oracle(tmp_path_factory):
     """A finished small run in many homes."""
     folder = tmp_path_factory.mktemp("runs") / "run"
-    run("--goal-mode", "oracle", "--algo", "ppo", "--protocol", "homes", "--out", folder)
+    run("--goal-mode", "oracle", "--algo", "ppo", "--protocol", "homes", "--report", "--out", folder)
     return folder
 
 
@@ -84,8 +85,8 @@ def test_all_goals_are_mostly_bad(tmp_path):
 
 
 def test_a_task_is_rewarded_by_the_environment(oracle, tmp_path):
-    words = ("--task", "tidy up", "--frames", "320", "--eval-every", "320", "--out", tmp_path / "run")
-    done = script("finetune.py", oracle, *words)
+    words = ("--task", "tidy up", "--frames", "320", "--eval-every", "320", "--no-report")
+    done = script("finetune.py", oracle, *words, "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert {row["success"] for row in rows(tmp_path / "run", "episodes")} <= {True, False}
 

@@ -113,7 +113,7 @@ def test_curves_in_trackio_are_those_of_the_run(tmp_path):
     folder, store = tmp_path / "run", tmp_path / "store"
     done = script(
         "run_crafter.py", "--preset", "debug", "--goal-mode", "oracle", "--algo", "ppo", "--frames", "800", "--log-every", "200",
-        "--eval-every", "800", "--eval-episodes", "1", "--replays", "0", "--no-tensorboard", "--track", "trackio",
+        "--eval-every", "800", "--eval-episodes", "1", "--replays", "0", "--no-report", "--no-tensorboard", "--track", "trackio",
         "--track-project", "mine", "--out", folder, env={"TRACKIO_DIR": str(store)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
