@@ -17,6 +17,7 @@ from ellm_agent.lm_training.reward_model import RewardTraining, score
 
 MEASURED = 300  # rows of held-out worlds, for curves
 MEASURE_EVERY = 5  # iterations
+UNSEEN = 400  # captions of the pretraining corpus, held out
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
     ppo = PPO(suggester.model, fit_reward_model.load(recipe.reward_model, data), settings)
     relearning = RewardTraining(judge, 1e-4)
     pretraining = data.corpus(recipe.corpus, held_out=False, seed=recipe.seed)
-    unseen = data.corpus(400, held_out=True, seed=recipe.seed)
+    unseen = data.corpus(UNSEEN, held_out=True, seed=recipe.seed)
     measured = data.held_out[:: max(1, len(data.held_out) // MEASURED)]
     asked = data.questions(measured)
     before = data.measure(recipe.seed)

@@ -87,7 +87,7 @@ def run(
     steps: int,
     report: Callable[[str], None],
     name: str = "training",
-    every: float = EVERY,
+    every: float | None = None,
 ) -> list[dict[str, float]]:
     """Trains, from the last saved state on.
 
@@ -98,11 +98,12 @@ def run(
         steps: in all.
         report: receives lines about the progress.
         name: of the files of this training, and in the lines.
-        every: seconds between saved states.
+        every: seconds between saved states; None: ``EVERY``.
 
     Returns:
         The metrics of all steps.
     """
+    every = EVERY if every is None else every
     rows: list[dict[str, float]] = []
     path = folder / f"{name}.pt" if folder else None
     if path and path.exists():

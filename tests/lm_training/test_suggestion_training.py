@@ -12,8 +12,9 @@ from ellm_agent import cli
 from ellm_agent.errors import UserError
 from ellm_agent.llm import value_heads
 from ellm_agent.llm.bundled import FOLDER, BundledModel
-from ellm_agent.lm_training import fit_ppo, report
+from ellm_agent.lm_training import fit_ppo, report, resumable
 from ellm_agent.lm_training.judge import ExpectedUsefulness, compare
+from ellm_agent.lm_training.ppo import PPO
 from ellm_agent.lm_training.suggestions import Suggestion, chains, read_logs, split
 from envs import registry
 from experiments import train_suggester
@@ -146,19 +147,39 @@ def test_a_reward_model_from_logs(reward_model):
 
 
 def test_ppo_from_logs(log, reward_model, tmp_path, monkeypatch, capsys):
-    words = ("ppo", "--logs", log, "--reward-model", reward_model, "--iterations", 2, "--rounds", 1)
-    monkeypatch.setattr(fit_ppo, "MEASURED", 20)
+    """Killed in the last of three iterations, after fresh labels, it ends with the same weights as without."""
+    for name in ("MEASURED", "UNSEEN"):
+        monkeypatch.setattr(fit_ppo, name, 20)
+    monkeypatch.setattr(resumable, "EVERY", 0.0)
+    small = {"answers": 16, "corpus": 20, "scenes": 20, "relearn": 2}
     recipe = fit_ppo.Recipe
-    monkeypatch.setattr(fit_ppo, "Recipe", lambda *a, **o: recipe(*a, **o | {"answers": 16, "corpus": 20}))
+    monkeypatch.setattr(fit_ppo, "Recipe", lambda *a, **o: recipe(*a, **o | small))
+    words = ("ppo", "--logs", log, "--reward-model", reward_model, "--iterations", 3, "--rounds", 3)
     before = (FOLDER / "model.safetensors").read_bytes()
-    command(monkeypatch, *words, "--out", tmp_path / "ppo")
-    assert "true usefulness" in capsys.readouterr().out
-    model = BundledModel(tmp_path / "ppo")
+    learn, calls = PPO.learn, iter(range(2))
+
+    def interrupted(*arguments):
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return learn(*arguments)
+
+    monkeypatch.setattr(PPO, "learn", interrupted)
+    with pytest.raises(SystemExit, match="130"):
+        command(monkeypatch, *words, "--out", tmp_path / "killed")
+    monkeypatch.setattr(PPO, "learn", learn)
+    for name in ("killed", "straight"):
+        command(monkeypatch, *words, "--out", tmp_path / name)
+    said = capsys.readouterr().out
+    assert "continues after step 2" in said
+    assert "true usefulness" in said
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("killed", "straight")]
+    assert weights[0] == weights[1] != before
+    assert (FOLDER / "model.safetensors").read_bytes() == before
+    model = BundledModel(tmp_path / "killed")
     model.load()
     assert model.name != BundledModel().name
-    assert (FOLDER / "model.safetensors").read_bytes() == before
     with pytest.raises(SystemExit):
-        command(monkeypatch, *words, "--out", tmp_path / "ppo")
+        command(monkeypatch, *words, "--out", tmp_path / "killed")
     assert "which holds a model; name a new folder" in capsys.readouterr().err
 
 
