@@ -12,10 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ellm_agent.config.schema import SuggesterConfig
 from ellm_agent.errors import UserError
 from ellm_agent.llm import local
 from ellm_agent.llm.base import Answer, LanguageModelError
+from ellm_agent.llm.factory import resolve
 from ellm_agent.llm.local import LocalModel, find_gguf, name_of
+from envs import registry
 from tests.helpers.processes import ROOT, script
 from tests.helpers.questions import OPEN
 
@@ -115,6 +118,25 @@ def test_a_model_is_named_after_its_content(tmp_path):
         path.write_bytes(content)
         names.add(name_of(path))
     assert len(names) == 3
+
+
+@pytest.mark.parametrize(
+    ("form", "options", "said"),
+    [
+        ("open", {"kind": "bundled", "threads": 2}, "llm-threads is 2, but llm is bundled; it is for local"),
+        ("open", {"kind": "local", "rpm": 3}, "llm-rpm is for endpoints, but llm is local"),
+        ("open", {"kind": "local", "budget_usd": 1.0}, "llm-budget-usd is for endpoints, but llm is local"),
+        (
+            "scored",
+            {},
+            "goal-mode is scored, but what answers is bundled, which gives no likelihoods: give --llm local",
+        ),
+    ],
+)
+def test_options_without_effect_are_refused(form, options, said):
+    suggester = SuggesterConfig.model_validate({"kind": form, "llm": options})
+    with pytest.raises(UserError, match=f"^{said}"):
+        resolve(suggester, registry.get("crafter"))
 
 
 SMALL = ("--preset", "debug", "--frames", "256", "--replays", "0", "--no-tensorboard", "--n-envs", "1")
