@@ -141,13 +141,14 @@ def can_draw(config: Config) -> bool:
     return "rgb_array" in env.metadata.get("render_modes", [])
 
 
-def write_gif(recording: Recording, target: Path | IO[bytes], max_frames: int = 400) -> None:
+def write_gif(recording: Recording, target: Path | IO[bytes], max_frames: int = 400, shrink: int = 1) -> None:
     """Writes an animated GIF; longer episodes skip frames evenly, but none with a reward.
 
     Args:
         recording: what to draw.
         target: the GIF.
         max_frames: about how many frames to draw, at most.
+        shrink: by which width and height are divided.
     """
     length = len(recording.actions)
     # One palette for all frames: colours do not flicker, and equal regions stay equal for compression. It is made
@@ -155,7 +156,7 @@ def write_gif(recording: Recording, target: Path | IO[bytes], max_frames: int = 
     sample = np.concatenate(list(frames(recording, max(1, length // PALETTE_FRAMES))))
     palette = Image.fromarray(sample).quantize(64, method=Image.Quantize.MEDIANCUT)
     first, *others = (
-        Image.fromarray(picture).quantize(palette=palette, dither=Image.Dither.NONE)
+        Image.fromarray(picture).reduce(shrink).quantize(palette=palette, dither=Image.Dither.NONE)
         for picture in frames(recording, max(1, -(-length // max_frames)))
     )
     durations = [1000 // FPS] * len(others) + [2500]  # ms; the end stays a while

@@ -49,6 +49,7 @@ GIF, LICENCE = "episode.gif", "LICENSE"
 CHECKED = (WEIGHTS, CONFIG, RESULTS)  # by their checksums
 LANGUAGE_MODELS = ("open", "closed")  # kinds of suggesters
 VECTORS = "phrases"  # name of the phrases' vectors beside the policy's parameters
+GIF_FRAMES = 12  # and those with a reward: about .3 MB
 POLICY = "policy."
 
 
@@ -253,4 +254,4 @@ def _draw(config: Config, recordings: Sequence[Recording], path: Path) -> None:
     from ellm_agent.evaluation.rendering import can_draw, write_gif
 
     if recordings and can_draw(config):
-        write_gif(recordings[0], path)
+        write_gif(recordings[0], path, GIF_FRAMES, shrink=3)

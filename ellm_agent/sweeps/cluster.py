@@ -1,8 +1,8 @@
 """Runs a sweep on a Ray cluster: each cell is a task. Ray queues the tasks, places them, and runs those of lost nodes again.
 
 An actor on the cluster owns the tasks, so a sweep goes on when the program that started it has left, and the same command
-finds it again. All nodes must see the folders of the sweep, and have this project installed. Knows nothing of what a cell
-is: ``job`` runs it.
+finds it again. All nodes must see the folders of the sweep (or reach ``--store``), and have this project installed. Knows
+nothing of what a cell is: ``job`` runs it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from ellm_agent.sweeps import job as jobs
 from ellm_agent.sweeps.job import Job
 from ellm_agent.sweeps.local import lock
 from ellm_agent.sweeps.plan import Options, plan
+from ellm_agent.sweeps.store import Store
 from ellm_agent.terminal import one_line, print_stderr
 
 LOCAL = "local"  # --cluster: start Ray on this machine, for as long as this program runs
@@ -34,7 +35,7 @@ RETRIES = 20  # of a task whose worker or node was lost; a cell that kills every
 STORE = 100 * 2**20  # bytes of shared memory for Ray's objects; ours are a few kilobytes
 INTERVAL = 0.5  # seconds between looks
 PATIENCE = 5.0  # seconds in which a cluster must answer
-PROBING = 60.0  # seconds in which each node must have started a worker
+PROBING = 120.0  # seconds in which each node must have started a worker
 
 
 @ray.remote(max_retries=RETRIES)
@@ -95,15 +96,19 @@ class Sweep:
 
 
 @ray.remote(num_cpus=0, max_retries=0)
-def look(mark: Path, wanted: str) -> str:
+def look(mark: str, wanted: str, store: str | None = None) -> str:
     """What a node lacks to run cells, or "".
 
     Args:
         mark: a file that it should see.
         wanted: the version of this project that it should have.
+        store: address where the file is; None: in a folder.
     """
-    if not mark.exists():
-        return f"does not see {mark.parent}; put --work and --results into folders that all nodes share"
+    if store and not Store(store).has(mark):
+        return f"does not see what others write to {store}"
+    if not store and not Path(mark).exists():
+        folder = Path(mark).parent
+        return f"does not see {folder}; put --work and --results into folders that all nodes share, or use --store"
     found = version(PROJECT)
     return "" if found == wanted else f"has version {found} of {PROJECT}, but this is {wanted}"
 
@@ -123,13 +128,15 @@ def run_sweep(options: Options, more: Sequence[str] = ()) -> None:
     """
     options = dataclasses.replace(options, work=options.work.resolve(), results=options.results.resolve())
     plan(options, more)  # which refuses what makes no sense, before anything starts
-    folders = [parent / options.name for parent in (options.work, options.results)]
     with _connected(options):
-        for folder in folders:
-            _check_nodes(folder)
+        _check_nodes(options)
         left = jobs.jobs_left(options, more)
         # One actor for each work folder, found by name: it keeps two sweeps from working in one.
-        kept = {"name": f"sweep {folders[0]}", "namespace": NAMESPACE, "lifetime": "detached"}
+        kept = {
+            "name": f"sweep {options.work / options.name}",
+            "namespace": NAMESPACE,
+            "lifetime": "detached",
+        }
         make = Sweep.options(**kept, get_if_exists=True, max_restarts=-1, max_task_retries=-1)
         sweep = make.remote(left, options.gpus)
         try:
@@ -141,6 +148,8 @@ def run_sweep(options: Options, more: Sequence[str] = ()) -> None:
             ray.kill(sweep)
             raise
         ray.kill(sweep)
+    if options.store:
+        jobs.fetch_results(options)
     jobs.fail(failed, len(left))
 
 
@@ -209,30 +218,40 @@ def _check_resources(gpus: float) -> None:
             raise UserError(f"a cell takes {wanted:g} {name}, but the cluster has {there.get(name, 0):g}")
 
 
-def _check_nodes(folder: Path) -> None:
+def _check_nodes(options: Options) -> None:
     """
     Raises:
-        UserError: naming a node that does not see a folder, or cannot run this project.
+        UserError: naming a node that does not see what this one writes, or cannot run this project.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    mark = folder / f".seen-by-all-{uuid.uuid4().hex}"
-    mark.touch()
-    try:
+    name = f".seen-by-all-{uuid.uuid4().hex}"
+    with contextlib.ExitStack() as closing:
+        if options.store:
+            store, marks = Store(options.store), [name]
+            store.touch(name)
+            closing.callback(store.remove, name)
+        else:
+            marks = [str(parent / options.name / name) for parent in (options.work, options.results)]
+            for mark in map(Path, marks):
+                mark.parent.mkdir(parents=True, exist_ok=True)
+                mark.touch()
+                closing.callback(mark.unlink)
         for node in ray.nodes():
-            if not node["Alive"]:
-                continue
-            there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            try:
-                task = look.options(scheduling_strategy=there).remote(mark, version(PROJECT))
-                lacks = ray.get(task, timeout=PROBING)
-            except ray.exceptions.GetTimeoutError:
-                lacks = f"has started no worker in {PROBING:.0f} seconds"
-            except ray.exceptions.RayTaskError as error:
-                reason = str(error).strip().splitlines()[-1]
-                lacks = f"cannot run this project ({reason}); install it on every node"
-            except ray.exceptions.RayError:  # the node was lost; the cells will run on others
-                lacks = ""
-            if lacks:
-                raise UserError(f"node {node['NodeManagerHostname']} of the cluster {lacks}")
-    finally:
-        mark.unlink()
+            for mark in marks if node["Alive"] else ():
+                lacks = _look(node["NodeID"], mark, options.store)
+                if lacks:
+                    raise UserError(f"node {node['NodeManagerHostname']} of the cluster {lacks}")
+
+
+def _look(node: str, mark: str, store: str | None) -> str:
+    """What a node lacks, or ""."""
+    there = NodeAffinitySchedulingStrategy(node, soft=False)
+    try:
+        task = look.options(scheduling_strategy=there).remote(mark, version(PROJECT), store)
+        return ray.get(task, timeout=PROBING)
+    except ray.exceptions.GetTimeoutError:
+        return f"has started no worker in {PROBING:.0f} seconds"
+    except ray.exceptions.RayTaskError as error:
+        reason = str(error).strip().splitlines()[-1]
+        return f"cannot run this project ({reason}); install it on every node"
+    except ray.exceptions.RayError:  # the node was lost; the cells will run on others
+        return ""

@@ -20,6 +20,7 @@ from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
 from ellm_agent.runs.folder import Run, is_claimed, write_whole
 from ellm_agent.sweeps.plan import Options, plan, unfinished, with_pretraining, work_folder
+from ellm_agent.sweeps.store import Store, take_over
 
 PATIENCE = 60.0  # seconds that a lost node's process may take to release a run
 INTERVAL = 0.2  # seconds between looks
@@ -35,6 +36,7 @@ class Job:
         folder: in which it is run; what another configuration left there is deleted.
         results: folder of the sweep's results.
         keeps_agent: whether the run stays after its results are kept, because tasks need its agent.
+        store: address that its folder and its results are copied to; None: all machines share the folders.
     """
 
     cell: Cell
@@ -42,6 +44,7 @@ class Job:
     folder: Path
     results: Path
     keeps_agent: bool
+    store: str | None = None
 
     @property
     def run_folder(self) -> Path:
@@ -60,12 +63,21 @@ def jobs_left(options: Options, more: Sequence[str] = ()) -> list[Job]:
         UserError: if an option makes no sense, or there are results of another configuration.
     """
     cells, results = plan(options, more), options.results / options.name
+    if options.store:
+        fetch_results(options)
     left = unfinished(cells, results)
     print(
         f"{len(cells)} runs, {len(cells) - len(left)} finished before; results in {results}", file=sys.stderr
     )
     return [
-        Job(cell, config, work_folder(cell, options), results, bool(options.tasks and not cell.task))
+        Job(
+            cell,
+            config,
+            work_folder(cell, options),
+            results,
+            bool(options.tasks and not cell.task),
+            options.store,
+        )
         for cell, config in with_pretraining(left, cells, options).items()
     ]
 
@@ -90,6 +102,8 @@ def run(job: Job) -> None:
     """
     from ellm_agent.experiment import run_experiment  # imports PyTorch
 
+    if job.store:
+        _take_over(job)
     if job.cell.folder(job.results).is_dir() and not job.keeps_agent:
         return  # killed after its results were kept
     deadline = time.monotonic() + PATIENCE
@@ -98,16 +112,49 @@ def run(job: Job) -> None:
             raise UserError(f"another process is writing the run in {job.run_folder}")
         time.sleep(INTERVAL)
     goes_on = prepare(job)
-    with (
-        job.output.open("a") as output,
-        contextlib.redirect_stdout(output),
-        contextlib.redirect_stderr(output),
-    ):
+    store = Store(job.store) if job.store else None
+    with contextlib.ExitStack() as closing:
+        output = closing.enter_context(job.output.open("a"))
+        closing.enter_context(contextlib.redirect_stdout(output))
+        closing.enter_context(contextlib.redirect_stderr(output))
+        if store:
+            closing.enter_context(store.following(job.folder, _in_store(job)))
         if goes_on:
             run_experiment(Run.open(job.run_folder).config, resume=job.run_folder)
         else:
             run_experiment(job.config.changed(**{"run.out": job.run_folder}))
     finish(job)
+    if store:
+        store.send(job.cell.folder(job.results), f"{job.results.name}/results/{_relative(job)}")
+        if job.keeps_agent:
+            store.send(job.folder, _in_store(job))
+        else:
+            store.remove(_in_store(job))
+
+
+def fetch_results(options: Options) -> None:
+    """Copies the results that are at the store's address and not here."""
+    Store(options.store).fetch(f"{options.name}/results", options.results / options.name)
+
+
+def _take_over(job: Job) -> None:
+    """Copies what other machines have done of a job, and the agent that it starts from."""
+    store, done = Store(job.store), job.cell.folder(job.results)
+    if not done.is_dir():
+        store.fetch(f"{job.results.name}/results/{_relative(job)}", done)
+    take_over(store, _in_store(job), job.folder)
+    if job.config.transfer.pretrained:
+        before = job.config.transfer.pretrained.parent
+        take_over(store, f"{job.results.name}/work/{before.name}", before)
+
+
+def _in_store(job: Job) -> str:
+    """The name of a job's folder at the store's address."""
+    return f"{job.results.name}/work/{job.folder.name}"
+
+
+def _relative(job: Job) -> str:
+    return job.cell.folder(Path()).as_posix()
 
 
 def finish(job: Job) -> None:

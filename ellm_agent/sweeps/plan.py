@@ -77,6 +77,9 @@ class Options:
     (docs/scaling.md). None: processes of this machine, without Ray."""
     gpus: float = 0.0
     """Share of a GPU for each cell on a Ray cluster, where -- --device cuda uses it."""
+    store: str | None = None
+    """Address that all machines reach, where they share no folders, such as s3://bucket/sweeps (fsspec): runs are copied
+    there after each checkpoint, and results. For --cluster and --cell."""
     print_commands: bool = False
     """Only print one command for each unfinished cell, such as for an array of Slurm jobs."""
     cell: int | None = None
@@ -148,6 +151,10 @@ def _check(options: Options, more: Sequence[str]) -> None:
     if "random" in options.algos:
         raise UserError("algos is random, which is no learner; give it to --methods")
     cli.at_least(1, jobs=options.jobs, task_frames=options.task_frames)
+    if options.store and not options.cluster and not options.print_commands and options.cell is None:
+        raise UserError(
+            f"store is {options.store}; it is for --cluster and --cell, where machines share no folder"
+        )
     if options.gpus < 0 or (options.gpus and not options.cluster):
         raise UserError(f"gpus is {options.gpus:g}; it is a share of a GPU, for --cluster only")
     for word in more:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from ellm_agent.errors import UserError
 from ellm_agent.runs.folder import Run
 from ellm_agent.sharing import card, folder, hub
-from tests.helpers.processes import script
+from tests.helpers.processes import ROOT, script
 from tests.helpers.transfers import SMALL
 
 
@@ -92,6 +92,14 @@ def test_a_damaged_folder_is_refused(shared, tmp_path, name, spoil, message):
         (away / name).unlink()
     with pytest.raises(UserError, match=message):
         folder.read(away)
+
+
+def test_shipped_agents_are_whole_and_small():
+    agents = sorted((ROOT / "results" / "agents").iterdir())
+    assert "crafter" in {agent.name for agent in agents}
+    for agent in agents:
+        assert folder.read(agent).episodes
+        assert sum(path.stat().st_size for path in agent.iterdir()) <= 5_000_000
 
 
 def test_a_folder_that_exists_is_not_overwritten(shared, run):

@@ -48,9 +48,10 @@ def test_what_a_node_lacks_is_said(tmp_path):
 
     mark = tmp_path / "mark"
     here = version("ellm-agent")
-    assert "does not see" in look._function(mark, here)
+    assert f"does not see {tmp_path}; put --work and --results into folders" in look._function(mark, here)
+    assert "does not see what others write to" in look._function("mark", here, f"file://{tmp_path}")
     mark.touch()
-    assert look._function(mark, here) == ""
+    assert look._function(mark, here) == look._function("mark", here, f"file://{tmp_path}") == ""
     assert f"has version {here} of ellm-agent, but this is 0.0.1" in look._function(mark, "0.0.1")
 
 
