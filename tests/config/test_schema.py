@@ -82,6 +82,7 @@ BOUNDS = {
     "agent.offline.top_share": [(0.0, "above 0"), (1.01, "at most 1")],
     "agent.offline.expectile": [(0.0, "above 0"), (1.0, "below 1")],
     "agent.offline.temperature": [(0.0, "above 0")],
+    "agent.offline.q_temperature": [(0.0, "above 0")],
     "agent.offline.max_weight": [(0.0, "above 0")],
     "agent.offline.alpha": [(-0.01, "at least 0")],
     "agent.offline.polyak": [(0.0, "above 0"), (1.01, "at most 1")],
