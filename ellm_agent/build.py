@@ -537,7 +537,7 @@ def _make_offline(
         "filtered-bc": {"top_share": options.top_share},
         "awr": weights,
         "iql": weights | {"expectile": options.expectile, "polyak": options.polyak},
-        "cql": {"alpha": options.alpha, "polyak": options.polyak, "temperature": options.temperature},
+        "cql": {"alpha": options.alpha, "polyak": options.polyak, "temperature": options.q_temperature},
     }.get(algo, {})
     return kinds[algo](
         TextDQNPolicy if algo == "cql" else ActorCriticPolicy,

@@ -29,7 +29,13 @@ def flatten(config: BaseModel | Any, prefix: str = "") -> dict[str, Any]:
 
 def plain(config: Config) -> dict[str, Any]:
     """As ``flatten``, in JSON values."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in flatten(config).items()}
+
+    def as_json(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return [as_json(part) for part in value]
+        return str(value) if isinstance(value, Path) else value
+
+    return {name: as_json(value) for name, value in flatten(config).items()}
 
 
 def differences(one: Config, other: Config, ignore: Sequence[str] = ()) -> list[str]:

@@ -413,7 +413,9 @@ class OfflineConfig(Section):
     expectile: float = Field(0.8, gt=0, lt=1)
     """iql: tau; 0.5 is SARSA."""
     temperature: float = Field(0.2, gt=0)
-    """awr, iql: t of the policy's weights exp(advantage / t), reward units. cql: of its softmax policy."""
+    """awr, iql: t of the policy's weights exp(advantage / t), reward units."""
+    q_temperature: float = Field(0.03, gt=0)
+    """cql: temperature of its softmax policy, reward units, as of the online DQN's."""
     max_weight: float = Field(20.0, gt=0)
     """awr, iql: the largest weight. Peng et al. 2019: 20; Kostrikov et al. 2021: 100."""
     alpha: float = Field(0.1, ge=0)

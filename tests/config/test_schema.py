@@ -75,6 +75,17 @@ BOUNDS = {
     "agent.on_policy.epochs": [(0, "at least 1")],
     "agent.on_policy.clip": [(0.0, "above 0")],
     "agent.on_policy.target_kl": [(0.0, "above 0")],
+    "agent.offline.batch_size": [(0, "at least 1")],
+    "agent.offline.learning_rate": [(0.0, "above 0")],
+    "agent.offline.gamma": [(-0.01, "at least 0"), (1.01, "at most 1")],
+    "agent.offline.n_steps": [(0, "at least 1")],
+    "agent.offline.top_share": [(0.0, "above 0"), (1.01, "at most 1")],
+    "agent.offline.expectile": [(0.0, "above 0"), (1.0, "below 1")],
+    "agent.offline.temperature": [(0.0, "above 0")],
+    "agent.offline.q_temperature": [(0.0, "above 0")],
+    "agent.offline.max_weight": [(0.0, "above 0")],
+    "agent.offline.alpha": [(-0.01, "at least 0")],
+    "agent.offline.polyak": [(0.0, "above 0"), (1.01, "at most 1")],
     "transfer.guide_share": [(-0.01, "at least 0"), (1.01, "at most 1")],
 }
 UNBOUNDED = {"suggester.score_threshold", "agent.dqn.munchausen_scale", "agent.on_policy.entropy"}
@@ -102,7 +113,7 @@ def test_values_out_of_bounds_are_refused(name, value, bound):
 def test_the_bound_itself_is_allowed_where_it_is_included(name):
     for _, bound in BOUNDS[name]:
         word, _, number = bound.rpartition(" ")
-        if word != "above":
+        if word not in ("above", "below"):
             as_is = float if "float" in str(_field(name).annotation) else int
             assert Config().changed(**{name: as_is(number)})
 
@@ -145,7 +156,11 @@ def test_numbers_are_finite(name, value):
         ("run.out", 3, "out is 3; it must be a path"),
         ("env.name", 3, "world is 3; it must be text"),
         ("env", 3, "env is 3; it must be a section: a mapping of option names to values"),
-        ("agent.algo", "sarsa", "algo is 'sarsa'; choose one of dqn, ppo, trpo, random"),
+        (
+            "agent.algo",
+            "sarsa",
+            "algo is 'sarsa'; choose one of dqn, ppo, trpo, random, bc, filtered-bc, awr, iql, cql",
+        ),
         ("run.preset", "huge", "preset is 'huge'; choose one of debug, default, paper"),
         ("reward.novelty.kind", "x", "bonus is 'x'; choose one of rnd, noveld, icm, apt"),
         ("env.name", "chess", "world is 'chess'; choose one of crafter, housekeep"),

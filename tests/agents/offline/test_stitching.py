@@ -38,6 +38,7 @@ def solved(tmp_path, monkeypatch):
                 "agent.offline.learning_rate": 3e-3,
                 "agent.offline.polyak": 0.05,
                 "agent.offline.temperature": 0.01,
+                "agent.offline.q_temperature": 0.01,
                 **{f"agent.offline.{name}": value for name, value in options.items()},
             }
         )
