@@ -227,7 +227,7 @@ class PreferenceConfig(Section):
     """Units of their hidden layer."""
     learning_rate: Annotated[float, flag("preference-learning-rate")] = Field(1e-3, gt=0)
     """Their Adam step size."""
-    passes: Annotated[int, flag("preference-passes")] = Field(5, ge=1)
+    passes: Annotated[int, flag("preference-passes")] = Field(3, ge=1)
     """Passes over all comparisons in each of the about 50 fits of a run."""
 
     @model_validator(mode="after")

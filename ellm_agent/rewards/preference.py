@@ -31,6 +31,9 @@ BOUNDS = (1.1, 1.5)  # validation loss / training loss that regularisation aims 
 STEP = 1.3  # factor by which the penalty changes after each pass
 PENALTIES = (1e-6, 1e-1)  # least and largest
 FIRST_PENALTY = 1e-3
+STATE_WEIGHT = (
+    0.3  # of the state beside the event: events explain more, by fewer phrases (docs/preferences.md)
+)
 
 
 # --- the equations ----------------------------------------------------------------------------------------------------
@@ -167,8 +170,8 @@ class Comparison:
 class PreferenceReward(TransitionReward):
     """The mean of an ensemble's normalised rewards; 0 until it has been fitted.
 
-    A transition's vector is the sum of the vectors of the phrases of the state that it leads to, and, behind it, that of
-    the phrases that are new there: the event. Goals are not among them: a reward is for what happens.
+    A transition's vector is 0.3 times the sum of the vectors of the phrases of the state that it leads to, and, behind it,
+    the sum of those of the phrases that are new there: the event. Goals are not among them: a reward is for what happens.
 
     Args:
         features: vectors of the phrases.
@@ -189,7 +192,7 @@ class PreferenceReward(TransitionReward):
         hidden: int = 64,
         learning_rate: float = 1e-3,
         batch_size: int = 32,
-        passes: int = 5,
+        passes: int = 3,
         seed: int = 0,
     ):
         self._features, self.slots = features, slots
@@ -345,8 +348,11 @@ class PreferenceReward(TransitionReward):
         """Of transitions, ``(n, 768)``: the state that each leads to, and the event."""
         before, after = before[:, : self.slots], after[:, : self.slots]
         table = self._features.tensor
-        parts = (after, new_phrases(before, after))
-        return torch.cat([sum_of_rows(table, torch.from_numpy(part.astype(np.int32))) for part in parts], 1)
+        state, event = (
+            sum_of_rows(table, torch.from_numpy(part.astype(np.int32)))
+            for part in (after, new_phrases(before, after))
+        )
+        return torch.cat([STATE_WEIGHT * state, event], 1)
 
     def _clip_vectors(self, clips: np.ndarray) -> torch.Tensor:
         """Of all transitions of clips, ``(n * frames, 768)``."""
