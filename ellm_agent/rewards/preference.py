@@ -180,7 +180,7 @@ class PreferenceReward(TransitionReward):
         hidden: units of their hidden layer.
         learning_rate: Adam step size.
         batch_size: comparisons in a gradient step.
-        passes: over the comparisons in each ``fit``.
+        steps: gradient steps in each ``fit``, at least; passes over the comparisons are whole.
         seed: of first weights, resamples and batches.
     """
 
@@ -192,11 +192,11 @@ class PreferenceReward(TransitionReward):
         hidden: int = 64,
         learning_rate: float = 1e-3,
         batch_size: int = 32,
-        passes: int = 3,
+        steps: int = 40,
         seed: int = 0,
     ):
         self._features, self.slots = features, slots
-        self._members, self._batch_size, self._passes = members, batch_size, passes
+        self._members, self._batch_size, self._steps = members, batch_size, steps
         self._generator = torch.Generator().manual_seed(seed)
         self._ensemble = RewardEnsemble(members, 2 * DIMENSIONS, hidden, self._generator)
         self._optimizer = torch.optim.Adam(self._ensemble.parameters(), lr=learning_rate)
@@ -271,7 +271,8 @@ class PreferenceReward(TransitionReward):
         """
         if not self._comparisons:
             return
-        for _ in range(self._passes):
+        batches = math.ceil(len(self._comparisons) / self._batch_size)
+        for _ in range(math.ceil(self._steps / batches)):
             self._pass()
         with torch.no_grad():
             rewards = self._ensemble(self._clip_vectors(clips))  # (members, n * frames)

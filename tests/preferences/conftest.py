@@ -6,6 +6,7 @@ import pytest
 from ellm_agent.preferences.clips import Clip, ClipReader
 from ellm_agent.preferences.queries import Query
 from ellm_agent.wrappers.observation import PREFIXES
+from envs import registry
 
 
 @pytest.fixture
@@ -46,3 +47,12 @@ def query(clip):
         )
 
     return make
+
+
+@pytest.fixture
+def tiny_world():
+    """Registers it for a test."""
+    registry.register("tiny", "tests.preferences.tiny:TINY")
+    yield
+    del registry.WORLDS["tiny"]
+    registry.get.cache_clear()
