@@ -309,7 +309,7 @@ def make_taught_reward(
         options.members,
         options.hidden,
         options.learning_rate,
-        passes=options.passes,
+        steps=options.steps,
         seed=seed,
     )
     recorder = ClipRecorder(worlds.num_envs, options.clip_frames, slots)

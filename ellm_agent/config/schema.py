@@ -266,8 +266,8 @@ class PreferenceConfig(Section):
     """Units of their hidden layer."""
     learning_rate: Annotated[float, flag("preference-learning-rate")] = Field(1e-3, gt=0)
     """Their Adam step size."""
-    passes: Annotated[int, flag("preference-passes")] = Field(5, ge=1)
-    """Passes over all comparisons in each of the about 50 fits of a run."""
+    steps: Annotated[int, flag("preference-steps")] = Field(40, ge=1)
+    """Gradient steps in each of the about 50 fits of a run, at least; passes over the comparisons are whole."""
 
     @model_validator(mode="after")
     def _consistent(self) -> PreferenceConfig:

@@ -29,7 +29,6 @@ HEADERS = {
     "base-uri 'none'; frame-ancestors 'none'; style-src 'self'; script-src 'self'",
     "Referrer-Policy": "no-referrer",  # the address holds the token
     "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",
 }
 TYPES = {"page.css": "text/css", "clips.js": "text/javascript", "suggestions.js": "text/javascript"}
 
@@ -73,7 +72,7 @@ def serve(make: Callable[[str], Starlette], port: int, what: str) -> str:
         ) from error
     token = secrets.token_urlsafe(16)
     config = uvicorn.Config(
-        make(token), log_level="critical", access_log=False, server_header=False, lifespan="off"
+        make(token), log_config=None, access_log=False, server_header=False, lifespan="off"
     )
     server = uvicorn.Server(config)
     threading.Thread(target=server.run, args=([listening],), daemon=True).start()
@@ -96,7 +95,9 @@ def clips_app(judge: PersonJudge, token: str) -> Starlette:
 
     def picture(request: Request) -> Response:
         content = judge.picture(request.path_params["key"], request.path_params["side"])
-        return Response(status_code=404) if content is None else Response(content, media_type="image/gif")
+        if content is None:
+            return Response(status_code=404)
+        return Response(content, media_type="image/gif", headers={"Cache-Control": "private, max-age=3600"})
 
     def choose(content: Any) -> Response:
         key, choice = content.get("key"), content.get("choice")
@@ -143,6 +144,7 @@ def application(
             else:
                 response = answer(request)
             response.headers.update(HEADERS)
+            response.headers.setdefault("Cache-Control", "no-store")
             return response
 
         return guard

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import threading
 from collections import deque
@@ -19,7 +20,8 @@ from envs import registry
 
 SIZE = 300  # pixels, of a clip's picture, which is square
 FRAME, LAST_FRAME = 120, 700  # ms that a picture stays
-COLOURS = 128
+COLOURS = 64
+DRAWN = 32  # pictures kept: a page asks for the next query's before it shows them
 
 
 class PersonJudge(LaterJudge):
@@ -35,9 +37,10 @@ class PersonJudge(LaterJudge):
     name = "person"
 
     def __init__(self, labels: LabelFile, reader: ClipReader, env: EnvConfig, count: int):
-        self._labels, self._reader, self._env, self._count = labels, reader, env, count
+        self._labels, self._reader, self._count = labels, reader, count
         self._queries: deque[Query] = deque()
-        self._lock = threading.RLock()
+        self._lock, self._drawing = threading.RLock(), threading.Lock()
+        self._draw = functools.lru_cache(DRAWN)(lambda clip: draw(clip, env))
         self.changes = len(labels.labels)
 
     # --- for training -------------------------------------------------------------------------------------------------
@@ -115,8 +118,11 @@ class PersonJudge(LaterJudge):
             key: of the query.
             side: "left" or "right".
         """
-        query = self.find(key)
-        return None if query is None else draw(getattr(query, side), self._env)
+        query = self.find(key) if side in ("left", "right") else None
+        if query is None:
+            return None
+        with self._drawing:  # one at a time: training goes on beside it
+            return self._draw(getattr(query, side))
 
 
 def draw(clip: Clip, env: EnvConfig) -> bytes:

@@ -31,6 +31,9 @@ BOUNDS = (1.1, 1.5)  # validation loss / training loss that regularisation aims 
 STEP = 1.3  # factor by which the penalty changes after each pass
 PENALTIES = (1e-6, 1e-1)  # least and largest
 FIRST_PENALTY = 1e-3
+STATE_WEIGHT = (
+    0.3  # of the state beside the event: events explain more, by fewer phrases (docs/preferences.md)
+)
 
 
 # --- the equations ----------------------------------------------------------------------------------------------------
@@ -167,8 +170,8 @@ class Comparison:
 class PreferenceReward(TransitionReward):
     """The mean of an ensemble's normalised rewards; 0 until it has been fitted.
 
-    A transition's vector is the sum of the vectors of the phrases of the state that it leads to, and, behind it, that of
-    the phrases that are new there: the event. Goals are not among them: a reward is for what happens.
+    A transition's vector is 0.3 times the sum of the vectors of the phrases of the state that it leads to, and, behind it,
+    the sum of those of the phrases that are new there: the event. Goals are not among them: a reward is for what happens.
 
     Args:
         features: vectors of the phrases.
@@ -177,7 +180,7 @@ class PreferenceReward(TransitionReward):
         hidden: units of their hidden layer.
         learning_rate: Adam step size.
         batch_size: comparisons in a gradient step.
-        passes: over the comparisons in each ``fit``.
+        steps: gradient steps in each ``fit``, at least; passes over the comparisons are whole.
         seed: of first weights, resamples and batches.
     """
 
@@ -189,11 +192,11 @@ class PreferenceReward(TransitionReward):
         hidden: int = 64,
         learning_rate: float = 1e-3,
         batch_size: int = 32,
-        passes: int = 5,
+        steps: int = 40,
         seed: int = 0,
     ):
         self._features, self.slots = features, slots
-        self._members, self._batch_size, self._passes = members, batch_size, passes
+        self._members, self._batch_size, self._steps = members, batch_size, steps
         self._generator = torch.Generator().manual_seed(seed)
         self._ensemble = RewardEnsemble(members, 2 * DIMENSIONS, hidden, self._generator)
         self._optimizer = torch.optim.Adam(self._ensemble.parameters(), lr=learning_rate)
@@ -268,7 +271,8 @@ class PreferenceReward(TransitionReward):
         """
         if not self._comparisons:
             return
-        for _ in range(self._passes):
+        batches = math.ceil(len(self._comparisons) / self._batch_size)
+        for _ in range(math.ceil(self._steps / batches)):
             self._pass()
         with torch.no_grad():
             rewards = self._ensemble(self._clip_vectors(clips))  # (members, n * frames)
@@ -345,8 +349,11 @@ class PreferenceReward(TransitionReward):
         """Of transitions, ``(n, 768)``: the state that each leads to, and the event."""
         before, after = before[:, : self.slots], after[:, : self.slots]
         table = self._features.tensor
-        parts = (after, new_phrases(before, after))
-        return torch.cat([sum_of_rows(table, torch.from_numpy(part.astype(np.int32))) for part in parts], 1)
+        state, event = (
+            sum_of_rows(table, torch.from_numpy(part.astype(np.int32)))
+            for part in (after, new_phrases(before, after))
+        )
+        return torch.cat([STATE_WEIGHT * state, event], 1)
 
     def _clip_vectors(self, clips: np.ndarray) -> torch.Tensor:
         """Of all transitions of clips, ``(n * frames, 768)``."""

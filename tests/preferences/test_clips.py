@@ -1,0 +1,96 @@
+"""Clips: how experience is cut, what they say in words, and that a saved clip is the same."""
+
+import json
+
+import numpy as np
+import pytest
+
+from ellm_agent.preferences.clips import Clip, ClipRecorder
+from ellm_agent.wrappers.added_reward import AddedReward
+
+
+class Recording:
+    """A transition reward that only records."""
+
+    def __init__(self, recorder):
+        self._recorder = recorder
+
+    def reset(self, observations):
+        self._recorder.begin()
+
+    def reward(self, transitions):
+        self._recorder.add(transitions)
+        return np.zeros(len(transitions.dones), np.float32)
+
+
+def record(worlds, steps, frames=3, kept=100):
+    recorder = ClipRecorder(worlds.num_envs, frames, worlds.fields["achieved"].stop, kept)
+    recorded = AddedReward(worlds, Recording(recorder))
+    recorded.reset()
+    for step in range(steps):
+        recorded.step(np.full(worlds.num_envs, step % 2))
+    return recorder
+
+
+def test_an_episode_is_cut_into_clips(worlds, reader):
+    """Seven frames in clips of three: 0 to 3, 3 to 6, and, so that the end is seen, 4 to 7."""
+    recorder = record(worlds, 7)
+    mine = list(recorder.clips)[::2]
+    assert [reader.captions(clip)[0] for clip in mine] == ["count 0", "count 3", "count 4"]
+    assert [reader.captions(clip)[-1] for clip in mine] == ["count 3", "count 6", "count 7"]
+    assert [clip.start for clip in mine] == [0, 3, 4]
+    assert mine[-1].actions == (0, 1, 0, 1, 0, 1, 0)
+    assert mine[0].total == pytest.approx(1.5)
+    assert [reader.events(clip) for clip in mine] == [
+        [(2, "chop tree")],
+        [(2, "drink water")],
+        [(1, "drink water")],
+    ]
+    assert len({clip.key for clip in mine}) == 3
+
+
+def test_episodes_shorter_than_a_clip_give_none(worlds):
+    assert not record(worlds, 21, frames=8).clips
+
+
+def test_only_the_newest_clips_are_kept(worlds):
+    clips = record(worlds, 14, kept=4).clips
+    assert [clip.start for clip in clips] == [3, 3, 4, 4]
+
+
+def test_a_saved_recorder_goes_on(worlds):
+    straight, first = record(worlds, 9), record(worlds, 5)
+    second = ClipRecorder(2, 3, worlds.fields["achieved"].stop)
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    worlds_again = AddedReward(worlds, Recording(second))
+    worlds_again._last = worlds._observe(worlds._captions)
+    for step in range(5, 9):
+        worlds_again.step(np.full(2, step % 2))
+    assert [clip.key for clip in second.clips] == [clip.key for clip in straight.clips]
+    assert all(
+        np.array_equal(a.observations, b.observations)
+        for a, b in zip(second.clips, straight.clips, strict=True)
+    )
+
+
+def test_a_saved_clip_is_the_same(clip):
+    one = clip([3, 4, 5], ["chop tree"], total=1.5)
+    other = Clip.from_row(json.loads(json.dumps(one.row())))
+    assert np.array_equal(one.observations, other.observations)
+    assert (one.key, one.total, one.actions) == (other.key, other.total, other.actions)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"observations": "AAAA"},
+        {"shape": [3]},
+        {"shape": [9, 9]},
+        {"actions": []},
+        {"world_seed": "x"},
+        {"total": None},
+    ],
+)
+def test_a_damaged_clip_is_refused(clip, change):
+    with pytest.raises((TypeError, ValueError, KeyError)):
+        Clip.from_row({**clip([3, 4, 5]).row(), **change})

@@ -1,0 +1,110 @@
+"""Judges: by rules with errors, and a language model asked in both orders."""
+
+import pytest
+
+from ellm_agent.errors import UserError
+from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
+from ellm_agent.preferences.judges import ModelJudge, SyntheticJudge, frames_with, true_reward
+from prompts import preference
+
+
+def choices(judge, queries):
+    return [label.choice for label in judge.judge(queries)]
+
+
+def test_the_true_reward_decides(query):
+    judge = SyntheticJudge("truth", true_reward, errors=0.0, seed=0)
+    assert choices(judge, [query(2, 1), query(0, 1), query(1, 1)]) == ["left", "right", "tie"]
+
+
+def test_a_share_of_the_answers_are_guesses(query):
+    """With 40 % guesses, 20 % of the answers are wrong; a query that is asked again has the same answer."""
+    judge = SyntheticJudge("truth", true_reward, errors=0.4, seed=0)
+    queries = [query(1, 0, seed) for seed in range(1_000)]
+    answers = choices(judge, queries)
+    assert answers.count("right") == pytest.approx(200, abs=40)
+    assert choices(judge, queries[::-1]) == answers[::-1]
+
+
+def test_words_are_counted_in_captions(clip, reader):
+    """The first state was there before the clip's first action."""
+    assert frames_with("count 1", reader)(clip([1, 10, 11])) == 2.0
+    assert frames_with("count 2", reader)(clip([1, 10, 11])) == 0.0
+
+
+class Scripted(LanguageModel):
+    """Answers by a rule on the question."""
+
+    name = "scripted"
+
+    def __init__(self, rule):
+        self.rule, self.asked = rule, []
+
+    def answer(self, prompts):
+        self.asked += prompts
+        return [self.rule(prompt.user) for prompt in prompts]
+
+
+def ask(rule, reader, worlds, queries, aim=""):
+    model = Scripted(rule)
+    return choices(ModelJudge(model, reader, worlds.language, aim), queries), model
+
+
+def better(user):
+    """The clip in which water was drunk."""
+    first, second = (("drink water" in part) for part in user.split("Clip B"))
+    return Answer("tie" if first == second else "A" if first else "B")
+
+
+def test_a_model_is_asked_in_both_orders(clip, query, reader, worlds):
+    drinks = clip([3, 4, 5], ["drink water"])
+    queries = [
+        type(query(0, 0))(drinks, clip([0, 1, 2])),
+        type(query(0, 0))(clip([0, 1, 2]), drinks),
+        query(0, 0),
+    ]
+    answers, model = ask(better, reader, worlds, queries, aim="Who drinks?")
+    assert answers == ["left", "right", "tie"]
+    assert len(model.asked) == 6
+    assert "Achieved: frame 2: drink water" in model.asked[0].user
+    assert "frame 0: count 3" in model.asked[0].user
+    assert "Who drinks?" in model.asked[0].system
+
+
+def test_a_model_that_prefers_a_place_cannot_say(query, reader, worlds):
+    assert ask(lambda user: Answer("A"), reader, worlds, [query(0, 1)])[0] == ["unsure"]
+
+
+def test_a_failed_answer_is_none(clip, query, reader, worlds):
+    def rule(user):
+        failed = user.startswith("Clip A\nAchieved: frame 2: drink water")
+        return LanguageModelError("down", "timeout") if failed else better(user)
+
+    drinks = type(query(0, 0))(clip([3, 4, 5], ["drink water"]), clip([0, 1, 2]))
+    assert ask(rule, reader, worlds, [drinks, query(0, 0)])[0] == ["unsure", "tie"]
+
+
+def test_a_judge_that_answers_neither_way_is_named(query, reader, worlds):
+    with pytest.raises(UserError) as error:
+        ask(lambda user: Answer("\x1b[31mI like\nboth <b>"), reader, worlds, [query(0, 1)])
+    assert str(error.value) == (
+        "the judge scripted answered none of 2 questions with A, B, tie or unsure; "
+        r"it said, for example, '\x1b[31mI like both <b>'"
+    )
+
+
+def test_no_answer_at_all_is_the_models_failure(query, reader, worlds):
+    with pytest.raises(LanguageModelError, match="down"):
+        ask(lambda user: LanguageModelError("down", "timeout"), reader, worlds, [query(0, 1)])
+
+
+@pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("A", "A"), ("b.", "B"), ("**Tie**", "tie"), ("Clip B", "B"), ("unsure", "unsure"), ("", None), ("maybe", None),
+        ("A player that starves is worse, so B", "B"), ("<think>A or B? A!</think>B", "B"), ("a good clip", None),
+        ("B" * 10_000, None),
+    ],
+)  # fmt: skip
+def test_answers_are_read(text, read):
+    assert preference.parse(text) == read

@@ -1,0 +1,223 @@
+"""The pages in Chromium, by keyboard, while training goes on; and who is refused."""
+
+import json
+import os
+import signal
+import threading
+import urllib.error
+import urllib.request
+
+import numpy as np
+import pytest
+
+from ellm_agent.errors import UserError
+from ellm_agent.experiment import run_experiment
+from ellm_agent.preferences import command, page
+from ellm_agent.preferences.labels import LABELS, JsonLines
+from ellm_agent.preferences.suggestions import Scene, SuggestionChooser
+from ellm_agent.runs.folder import Run
+from tests.helpers.browser import CHROMIUM, browser
+from tests.helpers.processes import wait_for
+from tests.preferences.tiny import configure, play
+
+pytestmark = [
+    pytest.mark.usefixtures("tiny_world"),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium"),
+]
+HOSTILE = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">"
+CHOICES = 30
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    with browser(tmp_path_factory.mktemp("chromium")) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of a random agent, with recordings."""
+    from envs import registry
+
+    registry.register("tiny", "tests.preferences.tiny:TINY")
+    config = configure(
+        tmp_path_factory.mktemp("finished") / "run",
+        agent__algo="random",
+        run__frames=50,
+        run__eval_episodes=4,
+        reward__preference__labels=0,
+    )
+    return run_experiment(config).folder
+
+
+def fetch(address, host=None, **headers):
+    """The status of a request."""
+    request = urllib.request.Request(address, headers={**headers, **({"Host": host} if host else {})})
+    try:
+        return urllib.request.urlopen(request, timeout=10).status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def choose_by_key(tab, likes):
+    """What somebody does who likes that event: looks at both clips, and presses a key. The number of choices then."""
+    left, right = (
+        tab.value(f"document.getElementById('{side}-events').textContent") for side in ("left", "right")
+    )
+    before, key = tab.value("shown"), "ArrowDown"
+    if (likes in left) != (likes in right):
+        key = "ArrowLeft" if likes in left else "ArrowRight"
+    tab.press(key)
+    return tab.wait(f"(shown !== {json.dumps(before)} || document.getElementById('message').textContent) && !busy && "
+                    "document.getElementById('labels').textContent")  # fmt: skip
+
+
+def test_thirty_choices_by_keyboard_teach_the_reward(chromium, finished, tmp_path, capsys):
+    """Training goes on in the background; in the end, drinking water is worth most."""
+    arguments = [
+        str(finished), "--judge", "person", "--labels", str(CHOICES), "--out", str(tmp_path / "run"), "--algo", "ppo",
+        "--clip-frames", "2", "--frames", "4000", "--judge-pace", "3", "--preference-steps", "60", "--queries", "random",
+    ]  # fmt: skip
+    config = command.parse(arguments, "").config
+    assert config.reward.preference.recordings == finished
+    run, ended = Run.create(config), []
+    training = threading.Thread(target=lambda: ended.append(play(run)), daemon=True)
+    training.start()
+    said = []
+    wait_for(lambda: said.append(capsys.readouterr().out) or "http" in "".join(said))
+    address = "".join(said).split()[-1]
+    assert fetch(address) == 200
+    for refused in (
+        address[:-5] + "AAAA/",
+        address + "../state",
+        address.rpartition("/")[0][:30] + "/x/state",
+    ):
+        assert fetch(refused) in (403, 404), refused
+    assert fetch(address, host="evil.example") == 400
+
+    chromium.open(address)
+    chromium.wait("window.shown !== undefined || (typeof shown !== 'undefined' && shown)")
+    chromium.wait("[...document.images].every(image => image.complete && image.naturalWidth === 300)")
+    chromium.press(" ")  # cannot say
+    chromium.wait("document.getElementById('labels').textContent === '1' && !busy")
+    chromium.press("u")
+    chromium.wait("document.getElementById('labels').textContent === '0' && !busy")
+    for _ in range(CHOICES):
+        chromium.wait("shown && !busy")
+        choose_by_key(chromium, "drink water")
+    chromium.wait("document.getElementById('message').textContent.includes('That is all')")
+    assert chromium.value("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    training.join(timeout=300)
+    (parts,) = ended
+    assert chromium.messages == []
+
+    rows = [json.loads(line) for line in (run.folder / LABELS).read_text().splitlines()]
+    assert len(rows) == CHOICES
+    assert {"left", "right", "tie"} == {row["choice"] for row in rows}
+    drinks, other = (events(parts.worlds, event) for event in ("drink water", "chop tree"))
+    taught = parts.bonus._reward
+    assert taught.score(*drinks).item() > 1
+    assert taught.score(*drinks).item() > 1.5 * taught.score(*other).item()
+    assert run.read("metrics")[-1]["preference/labels"] == CHOICES
+
+
+def events(worlds, event):
+    """A transition in which it is achieved."""
+    before = np.zeros((1, worlds.observation_space.shape[0]), np.int32)
+    before[0, 0] = worlds.phrases.id("count 4")
+    after = before.copy()
+    after[0, 0] = worlds.phrases.id("count 5")
+    after[0, worlds.fields["achieved"].start] = worlds.phrases.id(f"achieved: {event}")
+    return before, after
+
+
+def test_a_kill_loses_no_label_that_was_acknowledged(tmp_path):
+    reads, writes = os.pipe()
+    child = os.fork()
+    if child == 0:  # writes as fast as it can, and says so after each
+        try:
+            file = JsonLines(tmp_path / "labels.jsonl")
+            while True:
+                file.append({"n": len(file.rows)})
+                os.write(writes, b".")
+        finally:
+            os._exit(1)
+    os.close(writes)
+    acknowledged = 0
+    while acknowledged < 50:
+        acknowledged += len(os.read(reads, 1))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    while more := os.read(reads, 2**16):
+        acknowledged += len(more)
+    os.close(reads)
+    assert [row["n"] for row in JsonLines(tmp_path / "labels.jsonl").rows][:acknowledged] == list(
+        range(acknowledged)
+    )
+
+
+def test_four_suggestions_for_a_scene(chromium, tmp_path):
+    """Hostile answers are shown as text; a number chooses, space passes over, u takes back."""
+    chooser = SuggestionChooser(JsonLines(tmp_path / "choices.jsonl"), 2)
+    answers = (HOSTILE, "- chop tree\n- eat cow", "- sleep", "- drink water")
+    for key in range(3):
+        chooser.offer(Scene(key, f"You see tree. {HOSTILE}", answers))
+    address = page.serve(
+        lambda token: page.application("suggestions.html", token, chooser.state, chooser.posts()), 0, "test"
+    )
+    chromium.open(address)
+    chromium.wait("document.querySelectorAll('#answers button').length === 4")
+    assert chromium.value("document.title") == "Which advice is best?"
+    assert HOSTILE in chromium.value("document.querySelector('#answers button').textContent")
+    for key, labels in (("2", 1), ("u", 0), (" ", 0), ("4", 1), ("1", 2)):
+        chromium.press(key)
+        wait_for(lambda labels=labels: chooser.labels == labels)
+        chromium.wait("!busy")
+    chromium.wait("document.getElementById('message').textContent.includes('That is all')")
+    assert chromium.messages == []
+    rows = JsonLines(tmp_path / "choices.jsonl").rows
+    assert [row["choice"] for row in rows] == [3, 0]
+    assert rows[0]["answers"] == list(answers)
+    assert rows[0]["prompt"].endswith("What should the player do?")
+    post = urllib.request.Request(
+        address + "choice", b'{"key": 2, "choice": 9}', {"Content-Type": "application/json"}
+    )
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(post)
+    assert refused.value.code == 400
+    plain = urllib.request.Request(
+        address + "undo", b"{}", {"Content-Type": "text/plain"}
+    )  # another site could send this
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(plain)
+    assert refused.value.code == 415
+    assert chooser.labels == 2
+
+
+def test_a_port_that_is_taken(tmp_path):
+    chooser = SuggestionChooser(JsonLines(tmp_path / "choices.jsonl"), 1)
+
+    def make(token):
+        return page.application("suggestions.html", token, chooser.state, chooser.posts())
+
+    taken = int(page.serve(make, 0, "test").split(":")[2].split("/")[0])
+    with pytest.raises(UserError, match=rf"port {taken} cannot be had: Address already in use"):
+        page.serve(make, taken, "test")
+
+
+def test_bad_input_ends_in_one_line(refused, finished, tmp_path):
+    def call(*arguments):
+        return refused("preferences", arguments, run_command)
+
+    def run_command():
+        from ellm_agent import cli
+
+        with cli.one_line_errors():
+            command.main("")
+
+    assert "comes first" in call()
+    assert "is not a folder" in call(tmp_path / "nothing")
+    empty = Run.create(configure(tmp_path / "empty", reward__preference__labels=0)).folder
+    assert "holds no recorded episodes yet" in call(empty)
+    assert "labels is 0" in call(finished, "--labels", 0)
+    assert "did you mean --labels?" in call(finished, "--label", 3)

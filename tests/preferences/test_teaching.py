@@ -1,0 +1,117 @@
+"""The loop around an agent: what is asked when, that a resumed run is the same run, and a replay with new rewards."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from ellm_agent.errors import UserError
+from ellm_agent.preferences.labels import LABELS
+from ellm_agent.runs import checkpoints
+from ellm_agent.runs.folder import Run
+from tests.preferences.tiny import configure, play
+
+
+def choices(run):
+    rows = map(json.loads, (run.folder / LABELS).read_text().splitlines())
+    return [(row["choice"], row["left"]["actions"], row["right"]["actions"]) for row in rows]
+
+
+def leaves(state):
+    """The tensors and numbers in nested dictionaries and lists."""
+    if isinstance(state, dict | list | tuple):
+        for part in state.values() if isinstance(state, dict) else state:
+            yield from leaves(part)
+    else:
+        yield state
+
+
+@pytest.mark.parametrize("algo", ["ppo", "dqn"])
+def test_a_run_that_is_killed_and_resumed_is_the_same_run(tmp_path, algo):
+    """Killed after its second checkpoint: labels given since then are on the disk, and are not asked for again."""
+    straight = Run.create(configure(tmp_path / "straight", agent__algo=algo))
+    play(straight)
+    killed = Run(shutil.copytree(straight.folder, tmp_path / "killed"), straight.config)
+    sorted(killed.checkpoints.glob("*.pt"))[1].unlink()
+    path, state = checkpoints.latest(killed.checkpoints)
+    assert checkpoints.frames_of(path) < 600
+    assert 0 < state["bonus"]["reward"]["asked"] < 40
+    play(killed, state)
+    assert choices(killed) == choices(straight)
+    assert 30 < len(choices(killed)) <= 40  # clips are often the same in this world, and so are queries
+    last = [checkpoints.latest(run.checkpoints)[1] for run in (straight, killed)]
+    for state in last:
+        state["counters"] = None  # seconds
+    ours, theirs = (list(leaves(state)) for state in last)
+    assert len(ours) == len(theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        assert torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+
+
+def test_the_learned_reward_is_the_agents_reward(tmp_path):
+    """The true reward is the same in each frame: nothing to prefer, but errors. Goals are rewarded with nothing."""
+    run = Run.create(configure(tmp_path / "run"))
+    parts = play(run)
+    rows = run.read("metrics")
+    assert (
+        rows[-1]["preference/labels"] == rows[-1]["preference/comparisons"] > 30
+    )  # ties are learned from, too
+    assert parts.bonus.metrics()["preference/held_out_loss"] < 0.8
+    assert any(episode["intrinsic_return"] for episode in run.read("episodes"))
+
+
+def test_words_are_taught(tmp_path):
+    """A judge who likes to be at frame 6: transitions to there are worth most."""
+    options = {"judge": "words", "words": "count 6", "errors": 0.0, "labels": 150}
+    named = {f"reward__preference__{name}": value for name, value in options.items()}
+    parts = play(Run.create(configure(tmp_path / "run", **named)))
+    worlds = parts.worlds
+
+    def value(count):
+        rows = np.zeros((2, worlds.observation_space.shape[0]), np.int32)
+        rows[:, 0] = worlds.phrases.ids([f"count {count - 1}", f"count {count}"])
+        return parts.bonus._reward.score(rows[:1], rows[1:]).item()
+
+    values = [value(count) for count in range(1, 8)]
+    assert int(np.argmax(values)) == 5
+    assert values[5] > 1
+
+
+def test_a_replay_has_the_rewards_of_the_last_fit(tmp_path):
+    """All of them, as if the model had never been another one."""
+    parts = play(Run.create(configure(tmp_path / "run", agent__algo="dqn")))
+    replay, taught = parts.agent.replay_buffer, parts.bonus._reward
+    filled = replay.size()
+    slots = replay.observations.shape[-1]
+    before, after = (
+        part[:filled].reshape(-1, slots) for part in (replay.observations, replay.next_observations)
+    )
+    expected = 0.15 * taught.score(before, after)
+    assert expected.std() > 0.01
+    assert replay.rewards[:filled].reshape(-1) == pytest.approx(expected, abs=1e-4)
+
+
+def test_labels_that_are_damaged_end_the_run_before_it_begins(tmp_path):
+    run = Run.create(configure(tmp_path / "run"))
+    (run.folder / LABELS).parent.mkdir()
+    (run.folder / LABELS).write_text('{"choice": "left"}\n')
+    with pytest.raises(UserError, match="damaged in line 1"):
+        play(run)
+    assert (run.folder / LABELS).read_text() == '{"choice": "left"}\n'
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"reward__novelty__kind": "rnd"}, "choose one of the two"),
+        ({"reward__success": "attempt"}, "reads what really happened"),
+        ({"reward__preference__judge": "words"}, "give --judge-words"),
+        ({"reward__preference__words": "x"}, "which reads none"),
+        ({"agent__encoder": "sentence", "agent__goal_conditioned": False}, "reads clauses"),
+    ],
+)
+def test_options_that_exclude_each_other(tmp_path, options, message):
+    with pytest.raises(ValueError, match=message):
+        configure(tmp_path, **options)
