@@ -34,7 +34,7 @@ class Recipe:
     rounds: int = 2  # of labels; the first are the reward model's own
     scenes: int = 500  # captions with fresh labels in a round
     relearn: int = 60  # steps of the reward model on them
-    learning_rate: float = 3e-4  # of Adam
+    learning_rate: float = 1e-3  # of Adam, at first; falls linearly to 0
     epochs: int = 2  # passes over the answers of an iteration
     corpus: int = 1_000  # captions of the pretraining corpus
     seed: int = 0
