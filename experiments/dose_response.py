@@ -23,6 +23,8 @@ from ellm_agent.analysis.results import read, read_all
 class Options:
     results: Annotated[Path, tyro.conf.Positional] = Path("results/dose")
     """Folder of the comparison."""
+    frames: int | None = None
+    """Read only so many frames of each run. None: all."""
     held_out: tuple[tuple[Path, float, float], ...] = ()
     """Other suggesters, which are not fitted: a method's folder (results/NAME/PROTOCOL/ALGO/METHOD), its recall and its
     precision, as experiments/suggestion_quality.py measures them."""
@@ -34,7 +36,7 @@ def main(options: Options) -> None:
     Raises:
         UserError: if there are too few runs, or a folder holds none.
     """
-    (group, *_) = read_all(options.results)
+    (group, *_) = read_all(options.results, options.frames)
     runs = dose_response.doses(group)
     frames = min(run.frames for found in group.methods.values() for run in found)
     fitted = dose_response.fit(runs, frames)

@@ -39,10 +39,10 @@ class Prediction(NamedTuple):
 
 @dataclass(frozen=True)
 class Fit:
-    """Least squares of score = b0 + b1 r + b2 p + b3 r p over runs.
+    """Least squares of score = b0 + b1 r + b2 r^2 + b3 p + b4 r p over runs: more recall helps less and less.
 
     Attributes:
-        coefficients: b0 to b3.
+        coefficients: b0 to b4.
         inverse: (X'X)^-1.
         deviation: of the residuals, %.
         runs: that were fitted.
@@ -58,7 +58,7 @@ class Fit:
     ranges: list[list[float]]
 
     def predict(self, recall: float, precision: float) -> Prediction:
-        """The score of a new run: y +- t s sqrt(1 + x' (X'X)^-1 x), with t of n - 4 degrees of freedom."""
+        """The score of a new run: y +- t s sqrt(1 + x' (X'X)^-1 x), with t of n - 5 degrees of freedom."""
         x = _row(recall, precision)
         score = float(x @ np.array(self.coefficients))
         spread = self.deviation * np.sqrt(1 + x @ np.array(self.inverse) @ x)
@@ -89,7 +89,7 @@ class Fit:
 
 
 def _row(recall: float, precision: float) -> np.ndarray:
-    return np.array([1.0, recall, precision, recall * precision])
+    return np.array([1.0, recall, recall**2, precision, recall * precision])
 
 
 def doses(group: Group) -> list[Dose]:
@@ -109,17 +109,18 @@ def fit(runs: Sequence[Dose], frames: int) -> Fit:
     Raises:
         UserError: if there are too few runs.
     """
-    rows = np.array([_row(run.recall, run.precision) for run in runs]).reshape(-1, 4)
-    if len(rows) <= 4 or np.linalg.matrix_rank(rows) < 4:
+    rows = np.array([_row(run.recall, run.precision) for run in runs]).reshape(-1, len(_row(0, 0)))
+    terms = rows.shape[1]
+    if len(rows) <= terms or np.linalg.matrix_rank(rows) < terms:
         raise UserError(
-            f"{len(rows)} runs do not say how recall and precision act; at least 5 different are needed"
+            f"{len(rows)} runs do not say how recall and precision act; at least {terms + 1} different are needed"
         )
     scores = np.array([run.score for run in runs])
     inverse = np.linalg.inv(rows.T @ rows)
     coefficients = inverse @ rows.T @ scores
     residuals = scores - rows @ coefficients
-    deviation = float(np.sqrt(residuals @ residuals / (len(rows) - 4)))
-    ranges = [[float(f(column)) for f in (min, max)] for column in (rows[:, 1], rows[:, 2])]
+    deviation = float(np.sqrt(residuals @ residuals / (len(rows) - terms)))
+    ranges = [[float(f(column)) for f in (min, max)] for column in (rows[:, 1], rows[:, 3])]
     return Fit(coefficients.tolist(), inverse.tolist(), deviation, len(rows), frames, ranges)
 
 

@@ -10,27 +10,29 @@ GRID = [(r, p) for r in (1.0, 0.6, 0.2) for p in (1.0, 0.6, 0.3)]
 
 
 def surface(r, p):
-    return 5 + 10 * r + 2 * p + 12 * r * p
+    return 5 + 10 * r - 4 * r * r + 2 * p + 12 * r * p
 
 
 def test_a_surface_without_noise_is_found_exactly():
     fitted = fit([Dose(r, p, surface(r, p)) for r, p in GRID], 100)
-    assert fitted.coefficients == pytest.approx([5, 10, 2, 12])
+    assert fitted.coefficients == pytest.approx([5, 10, -4, 2, 12])
     assert fitted.deviation == pytest.approx(0, abs=1e-9)
-    assert fitted.predict(0.5, 0.5) == pytest.approx((14, 14, 14))
+    assert fitted.predict(0.5, 0.5) == pytest.approx((13, 13, 13))
     assert fitted.covers(0.5, 0.5)
     assert not fitted.covers(0.5, 0.2)
 
 
 def test_an_interval_by_hand():
-    """Four corners of r, p in {0, 1}, twice, with +1 and -1: s^2 = 8 / 4. In the middle x'(X'X)^-1 x = 1 / 8, as for a mean."""
-    corners = [(r, p) for r in (0.0, 1.0) for p in (0.0, 1.0)]
-    fitted = fit([Dose(r, p, surface(r, p) + noise) for noise in (1, -1) for r, p in corners], 100)
-    assert fitted.deviation == pytest.approx(2**0.5)
+    """r in {0, 1/2, 1}, p in {0, 1}, each twice, with +1 and -1: s^2 = 12 / 7. At r = p = 1/2, where the curve goes through
+    the mean of the four runs there, x'(X'X)^-1 x = 1 / 4.
+    """
+    places = [(r, p) for r in (0.0, 0.5, 1.0) for p in (0.0, 1.0)]
+    fitted = fit([Dose(r, p, surface(r, p) + noise) for noise in (1, -1) for r, p in places], 100)
+    assert fitted.deviation == pytest.approx((12 / 7) ** 0.5)
     score, low, high = fitted.predict(0.5, 0.5)
-    t = 2.7764451  # 97.5 % of Student's distribution with 4 degrees of freedom
-    assert score == pytest.approx(14)
-    assert (high - score, score - low) == pytest.approx((t * (2 * (1 + 1 / 8)) ** 0.5,) * 2)
+    t = 2.3646243  # 97.5 % of Student's distribution with 7 degrees of freedom
+    assert score == pytest.approx(13)
+    assert (high - score, score - low) == pytest.approx((t * (12 / 7 * (1 + 1 / 4)) ** 0.5,) * 2)
 
 
 def test_new_runs_are_inside_as_often_as_promised():
