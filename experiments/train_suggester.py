@@ -77,6 +77,8 @@ class Measure:
     """World of the situations."""
     scenes: int = 2_000
     """Situations."""
+    recalled: int = 100
+    """Situations in which a goal is possible, for the recall of each goal."""
     threads: int = 2
     """Threads for PyTorch."""
     out: Path = Path("results/bundled_model.json")
@@ -86,12 +88,12 @@ class Measure:
         from ellm_agent.llm.bundled import FOLDER, BundledModel
         from ellm_agent.lm_training import measure
 
-        cli.at_least(1, scenes=self.scenes)
+        cli.at_least(1, scenes=self.scenes, recalled=self.recalled)
         _set_threads(self.threads)
         model = BundledModel(self.model or FOLDER)
         model.load()
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        figures = measure.measure(model, _world(self.world), self.scenes)
+        figures = measure.measure(model, _world(self.world), self.scenes, recalled=self.recalled)
         self.out.write_text(json.dumps({name: round(x, 4) for name, x in figures.items()}, indent=1) + "\n")
         for name, value in figures.items():
             print(f"{name.replace('_', ' ')}: {value:,.3f}")

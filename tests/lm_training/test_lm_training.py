@@ -82,7 +82,7 @@ def test_situations_are_seeded_and_the_worlds_own():
 
 def test_the_corpus_makes_mistakes_in_the_stated_proportions():
     corpus, advice = Corpus(CRAFTER, seed=3), CRAFTER.advice()
-    captions = list(sft.captions(CRAFTER, 1_500, sft.TRAINING_WORLDS, seed=3))
+    captions = list(sft.captions(CRAFTER, 1_000, sft.TRAINING_WORLDS, seed=3))
     answers = [corpus.goals(caption) for caption in captions]
     sensible = [set(advice.sensible_goals(caption)) for caption in captions]
     outside = np.mean([any(goal in advice.outside for goal in goals) for goals in answers])
@@ -116,7 +116,7 @@ def test_rare_goals_are_as_many_as_frequent_ones():
 def test_the_corpus_shows_rare_goals_often():
     """Of the goals that are sensible in the chosen captions, the rarest is three times as frequent as without a choice."""
     sensible = CRAFTER.advice().sensible_goals
-    recipe = sft.Recipe(scenes=300)
+    recipe = sft.Recipe(scenes=200)
     questions = [question for question, _ in sft.make_examples(recipe, CRAFTER)[::2]]
     share = np.mean(["make iron sword" in sensible(open_ended.caption_of(q + "\n")) for q in questions])
     assert share >= 0.03  # 0.011 in all scenes
@@ -180,7 +180,9 @@ def test_a_trained_model_is_in_a_new_folder_and_can_be_selected(tmp_path, monkey
     model = BundledModel(folder)
     model.load()
     assert str(folder) in model.description
-    train_suggester.Measure(folder, scenes=20, threads=1, out=tmp_path / "new" / "figures.json").run()
+    train_suggester.Measure(
+        folder, scenes=20, recalled=1, threads=1, out=tmp_path / "new" / "figures.json"
+    ).run()
     assert "closed auc" in capsys.readouterr().out
     assert (tmp_path / "new" / "figures.json").exists()
 
