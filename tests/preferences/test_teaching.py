@@ -13,6 +13,8 @@ from ellm_agent.runs import checkpoints
 from ellm_agent.runs.folder import Run
 from tests.preferences.tiny import configure, play
 
+pytestmark = pytest.mark.usefixtures("tiny_world")
+
 
 def choices(run):
     rows = map(json.loads, (run.folder / LABELS).read_text().splitlines())
@@ -63,7 +65,7 @@ def test_the_learned_reward_is_the_agents_reward(tmp_path):
 
 
 def test_words_are_taught(tmp_path):
-    """A judge who likes to be at frame 6: transitions to there are worth most."""
+    """A judge who likes to be at frame 6: transitions to there are worth more than those that are never seen with it."""
     options = {"judge": "words", "words": "count 6", "errors": 0.0, "labels": 150}
     named = {f"reward__preference__{name}": value for name, value in options.items()}
     parts = play(Run.create(configure(tmp_path / "run", **named)))
@@ -74,9 +76,8 @@ def test_words_are_taught(tmp_path):
         rows[:, 0] = worlds.phrases.ids([f"count {count - 1}", f"count {count}"])
         return parts.bonus._reward.score(rows[:1], rows[1:]).item()
 
-    values = [value(count) for count in range(1, 8)]
-    assert int(np.argmax(values)) == 5
-    assert values[5] > 1
+    # Clips with frame 6 are 4 to 6 and 5 to 7; those without are 0 to 2 and 2 to 4.
+    assert value(6) > 0.5 > max(value(count) for count in range(1, 5))
 
 
 def test_a_replay_has_the_rewards_of_the_last_fit(tmp_path):
