@@ -7,7 +7,7 @@ import pytest
 
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
-from ellm_agent.preferences.judges import ModelJudge, SyntheticJudge, frames_with, true_reward
+from ellm_agent.preferences.judges import ClipModelJudge, SyntheticJudge, frames_with, true_reward
 from ellm_agent.preferences.suggestions import scenes
 from envs.interface import Situation
 from prompts import preference
@@ -52,7 +52,7 @@ class Scripted(LanguageModel):
 
 def ask(rule, reader, worlds, queries, aim=""):
     model = Scripted(rule)
-    return choices(ModelJudge(model, reader, worlds.language, aim), queries), model
+    return choices(ClipModelJudge(model, reader, worlds.language, aim), queries), model
 
 
 def better(user):
