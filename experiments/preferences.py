@@ -3,7 +3,7 @@
 RUN is a finished run: its recorded episodes give the first clips, and its options are the defaults of the run that begins,
 in which the learned reward takes the place of all others. A run that was begun in this way goes on from its last checkpoint.
 With --suggestions the page shows four suggestions of a language model for a scene instead, and trains nothing: the choices
-in RUN/preferences/suggestions.jsonl are for the suggester's reward model. The other options are those of run_crafter.py.
+in RUN/preferences/choices.jsonl are for the suggester's reward model. The other options are those of run_crafter.py.
 """
 
 from ellm_agent import cli

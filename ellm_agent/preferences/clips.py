@@ -16,6 +16,7 @@ from ellm_agent.config.schema import EnvConfig, PreferenceConfig
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation.recording import Recording
 from ellm_agent.records import Transitions
+from ellm_agent.rewards.base import TransitionReward
 from ellm_agent.runs.folder import Run
 from ellm_agent.text.embedding_bag import PADDING
 from ellm_agent.wrappers.goal_exploration import GoalExploration
@@ -146,6 +147,24 @@ class ClipRecorder:
         for before, rewards in state["history"]:
             self._history.append((np.array(before, np.int32), np.array(rewards)))
         self._actions = [list(actions) for actions in state["actions"]]
+
+
+class RecordedClips(TransitionReward):
+    """Rewards nothing, and cuts what it sees into clips.
+
+    Args:
+        recorder: cuts.
+    """
+
+    def __init__(self, recorder: ClipRecorder):
+        self._recorder = recorder
+
+    def reset(self, observations: np.ndarray) -> None:
+        self._recorder.begin()
+
+    def reward(self, transitions: Transitions) -> np.ndarray:
+        self._recorder.add(transitions)
+        return np.zeros(len(transitions.dones), np.float32)
 
 
 def clips_of_recordings(

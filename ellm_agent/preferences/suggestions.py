@@ -1,6 +1,6 @@
 """The page of four suggestions for a scene (Ziegler et al. 2019): choices for the suggester's reward model.
 
-Each choice is a line of ``RUN/preferences/suggestions.jsonl``: {"prompt": question about the scene, "answers": [four texts],
+Each choice is a line of ``RUN/preferences/choices.jsonl``: {"prompt": question about the scene, "answers": [four texts],
 "choice": index of the best}. Scenes of which somebody cannot say are passed over.
 """
 
@@ -21,13 +21,13 @@ from ellm_agent.llm.factory import make_model
 from ellm_agent.preferences.labels import JsonLines
 from ellm_agent.preferences.page import application, serve
 from envs import registry
-from envs.interface import World
+from envs.interface import Language, World
 from prompts import open_ended
 
-CHOICES = Path("preferences") / "suggestions.jsonl"  # in a run folder
+CHOICES = Path("preferences") / "choices.jsonl"  # in a run folder
 ANSWERS = 4
 TRIES = 12  # answers sampled for a scene, at most, until four differ
-TEMPERATURE = 1.0
+TEMPERATURE, STEP = 1.0, 0.01
 FIRST_WORLD, SCENES = 2**29, 100_000  # worlds of the scenes: not those of other corpora
 AHEAD = 2  # scenes that are ready before they are asked for
 
@@ -77,6 +77,7 @@ def choose_suggestions(folder: Path, config: Config) -> None:
         if chooser.done:
             break
         chooser.offer(scene)
+    time.sleep(1)  # the page hears that its last choice counts
     print(f"{chooser.labels} choices are in {folder / CHOICES}")
 
 
@@ -96,22 +97,33 @@ def scenes(world: World, model: LanguageModel, seed: int, skip: int = 0) -> Iter
     language, alike = world.language(), 0
     situations = world.situations(FIRST_WORLD, SCENES, seed)
     for key, (situation, _) in enumerate(itertools.islice(situations, skip, None), start=skip):
-        prompt = open_ended.prompt(situation.caption, language, temperature=TEMPERATURE)
-        texts: dict[str, None] = {}
-        for answer in model.answer([prompt] * TRIES):
-            if isinstance(answer, LanguageModelError):
-                raise answer
-            texts[answer.text.strip()] = None
-        texts.pop("", None)
+        texts = _answers(model, situation.caption, language)
         if len(texts) >= ANSWERS:
             alike = 0
-            yield Scene(key, situation.caption, tuple(itertools.islice(texts, ANSWERS)))
+            yield Scene(key, situation.caption, tuple(texts))
         else:
             alike += 1
             if alike == TRIES:
                 raise UserError(
                     f"{model.name} gives fewer than {ANSWERS} different answers; raise --llm-temperature"
                 )
+
+
+def _answers(model: LanguageModel, caption: str, language: Language) -> list[str]:
+    """Different answers to one question: four, or fewer where the model has no more."""
+    texts: dict[str, None] = {}
+    for first in range(0, TRIES, ANSWERS):
+        # Another temperature is another draw, also for a cache and for a model whose answers are a function of the prompt.
+        tries = (TEMPERATURE + STEP * number for number in range(first, first + ANSWERS))
+        prompts = [open_ended.prompt(caption, language, temperature=temperature) for temperature in tries]
+        for answer in model.answer(prompts):
+            if isinstance(answer, LanguageModelError):
+                raise answer
+            texts[answer.text.strip()] = None
+        texts.pop("", None)
+        if len(texts) >= ANSWERS:
+            break
+    return list(texts)[:ANSWERS]
 
 
 class SuggestionChooser:

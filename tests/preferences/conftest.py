@@ -49,9 +49,9 @@ def query(clip):
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def tiny_world():
-    """Registers it for a test."""
+    """Registers it for the tests of a module."""
     registry.register("tiny", "tests.preferences.tiny:TINY")
     yield
     del registry.WORLDS["tiny"]

@@ -5,27 +5,13 @@ import json
 import numpy as np
 import pytest
 
-from ellm_agent.preferences.clips import Clip, ClipRecorder
+from ellm_agent.preferences.clips import Clip, ClipRecorder, RecordedClips
 from ellm_agent.wrappers.added_reward import AddedReward
-
-
-class Recording:
-    """A transition reward that only records."""
-
-    def __init__(self, recorder):
-        self._recorder = recorder
-
-    def reset(self, observations):
-        self._recorder.begin()
-
-    def reward(self, transitions):
-        self._recorder.add(transitions)
-        return np.zeros(len(transitions.dones), np.float32)
 
 
 def record(worlds, steps, frames=3, kept=100):
     recorder = ClipRecorder(worlds.num_envs, frames, worlds.fields["achieved"].stop, kept)
-    recorded = AddedReward(worlds, Recording(recorder))
+    recorded = AddedReward(worlds, RecordedClips(recorder))
     recorded.reset()
     for step in range(steps):
         recorded.step(np.full(worlds.num_envs, step % 2))
@@ -62,7 +48,7 @@ def test_a_saved_recorder_goes_on(worlds):
     straight, first = record(worlds, 9), record(worlds, 5)
     second = ClipRecorder(2, 3, worlds.fields["achieved"].stop)
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
-    worlds_again = AddedReward(worlds, Recording(second))
+    worlds_again = AddedReward(worlds, RecordedClips(second))
     worlds_again._last = worlds._observe(worlds._captions)
     for step in range(5, 9):
         worlds_again.step(np.full(2, step % 2))

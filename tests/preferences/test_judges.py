@@ -1,10 +1,15 @@
 """Judges: by rules with errors, and a language model asked in both orders."""
 
+import itertools
+from types import SimpleNamespace
+
 import pytest
 
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
-from ellm_agent.preferences.judges import ModelJudge, SyntheticJudge, frames_with, true_reward
+from ellm_agent.preferences.judges import ClipModelJudge, SyntheticJudge, frames_with, true_reward
+from ellm_agent.preferences.suggestions import scenes
+from envs.interface import Situation
 from prompts import preference
 
 
@@ -47,7 +52,7 @@ class Scripted(LanguageModel):
 
 def ask(rule, reader, worlds, queries, aim=""):
     model = Scripted(rule)
-    return choices(ModelJudge(model, reader, worlds.language, aim), queries), model
+    return choices(ClipModelJudge(model, reader, worlds.language, aim), queries), model
 
 
 def better(user):
@@ -108,3 +113,19 @@ def test_no_answer_at_all_is_the_models_failure(query, reader, worlds):
 )  # fmt: skip
 def test_answers_are_read(text, read):
     assert preference.parse(text) == read
+
+
+def test_four_different_answers_are_asked_for(worlds):
+    """A model whose answer is a function of the prompt is asked at other temperatures; one that says one thing is named."""
+    world = SimpleNamespace(
+        language=lambda: worlds.language,
+        situations=lambda first, count, seed: ((Situation(f"Frame {n}."), None) for n in range(count)),
+    )
+    model = Scripted(None)
+    model.answer = lambda prompts: [Answer(f"- count {prompt.temperature:.2f}") for prompt in prompts]
+    first, second = itertools.islice(scenes(world, model, seed=0, skip=3), 2)
+    assert (first.key, first.caption, second.caption) == (3, "Frame 3.", "Frame 4.")
+    assert first.answers == ("- count 1.00", "- count 1.01", "- count 1.02", "- count 1.03")
+    model.answer = lambda prompts: [Answer("- count")] * len(prompts)
+    with pytest.raises(UserError, match="fewer than 4 different answers"):
+        next(scenes(world, model, seed=0))

@@ -22,6 +22,7 @@ from tests.preferences.tiny import configure, play
 
 pytestmark = [
     pytest.mark.usefixtures("tiny_world"),
+    pytest.mark.filterwarnings("ignore:You have specified a mini-batch size"),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium"),
 ]
 HOSTILE = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">"
@@ -35,11 +36,8 @@ def chromium(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, tiny_world):
     """A run of a random agent, with recordings."""
-    from envs import registry
-
-    registry.register("tiny", "tests.preferences.tiny:TINY")
     config = configure(
         tmp_path_factory.mktemp("finished") / "run",
         agent__algo="random",

@@ -35,18 +35,19 @@ class TinyWorld(World):
 TINY = TinyWorld()
 
 SMALL = {
-    "run.frames": 600,
+    "run.frames": 400,
     "run.eval_every": 100_000,
     "run.eval_episodes": 2,
     "run.log_every": 200,
-    "run.checkpoint_every": 200,
+    "run.checkpoint_every": 150,
     "run.tensorboard": False,
     "run.replays": 0,
     "env.name": "tiny",
     "agent.on_policy.rollout": 25,
     "agent.dqn.learning_starts": 100,
     "suggester.kind": "none",
-    "reward.preference.labels": 40,
+    "reward.preference.labels": 20,
+    "reward.preference.steps": 10,
     "reward.preference.clip_frames": 2,
     "reward.preference.hidden": 8,
 }
