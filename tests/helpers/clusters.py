@@ -17,6 +17,7 @@ NODE = {
     "object_store_memory": 80 * 2**20,
     "include_dashboard": False,
     "include_log_monitor": False,
+    "no_monitor": True,
 }
 
 
