@@ -51,4 +51,4 @@ def kill_raylet(made: Cluster, number: int) -> None:
 
 def under_way(work: Path) -> list[str]:
     """Cells that have a checkpoint and have not ended."""
-    return sorted(path.parts[-4] for path in work.glob("*/run/checkpoints/*.pt"))
+    return sorted({path.parts[-4] for path in work.glob("*/run/checkpoints/*.pt")})

@@ -11,7 +11,7 @@ from ellm_agent.sweeps.plan import Options
 from tests.helpers.processes import Script, wait_for
 from tests.sweeps.test_plan import EACH, SWEEP, compare, raw_files
 
-SEEDS = range(int(os.environ.get("CLUSTER_SEEDS", "2")))  # each is a cell of oracle, and one of random
+SEEDS = range(int(os.environ.get("CLUSTER_SEEDS", "2")))  # each is a cell of oracle, and one of novelty
 PATIENCE = 300.0 * len(SEEDS)  # seconds
 OFTEN = [*EACH, "--checkpoint-every", "200"]
 
@@ -62,7 +62,8 @@ def test_a_lost_node_and_a_driver_that_leaves_change_nothing(tmp_path):
 
     def arguments(folder, *more):
         places = ["--name", "whole", "--results", folder / "results", "--work", folder / "work"]
-        return [*places, *SWEEP, "--seeds", *SEEDS, "--frames", "1000", *more, *OFTEN]
+        learners = ["--methods", "oracle", "novelty", "--seeds", *SEEDS, "--frames", "1000"]
+        return [*places, *SWEEP, *learners, *more, *OFTEN]
 
     cells = range(2 * len(SEEDS))  # in processes of their own that have nothing to import
     alone = [Script("compare.py", *arguments(tmp_path / "alone", "--cell", cell)) for cell in cells]
