@@ -28,12 +28,11 @@ from ellm_agent.text.whitening import PhraseFeatures
 
 ERRORS = 0.1  # share of answers that are taken to be uniform guesses (section 2.2.3)
 BOUNDS = (1.1, 1.5)  # validation loss / training loss that regularisation aims at (appendix A)
-STEP = 1.3  # factor by which the penalty changes after each pass
-PENALTIES = (1e-6, 1e-1)  # least and largest
+STEP = 1.5  # factor by which the penalty changes after each pass
+PENALTIES = (1e-6, 3.0)  # least and largest
 FIRST_PENALTY = 1e-3
-STATE_WEIGHT = (
-    0.3  # of the state beside the event: events explain more, by fewer phrases (docs/preferences.md)
-)
+# Of the state beside the event: events explain more, by fewer phrases, and most states show in an event anyway.
+STATE_WEIGHT = 0.1
 
 
 # --- the equations ----------------------------------------------------------------------------------------------------
@@ -170,7 +169,7 @@ class Comparison:
 class PreferenceReward(TransitionReward):
     """The mean of an ensemble's normalised rewards; 0 until it has been fitted.
 
-    A transition's vector is 0.3 times the sum of the vectors of the phrases of the state that it leads to, and, behind it,
+    A transition's vector is 0.1 times the sum of the vectors of the phrases of the state that it leads to, and, behind it,
     the sum of those of the phrases that are new there: the event. Goals are not among them: a reward is for what happens.
 
     Args:
