@@ -30,7 +30,7 @@ from ellm_agent.agents.text_encoder import TextEncoder
 from ellm_agent.agents.transfer import load_pretrained_networks
 from ellm_agent.config.schema import OFFLINE, AgentConfig, Config
 from ellm_agent.datasets.dataset import Interface
-from ellm_agent.datasets.logs import check_fits, describe, load, note_data, observed
+from ellm_agent.datasets.logs import check_interface, check_words, describe, load, note_data, observed
 from ellm_agent.datasets.relabel import ForGoals, Unlocks, relabel
 from ellm_agent.datasets.shards import ShardWriter
 from ellm_agent.errors import UserError
@@ -560,7 +560,8 @@ def read_log(config: Config, worlds: GoalExploration) -> tuple[LoggedTransitions
     """
     options, language = config.agent.offline, worlds.language
     dataset = load(options.data)
-    check_fits(dataset, config, language.vocabulary)
+    check_interface(dataset.interface, config)
+    check_words(dataset, language.vocabulary)
     if options.goals:
         reward = ForGoals(GoalSimilarity(config.reward.threshold, language.canonical), options.goals)
     else:

@@ -216,15 +216,14 @@ def parse_offline(arguments: Sequence[str], description: str) -> Request:
     elif not folders:
         raise UserError("folders of logs come first, such as runs/NAME (played with --record)")
     else:
-        from ellm_agent.datasets.logs import interface_of
+        from ellm_agent.datasets.logs import check_interface, interface_of
 
         preset = _early(words, "preset")["preset"] or "default"
         if preset not in PRESETS:
             raise UserError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
         with config_files.one_line():
-            defaults = offline_config(
-                PRESETS[preset], interface_of(Path(folders[0])), tuple(map(Path, folders))
-            )
+            logged = [interface_of(Path(folder)) for folder in folders]
+            defaults = offline_config(PRESETS[preset], logged[0], tuple(map(Path, folders)))
 
     @dataclass(frozen=True)
     class Options:
@@ -233,7 +232,10 @@ def parse_offline(arguments: Sequence[str], description: str) -> Request:
         run: Annotated[Config, tyro.conf.arg(name="")] = defaults
 
     options = parse_options(Options, words, description, [*config_files.options(), "resume"])
-    return Request(config_files.check(options.run), None)
+    config = config_files.check(options.run)
+    for interface in logged:  # before there is a run folder
+        check_interface(interface, config)
+    return Request(config, None)
 
 
 @contextlib.contextmanager

@@ -58,34 +58,37 @@ def interface_of(folder: Path) -> Interface:
     return shards.interface_of(folder)
 
 
-def check_fits(dataset: Dataset, config: Config, vocabulary: Sequence[str]) -> None:
+def check_interface(theirs: Interface, config: Config) -> None:
     """Refuses a log of other worlds than the configuration's.
-
-    Args:
-        dataset: the log.
-        config: of the agent that is to learn from it.
-        vocabulary: the clauses of its worlds' captions.
 
     Raises:
         UserError: naming the first difference.
     """
-    theirs, ours = dataset.interface, config.env.options
+    ours = config.env.options
     if theirs.world != config.env.name:
         raise UserError(f"world is {config.env.name}, but the log is of {theirs.world}")
-    usual = registry.get(config.env.name).usual_action_space
+    usual = registry.get(config.env.name).usual_action_space(ours["protocol"])
     for name in ("protocol", "caption", "task", "action_space"):
         one, other = ours[name], theirs.options.get(name)
         if name == "action_space":
-            one, other = one or usual(ours["protocol"]), other or usual(ours["protocol"])
+            one, other = one or usual, other or usual
         if one != other:
             raise UserError(f"{name.replace('_', '-')} is {one}, but the log has {other}")
+
+
+def check_words(dataset: Dataset, vocabulary: Sequence[str]) -> None:
+    """Refuses a log whose captions are not made of a world's clauses.
+
+    Raises:
+        UserError: naming the first that is none.
+    """
     clauses = set(vocabulary)
     _, ids = dataset.field_rows("caption")
     for i in np.unique(ids):
         if dataset.phrases[i] not in clauses:
             raise UserError(
-                f"the log's captions say {dataset.phrases[i][:60]!r}, which is no clause of {config.env.name}: "
-                "it is of another version, or was recorded with --encoder sentence"
+                f"the log's captions say {dataset.phrases[i][:60]!r}, which is no clause of "
+                f"{dataset.interface.world}: it is of another version, or was recorded with --encoder sentence"
             )
 
 
