@@ -155,7 +155,7 @@ class LineStyle(NamedTuple):
 
 
 def line_styles(methods: Iterable[str]) -> dict[str, LineStyle]:
-    """A style for each method: variants (``open-script``) share a colour and differ in the line."""
+    """A style for each method: variants (``open-script``) share a colour and differ in the line, as far as lines reach."""
     fixed = dict(zip(KNOWN, COLOURS, strict=False))
     fixed["none"] = fixed["scratch"]  # of downstream tasks: not pretrained
     spare = itertools.cycle([*COLOURS[len(KNOWN) :], *COLOURS])
@@ -164,8 +164,13 @@ def line_styles(methods: Iterable[str]) -> dict[str, LineStyle]:
         base = name.partition("-")[0]
         if base not in fixed:
             fixed[base] = next(spare)
-        before = [one for one in styles.values() if one.colour == fixed[base]]
-        styles[name] = LineStyle(fixed[base], LINES[len(before) % len(LINES)])
+        own = (LineStyle(fixed[base], line) for line in LINES)
+        others = (LineStyle(colour, line) for line in LINES for colour in COLOURS)
+        drawn = set(styles.values())
+        styles[name] = next(
+            (one for one in itertools.chain(own, others) if one not in drawn),
+            LineStyle(fixed[base], LINES[0]),
+        )
     return styles
 
 

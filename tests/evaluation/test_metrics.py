@@ -56,10 +56,14 @@ def written(tmp_path_factory):
             "suggester.llm.price_written": 1.0,
             "suggester.llm.every": 4,
         }
-        for i, changes in enumerate([*RUNS, {"agent.algo": "random", **asks}]):
+        played = {"agent.algo": "random", "agent.goal_conditioned": False, "run.record": True, **asks}
+        logged = {"agent.offline.data": (folder / str(len(RUNS)),), "agent.goal_conditioned": False}
+        learning = [{"agent.algo": algo, "suggester.kind": "none", **logged} for algo in ("iql", "cql")]
+        for i, changes in enumerate([*RUNS, played, *learning]):
             config = PRESETS["debug"].changed(**SMALL, **changes, **{"run.out": folder / str(i)})
             run = run_experiment(config)
-            for log in ("metrics", "evaluations", "episodes"):
+            plays = "agent.offline.data" not in changes  # others have no training episodes
+            for log in ("metrics", "evaluations", "episodes") if plays else ("metrics", "evaluations"):
                 names[log].update(*rows(run.folder, log))
             names["summary"].update(json.loads((run.folder / "summary.json").read_text()))
     return names

@@ -50,6 +50,8 @@ def test_methods_differ_in_a_part_only():
         assert changed <= {
             "suggester.kind",
             "suggester.learned_filter",
+            "suggester.oracle_recall",
+            "suggester.oracle_precision",
             "suggester.llm.kind",
             "suggester.llm.caption",
             "reward.success",
@@ -59,6 +61,8 @@ def test_methods_differ_in_a_part_only():
             "reward.novelty.weight",
             "reward.novelty.learning_rate",
             "reward.novelty.alpha",
+            "reward.preference.labels",
+            "reward.preference.queries",
             "agent.algo",
             "agent.action_prior",
             "agent.dqn.learning_rate",

@@ -198,7 +198,8 @@ def test_heads_change_what_a_folder_answers(tmp_path):
     """Heads that love the end of the answer: with a large beta it is all that is written."""
     folder = tmp_path / "model"
     shutil.copytree(FOLDER, folder)
-    heads = value_heads.ValueHeads(128, 1178)
+    shape = json.loads((FOLDER / "config.json").read_text())
+    heads = value_heads.ValueHeads(shape["n_embd"], shape["vocab_size"])
     with torch.no_grad():
         for head in (heads.target_q1, heads.target_q2):
             head[-1].weight.zero_()
