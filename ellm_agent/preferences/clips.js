@@ -3,7 +3,8 @@ const KEYS = { ArrowLeft: "left", ArrowRight: "right", ArrowDown: "tie", " ": "u
 const LOOK_AGAIN = 1000; // ms
 const at = (id) => document.getElementById(id);
 let shown = null; // key of the query that is shown
-let busy = false;
+let busy = false; // a choice is on its way
+let turn = 0; // choices so far, to know a state that is older than the last one
 
 async function send(path, content) {
   const request = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content) };
@@ -47,19 +48,32 @@ function draw(curve) {
   at("curve").querySelector("polyline").setAttribute("points", points.join(" "));
 }
 
+function report(error) {
+  at("message").textContent = error instanceof TypeError ? "The program has ended; your choices are kept." : error.message;
+}
+
 async function act(work) {
-  if (busy) return;
+  if (busy) return; // a key pressed twice
   busy = true;
+  turn += 1;
   try {
     show(await work());
   } catch (error) {
-    at("message").textContent = error instanceof TypeError ? "The program has ended; your choices are kept." : error.message;
+    report(error);
   } finally {
     busy = false;
   }
 }
 
-const look = () => act(() => send("state"));
+async function look() { // never in the way of a choice
+  const mine = turn;
+  try {
+    const state = await send("state");
+    if (mine === turn) show(state);
+  } catch (error) {
+    report(error);
+  }
+}
 
 function choose(choice) {
   if (choice === "undo") return act(() => send("undo", {}));

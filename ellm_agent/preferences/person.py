@@ -21,6 +21,7 @@ from envs import registry
 SIZE = 300  # pixels, of a clip's picture, which is square
 FRAME, LAST_FRAME = 120, 700  # ms that a picture stays
 COLOURS = 64
+OLD = 8  # answered queries whose pictures can be had
 DRAWN = 32  # pictures kept: a page asks for the next query's before it shows them
 
 
@@ -39,6 +40,7 @@ class PersonJudge(LaterJudge):
     def __init__(self, labels: LabelFile, reader: ClipReader, env: EnvConfig, count: int):
         self._labels, self._reader, self._count = labels, reader, count
         self._queries: deque[Query] = deque()
+        self._answered: deque[Query] = deque(maxlen=OLD)  # a page may still be loading their pictures
         self._lock, self._drawing = threading.RLock(), threading.Lock()
         self._draw = functools.lru_cache(DRAWN)(lambda clip: draw(clip, env))
         self.changes = len(labels.labels)
@@ -79,6 +81,7 @@ class PersonJudge(LaterJudge):
                 return False
             self._labels.append(Label(query, choice, self.name))
             self._queries.remove(query)
+            self._answered.append(query)
             self.changes += 1
             return True
 
@@ -112,14 +115,15 @@ class PersonJudge(LaterJudge):
         return [event for _, event in self._reader.events(clip)]
 
     def picture(self, key: str, side: str) -> bytes | None:
-        """The animated GIF of one side of a query that waits; None if there is none.
+        """The animated GIF of one side of a query that waits, or was answered a moment ago; None if there is none.
 
         Args:
             key: of the query.
             side: "left" or "right".
         """
-        query = self.find(key) if side in ("left", "right") else None
-        if query is None:
+        with self._lock:
+            query = next((query for query in (*self._queries, *self._answered) if query.key == key), None)
+        if query is None or side not in ("left", "right"):
             return None
         with self._drawing:  # one at a time: training goes on beside it
             return self._draw(getattr(query, side))

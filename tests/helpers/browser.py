@@ -67,7 +67,7 @@ class Browser:
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
-    def wait(self, script: str, seconds: float = 60.0) -> Any:
+    def wait(self, script: str, seconds: float = 240.0) -> Any:
         """The value of an expression, once it is true."""
         deadline = time.monotonic() + seconds
         while not (value := self.value(script)):

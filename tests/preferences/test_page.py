@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from ellm_agent.errors import UserError
-from ellm_agent.experiment import run_experiment
 from ellm_agent.preferences import command, page
 from ellm_agent.preferences.labels import LABELS, JsonLines
 from ellm_agent.preferences.suggestions import Scene, SuggestionChooser
@@ -45,7 +44,10 @@ def finished(tmp_path_factory, tiny_world):
         run__eval_episodes=4,
         reward__preference__labels=0,
     )
-    return run_experiment(config).folder
+    run = Run.create(config)
+    for number, recording in enumerate(play(run).recordings):
+        recording.save(run.replays / f"{number}.json")
+    return run.folder
 
 
 def fetch(address, host=None, **headers):
@@ -74,40 +76,44 @@ def test_thirty_choices_by_keyboard_teach_the_reward(chromium, finished, tmp_pat
     """Training goes on in the background; in the end, drinking water is worth most."""
     arguments = [
         str(finished), "--judge", "person", "--labels", str(CHOICES), "--out", str(tmp_path / "run"), "--algo", "ppo",
-        "--clip-frames", "2", "--frames", "4000", "--judge-pace", "3", "--preference-steps", "60", "--queries", "random",
+        "--clip-frames", "2", "--frames", "3000", "--judge-pace", "3", "--preference-steps", "60", "--queries", "random",
     ]  # fmt: skip
     config = command.parse(arguments, "").config
     assert config.reward.preference.recordings == finished
     run, ended = Run.create(config), []
     training = threading.Thread(target=lambda: ended.append(play(run)), daemon=True)
     training.start()
-    said = []
-    wait_for(lambda: said.append(capsys.readouterr().out) or "http" in "".join(said))
-    address = "".join(said).split()[-1]
-    assert fetch(address) == 200
-    for refused in (
-        address[:-5] + "AAAA/",
-        address + "../state",
-        address.rpartition("/")[0][:30] + "/x/state",
-    ):
-        assert fetch(refused) in (403, 404), refused
-    assert fetch(address, host="evil.example") == 400
+    try:
+        said = []
+        wait_for(lambda: said.append(capsys.readouterr().out) or "http" in "".join(said))
+        address = "".join(said).split()[-1]
+        assert fetch(address) == 200
+        for refused in (
+            address[:-5] + "AAAA/",
+            address + "../state",
+            address.rpartition("/")[0][:30] + "/x/state",
+        ):
+            assert fetch(refused) in (403, 404), refused
+        assert fetch(address, host="evil.example") == 400
 
-    chromium.open(address)
-    chromium.wait("window.shown !== undefined || (typeof shown !== 'undefined' && shown)")
-    chromium.wait("[...document.images].every(image => image.complete && image.naturalWidth === 300)")
-    chromium.press(" ")  # cannot say
-    chromium.wait("document.getElementById('labels').textContent === '1' && !busy")
-    chromium.press("u")
-    chromium.wait("document.getElementById('labels').textContent === '0' && !busy")
-    for _ in range(CHOICES):
-        chromium.wait("shown && !busy")
-        choose_by_key(chromium, "drink water")
-    chromium.wait("document.getElementById('message').textContent.includes('That is all')")
-    assert chromium.value("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
-    training.join(timeout=300)
-    (parts,) = ended
-    assert chromium.messages == []
+        chromium.open(address)
+        chromium.wait("typeof shown !== 'undefined' && shown")
+        chromium.wait("[...document.images].every(image => image.complete && image.naturalWidth === 300)")
+        chromium.press(" ")  # cannot say
+        chromium.wait("document.getElementById('labels').textContent === '1' && !busy")
+        chromium.press("u")
+        chromium.wait("document.getElementById('labels').textContent === '0' && !busy")
+        for _ in range(CHOICES):
+            chromium.wait("shown && !busy")
+            choose_by_key(chromium, "drink water")
+        chromium.wait("document.getElementById('message').textContent.includes('That is all')")
+        assert (
+            chromium.value("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+        )
+        assert chromium.messages == []
+    finally:
+        training.join(timeout=600)  # it shares random numbers with whatever comes after
+    parts = ended[0].parts
 
     rows = [json.loads(line) for line in (run.folder / LABELS).read_text().splitlines()]
     assert len(rows) == CHOICES

@@ -55,7 +55,7 @@ def test_a_run_that_is_killed_and_resumed_is_the_same_run(tmp_path, algo):
 def test_the_learned_reward_is_the_agents_reward(tmp_path):
     """The true reward is the same in each frame: nothing to prefer, but errors. Goals are rewarded with nothing."""
     run = Run.create(configure(tmp_path / "run"))
-    parts = play(run)
+    parts = play(run).parts
     rows = run.read("metrics")
     assert (
         rows[-1]["preference/labels"] == rows[-1]["preference/comparisons"] > 15
@@ -68,7 +68,7 @@ def test_words_are_taught(tmp_path):
     """A judge who likes to be at frame 6: transitions to there are worth more than those that are never seen with it."""
     options = {"judge": "words", "words": "count 6", "errors": 0.0, "labels": 100}
     named = {f"reward__preference__{name}": value for name, value in options.items()}
-    parts = play(Run.create(configure(tmp_path / "run", **named)))
+    parts = play(Run.create(configure(tmp_path / "run", **named))).parts
     worlds = parts.worlds
 
     def value(count):
@@ -82,7 +82,7 @@ def test_words_are_taught(tmp_path):
 
 def test_a_replay_has_the_rewards_of_the_last_fit(tmp_path):
     """All of them, as if the model had never been another one."""
-    parts = play(Run.create(configure(tmp_path / "run", agent__algo="dqn")))
+    parts = play(Run.create(configure(tmp_path / "run", agent__algo="dqn"))).parts
     replay, taught = parts.agent.replay_buffer, parts.bonus._reward
     filled = replay.size()
     slots = replay.observations.shape[-1]

@@ -60,6 +60,6 @@ def configure(folder, **options):
 
 
 def play(run, checkpoint=None):
-    """Trains; the run's parts."""
+    """Trains; the run's parts and recordings."""
     parts = build(run, make_suggester(run.config, registry.get("tiny").language()), checkpoint)
-    return train(parts, run, checkpoint).parts
+    return train(parts, run, checkpoint)

@@ -115,7 +115,7 @@ def test_a_reward_is_recovered_up_to_scale(frames, count):
     true = np.concatenate([[0], random.permutation(STATES) / 3])
     reward = make()
     assert not scores(reward).any()  # nothing before it has learned
-    walks = teach(reward, true, random, count, frames, fits=12)
+    walks = teach(reward, true, random, count, frames, fits=8)
     assert np.corrcoef(scores(reward), true[1:])[0, 1] > 0.95
     seen = reward.score(walks[:, :-1].reshape(-1, 1), walks[:, 1:].reshape(-1, 1))
     assert seen.mean() == pytest.approx(0, abs=1e-4)
@@ -131,7 +131,7 @@ def test_ties_count_half():
     walks = clips(random, 40, 3)
     for n in range(20):
         reward.put(str(n), walks[2 * n], walks[2 * n + 1], 0.5)
-    for _ in range(20):
+    for _ in range(8):
         reward.fit(walks)
     returns = reward.returns(walks)
     assert (preference_probability(returns[:, ::2, None], returns[:, 1::2, None]) - 0.5).abs().max() < 0.15
