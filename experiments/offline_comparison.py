@@ -42,11 +42,17 @@ class Run:
     """Names in this script's VARIANTS."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """One training each."""
-    frames: int = 1_000_000
+    frames: int = 300_000
     """Transitions drawn in a training."""
-    hidden: int = 128
+    batch_size: int = 256
+    """Transitions in a gradient step."""
+    learning_rate: float = 1e-3
+    """Adam step size."""
+    polyak: float = 0.01
+    """Share of the networks that slow copies take over at each step."""
+    hidden: int = 64
     """Width of the networks' layers, units."""
-    episodes: int = 50
+    episodes: int = 30
     """Held-out worlds."""
     out: Path = Path("results/offline")
     """Folder for a JSON file of each training."""
@@ -78,7 +84,9 @@ class Run:
         from envs import registry
 
         plain = offline_config(PRESETS["default"], interface_of(folder), (folder,))
-        plain = plain.changed(**{"agent.hidden": self.hidden})
+        options = {name: getattr(self, name) for name in ("batch_size", "learning_rate", "polyak")}
+        changes = {f"agent.offline.{name}": value for name, value in options.items()}
+        plain = plain.changed(**{"agent.hidden": self.hidden}, **changes)
         language = registry.get(plain.env.name).language(**plain.env.options)
         suggester, phrases = make_suggester(plain, language), PhraseTable()
         worlds = make_worlds(plain, suggester, phrases, 1)
@@ -105,6 +113,7 @@ class Run:
                     "seed": seed,
                     "frames": self.frames,
                     "hidden": self.hidden,
+                    **options,
                 }
                 row |= {"cpu_seconds": round(seconds, 1), "values": values}
                 row |= _evaluate(agent, held_out, config)
