@@ -128,7 +128,7 @@ def draw_over_optimisation(rows: Sequence[Mapping[str, float]], path: Path) -> N
     middle.set_title("divergence", fontsize=10)
     right.plot([row["step"] for row in points], [row["corpus_loss"] for row in points], ".-", color="tab:red")
     right.set_xlabel("iteration")
-    right.set_title("loss on the pretraining corpus, held out", fontsize=10)
+    right.set_title("held-out corpus loss", fontsize=10)
     for axes in (left, middle, right):
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)
