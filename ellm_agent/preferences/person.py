@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from ellm_agent.config.schema import EnvConfig
@@ -20,7 +21,7 @@ from envs import registry
 
 SIZE = 300  # pixels, of a clip's picture, which is square
 FRAME, LAST_FRAME = 120, 700  # ms that a picture stays
-COLOURS = 64
+COLOURS, SAMPLE = 128, 4  # of the palette; pictures that it is made from, about
 OLD = 8  # answered queries whose pictures can be had
 DRAWN = 32  # pictures kept: a page asks for the next query's before it shows them
 
@@ -145,7 +146,9 @@ def draw(clip: Clip, env: EnvConfig) -> bytes:
             pictures.append(Image.fromarray(world.draw(played)).resize((SIZE, SIZE)))
         played.step(action)
     pictures.append(Image.fromarray(world.draw(played)).resize((SIZE, SIZE)))
-    palette = pictures[0].quantize(COLOURS)
+    # One palette for all, so that colours do not flicker.
+    sample = np.concatenate([np.asarray(picture) for picture in pictures[:: max(1, len(pictures) // SAMPLE)]])
+    palette = Image.fromarray(sample).quantize(COLOURS, method=Image.Quantize.MEDIANCUT)
     first, *others = (p.quantize(COLOURS, palette=palette, dither=Image.Dither.NONE) for p in pictures)
     durations = [FRAME] * len(others) + [LAST_FRAME]
     content = io.BytesIO()
