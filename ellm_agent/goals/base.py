@@ -20,7 +20,29 @@ class FullState(NamedTuple):
     privileged: Privileged
 
 
-class GoalSuggester:
+class Source:
+    """What suggesters and judges have in common: they report, are part of checkpoints, and may have questions in flight."""
+
+    def status(self) -> str:
+        """A few words for the progress line."""
+        return ""
+
+    def metrics(self) -> dict[str, float]:
+        """Counters for the log, by name."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """State for a checkpoint, as JSON values."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores the result of ``state_dict``."""
+
+    def close(self) -> None:
+        """Gives up the questions in flight."""
+
+
+class GoalSuggester(Source):
     """Suggests goals for a batch of situations."""
 
     description: str  # one line for people: the source of the suggestions
@@ -59,24 +81,6 @@ class GoalSuggester:
             situation: in which it acted.
             succeeded: whether an event fulfilled the goal.
         """
-
-    def status(self) -> str:
-        """A few words for the progress line."""
-        return ""
-
-    def metrics(self) -> dict[str, float]:
-        """Counters for the log, by name."""
-        return {}
-
-    def state_dict(self) -> dict[str, Any]:
-        """State for a checkpoint, as JSON values."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the result of ``state_dict``."""
-
-    def close(self) -> None:
-        """Gives up the questions in flight."""
 
 
 class OracleSuggester(GoalSuggester):

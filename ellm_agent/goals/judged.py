@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from ellm_agent.goals.base import REMEMBERED, Goal, GoalSuggester
+from ellm_agent.goals.base import REMEMBERED, Goal, GoalSuggester, Source
 from ellm_agent.goals.language_model import LanguageModelSuggester
 from ellm_agent.llm.base import LanguageModelError
 from ellm_agent.text.sentence_bert import sentence_bert
 from envs.interface import Judgements, Situation, Statement
 
 
-class Judge:
+class Judge(Source):
     """Says whether statements are true."""
 
     description: str  # one line for people
@@ -31,24 +31,6 @@ class Judge:
     def recall(self, statements: Sequence[Statement]) -> list[bool | None]:
         """The same for evaluation, which raises nothing."""
         return self.answer(statements)
-
-    def status(self) -> str:
-        """A few words for the progress line."""
-        return ""
-
-    def metrics(self) -> dict[str, float]:
-        """Counters for the log, by name."""
-        return {}
-
-    def state_dict(self) -> dict[str, Any]:
-        """State for a checkpoint, as JSON values."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restores the result of ``state_dict``."""
-
-    def close(self) -> None:
-        """Gives up the questions in flight."""
 
 
 class ModelJudge(Judge):
