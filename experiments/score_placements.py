@@ -24,8 +24,8 @@ from ellm_agent.errors import UserError
 from ellm_agent.llm.base import LanguageModelError
 from ellm_agent.llm.cache import AnswerCache, CachedModel
 from ellm_agent.llm.likelihood import LikelihoodModel
-from envs.housekeep.captions import question
 from envs.housekeep.placements import Placements, placements
+from envs.housekeep.scenes import question
 from envs.interface import Statement
 from prompts import Prompt, statement
 

@@ -21,8 +21,8 @@ from ellm_agent.analysis.agreement import auc, grouped_auc
 from ellm_agent.build import SBERT_SHARE
 from ellm_agent.goals.judged import CosineJudge
 from ellm_agent.text.sentence_bert import sentence_bert
-from envs.housekeep.captions import question
 from envs.housekeep.placements import Placements, placements
+from envs.housekeep.scenes import question
 from envs.housekeep.world import HOUSEKEEP
 from envs.interface import Statement
 from prompts import statement

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from gymnasium import spaces
 
-from envs.housekeep import captions
+from envs.housekeep import captions, scenes, vocabulary
 from envs.housekeep.homes import DIRECTIONS, DOOR, FLOOR, home_of
 from envs.housekeep.placements import Placements, placements
 from envs.housekeep.tasks import TASKS, home_of_task
@@ -20,7 +20,7 @@ from envs.text_env import Outcome, TextEnv
 
 PROTOCOLS = ("ellm", "homes")
 ACTIONS = ("noop", "west", "east", "north", "south", "grab or release")
-GRAB = captions.GRAB
+GRAB = vocabulary.GRAB
 EPISODE_LENGTH = 1_000  # frames
 RIGHT, WRONG = 1.0, -0.1  # the environment's reward: the paper's 2.5 and -.25, divided by 2.5
 
@@ -67,7 +67,7 @@ class HousekeepEnv(TextEnv):
 
     - ``situation``: the paper's caption: receptacles (with their rooms) and objects seen so far in the episode, where
       these are, what is held and where it was at first, and what the player has put where.
-    - ``privileged``: goals that the oracle would suggest (:func:`captions.oracle`).
+    - ``privileged``: goals that the oracle would suggest (:func:`scenes.oracle`).
     - ``events`` and ``attempt``: "pick up apple from living room sofa", "place apple in kitchen fridge".
     - at the end of an episode ``success`` (with a task: whether all is tidy), ``unlocked`` (of ``captions.ACHIEVEMENTS``) and ``scores`` (:meth:`last_info`).
 
@@ -115,19 +115,19 @@ class HousekeepEnv(TextEnv):
                 raise ValueError(unknown(name, value, [c for c in choices if c]))
         self.protocol, self.known = protocol, known_placements(placements)
         self.task, self.fixed_home = task, home_of_task(task, protocol)
-        language = captions.words(self.known, protocol).language
+        language = vocabulary.words(self.known, protocol).language
         super().__init__(
             # `TextEnv` has numbers of 16 bits, too few for the clauses of `homes`: the vocabulary follows below.
             dataclasses.replace(language, vocabulary=("",)),
             ACTIONS,
-            captions.MAX_CLAUSES,
+            vocabulary.MAX_CLAUSES,
             EPISODE_LENGTH if episode_length is None else episode_length,
             render_mode,
         )
         self.language, last = language, len(language.vocabulary) - 1
         self._ids = {clause: i for i, clause in enumerate(language.vocabulary)}
         dtype = np.int16 if last <= np.iinfo(np.int16).max else np.int32
-        self.observation_space = spaces.Box(0, last, (captions.MAX_CLAUSES,), dtype)
+        self.observation_space = spaces.Box(0, last, (vocabulary.MAX_CLAUSES,), dtype)
 
     # --- an episode -------------------------------------------------------------------------------------------------
 
@@ -290,11 +290,11 @@ class HousekeepEnv(TextEnv):
 
     def situation(self) -> Situation:
         """The paper's caption: everything seen so far in the episode."""
-        return captions.situation(*self._facts(), self.task)
+        return scenes.situation(*self._facts(), self.task)
 
     def privileged(self) -> Privileged:
-        """The goals of :func:`captions.oracle`."""
-        return captions.oracle(*self._facts())
+        """The goals of :func:`scenes.oracle`."""
+        return scenes.oracle(*self._facts())
 
     def _facts(self) -> tuple[Any, ...]:
         return self.known, self.home, sorted(self.visited), self.at, self.held, sorted(self.put)

@@ -61,7 +61,7 @@ HOME = np.dtype(
 
 
 class Numbers(NamedTuple):
-    """Numbers of clauses: the tables of ``captions.Words``."""
+    """Numbers of clauses: the tables of ``vocabulary.Words``."""
 
     room: np.ndarray
     where: np.ndarray

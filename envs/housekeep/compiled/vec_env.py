@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from envs.compiled_vec import CompiledVecEnv
-from envs.housekeep import captions, env, homes
+from envs.housekeep import captions, env, homes, scenes, vocabulary
 from envs.housekeep.compiled import rules
 from envs.housekeep.compiled.rules import HOME, PICK, Numbers, Outputs, describe, play
 from envs.text_env import read_episode
 
 assert (rules.ROOM, rules.SIDE, rules.MOST_ROOMS) == (homes.ROOM, homes.SIDE, homes.MOST_ROOMS)
 assert (rules.MOST_PLACES, rules.MOST_OBJECTS) == (homes.MOST_ROOMS * homes.MOST_IN_ROOM, homes.MOST_OBJECTS)
-assert (rules.MAX_CLAUSES, rules.GRAB) == (captions.MAX_CLAUSES, env.GRAB)
+assert (rules.MAX_CLAUSES, rules.GRAB) == (vocabulary.MAX_CLAUSES, env.GRAB)
 assert (rules.DOOR, rules.FLOOR, rules.RIGHT, rules.WRONG) == (homes.DOOR, homes.FLOOR, env.RIGHT, env.WRONG)
 assert tuple(zip(rules.DX, rules.DY, strict=True)) == homes.DIRECTIONS
 
@@ -42,11 +42,11 @@ class CompiledHousekeep(CompiledVecEnv):
         super().__init__(n_envs, reference.observation_space, reference.action_space)
         self._known, self._protocol = reference.known, reference.protocol
         self._task, self._fixed_home = reference.task, reference.fixed_home
-        words = captions.words(self._known, self._protocol)
+        words = vocabulary.words(self._known, self._protocol)
         self._numbers = Numbers(*(getattr(words, name) for name in Numbers._fields))
         self.records = np.zeros(n_envs, HOME)
         self._out = Outputs(
-            np.zeros((n_envs, captions.MAX_CLAUSES), np.int32),
+            np.zeros((n_envs, vocabulary.MAX_CLAUSES), np.int32),
             np.zeros((n_envs, 3), np.int16),
             np.zeros(n_envs),
             np.zeros(n_envs, np.bool_),
@@ -126,8 +126,8 @@ class CompiledHousekeep(CompiledVecEnv):
             [(o, p) for o, p in np.argwhere(h["was_put"]).tolist()],
         )
         self._texts[i] = {
-            "situation": captions.situation(*facts, self._task),
-            "privileged": captions.oracle(*facts),
+            "situation": scenes.situation(*facts, self._task),
+            "privileged": scenes.oracle(*facts),
             "world_seed": self._world_seeds[i],
         }
 

@@ -1,4 +1,4 @@
-"""Measures ``captions.CLOSEST``: the closest pairs among all goals of protocol ``homes``. Takes ten minutes the first time.
+"""Measures ``vocabulary.CLOSEST``: the closest pairs among all goals of protocol ``homes``. Takes ten minutes the first time.
 
 ``python -m tests.envs.housekeep.closest``
 """
@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from ellm_agent.text.sentence_bert import sentence_bert
-from envs.housekeep.captions import CLOSEST, words
 from envs.housekeep.placements import placements
+from envs.housekeep.vocabulary import CLOSEST, words
 
 BLOCK = 2048  # goals whose cosines with all others are computed at once
 

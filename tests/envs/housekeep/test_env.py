@@ -12,7 +12,7 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from envs import registry
-from envs.housekeep import captions, homes
+from envs.housekeep import captions, homes, scenes
 from envs.housekeep.env import ACTIONS, GRAB, HousekeepEnv
 from envs.housekeep.placements import placements
 from envs.interface import HELD_OUT_SEEDS
@@ -216,7 +216,7 @@ def test_the_oracle_suggests_what_is_seen_and_wrong():
     while len(env.visited) < len(env.home.rooms):
         goals = env.privileged().possible
         assert all(goal in env.language.goals for goal in goals)
-        seen = {env.place_name(p) for p in captions.seen_places(env.home, env.visited)}
+        seen = {env.place_name(p) for p in scenes.seen_places(env.home, env.visited)}
         wrong = [o for o in env.home.misplaced if env.place_name(env.at[o]) in seen]
         assert goals == tuple(f"pick up {env.name(o)} from {env.place_name(env.at[o])}" for o in wrong)
         env.visited.add(min(set(range(len(env.home.rooms))) - env.visited))
@@ -353,9 +353,9 @@ def test_goals_have_one_spelling(said, meant):
 
 def test_clauses_of_a_caption():
     env = start("homes", 3)
-    clauses = captions.clauses_of(env.situation().caption)
+    clauses = scenes.clauses_of(env.situation().caption)
     assert {
-        f"You have seen {env.place_name(p)}" for p in captions.seen_places(env.home, env.visited)
+        f"You have seen {env.place_name(p)}" for p in scenes.seen_places(env.home, env.visited)
     } <= clauses
     assert "You hold nothing" in clauses
 

@@ -11,7 +11,7 @@ import torch
 
 from ellm_agent.agents.action_prior import SUPPORTING, ActionPrior
 from ellm_agent.text.phrases import PhraseTable
-from envs.housekeep import captions
+from envs.housekeep import captions, scenes, vocabulary
 from envs.housekeep.env import ACTIONS, HousekeepEnv
 from envs.housekeep.placements import placements
 from envs.interface import HELD_OUT_SEEDS, Statement
@@ -22,7 +22,7 @@ CAPTION = "You have seen kitchen fridge, kitchen sink. apple is in kitchen sink.
 
 @pytest.fixture(scope="module")
 def reader():
-    return captions.Reader(placements())
+    return scenes.Reader(placements())
 
 
 def test_examples_in_docstrings():
@@ -95,7 +95,7 @@ def test_whoever_reads_the_caption_and_knows_all_places_suggests_what_the_oracle
 
 def features(clauses, goals, protocol="ellm"):
     """The features of the action prior that are not 0."""
-    language, phrases = captions.words(placements(), protocol).language, PhraseTable()
+    language, phrases = vocabulary.words(placements(), protocol).language, PhraseTable()
     prior = ActionPrior(phrases, language, "goal: ", None, len(ACTIONS))
     ids = phrases.ids([*clauses, *(f"goal: {goal}" for goal in goals)])
     row = prior.features(torch.tensor([[*ids, 0]]))[0]
