@@ -58,7 +58,7 @@ class Dataset:
         truncated: ``(transitions,)`` bool, whether it ended by time, or because the log ends.
         event_steps, event_ids: transitions in which something happened, in order, and the phrases of what happened.
         world_seeds: ``(episodes,)``.
-        sources: of the runs: name, seed, algorithm, frames; see ``shards.describe``.
+        sources: of the runs: name, seed, algorithm, frames; see ``logs.describe``.
     """
 
     interface: Interface

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ellm_agent.config.schema import Config
-from ellm_agent.datasets import minari_files, shards
+from ellm_agent.datasets import minari_files, run_log
 from ellm_agent.datasets.dataset import Dataset, Interface, concatenate
 from ellm_agent.datasets.relabel import events_by_episode
 from ellm_agent.errors import UserError
@@ -24,7 +24,7 @@ def load(folders: Sequence[Path], first: int = 0, frames: int | None = None) -> 
 
     Args:
         folders: of runs that were played with ``--record``, or of datasets in Minari's format.
-        first, frames: of each run, see ``shards.read_run``; datasets are taken whole.
+        first, frames: of each run, see ``run_log.read_run``; datasets are taken whole.
 
     Raises:
         UserError: if one cannot be read, or they do not go together.
@@ -40,7 +40,7 @@ def read(folder: Path, first: int = 0, frames: int | None = None) -> Dataset:
     """
     if (folder / "SHA256SUMS").is_file() or (folder / "card.json").is_file():
         return minari_files.read(folder)
-    return shards.read_run(folder, first, frames)
+    return run_log.read_run(folder, first, frames)
 
 
 def interface_of(folder: Path) -> Interface:
@@ -55,7 +55,7 @@ def interface_of(folder: Path) -> Interface:
             return Interface(**json.loads(card.read_text(encoding="utf-8"))["interface"])
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(f"{card} is no card of a dataset of this project") from error
-    return shards.interface_of(folder)
+    return run_log.interface_of(folder)
 
 
 def check_interface(theirs: Interface, config: Config) -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from ellm_agent.datasets.dataset import Interface, concatenate
 from ellm_agent.datasets.relabel import ForGoals, Unlocks, relabel
-from ellm_agent.datasets.shards import ShardWriter, read_run, read_shard, write_dataset
+from ellm_agent.datasets.run_log import read_run
+from ellm_agent.datasets.shards import ShardWriter, read_shard, write_dataset
 from ellm_agent.errors import UserError
 from ellm_agent.rewards.goal_similarity import GoalSimilarity
 from ellm_agent.wrappers.recorder import TransitionRecorder

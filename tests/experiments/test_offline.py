@@ -15,7 +15,7 @@ from ellm_agent.config import PRESETS
 from ellm_agent.config.offline import offline_config
 from ellm_agent.datasets import minari_files
 from ellm_agent.datasets.logs import check_words
-from ellm_agent.datasets.shards import interface_of, read_run
+from ellm_agent.datasets.run_log import interface_of, read_run
 from ellm_agent.errors import UserError
 from ellm_agent.runs import checkpoints
 from ellm_agent.text.phrases import PhraseTable

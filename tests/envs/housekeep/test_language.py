@@ -26,7 +26,10 @@ def reader():
 
 
 def test_examples_in_docstrings():
-    assert doctest.testmod(captions).failed == 0
+    for module in (captions, scenes):
+        found = doctest.testmod(module)
+        assert found.attempted
+        assert not found.failed
 
 
 def test_a_caption_is_read_by_hand(reader):
@@ -125,3 +128,36 @@ def test_doors_lead_to_rooms():
     door = captions.where_clause(captions.door("kitchen"), 0, -3)
     assert features([door], [goal], "homes") == {"north": SUPPORTING}
     assert features([captions.where_clause(captions.door("bathroom"), 0, -3)], [goal], "homes") == {}
+
+
+@pytest.mark.parametrize("protocol", ["ellm", "homes"])
+def test_the_language_is_consistent(protocol):
+    language = HousekeepEnv(protocol).language
+    assert len(set(language.vocabulary)) == len(language.vocabulary)
+    assert len(set(language.goals)) == len(language.goals)
+    sample = language.goals[:: max(1, len(language.goals) // 500)]
+    assert [language.canonical(goal) for goal in sample] == list(sample)
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("Place the apple in the kitchen fridge.", "place apple in kitchen fridge"),
+        ("put apple inside kitchen fridge", "place apple in kitchen fridge"),
+        ("Take the milk from a living room sofa", "pick up milk from living room sofa"),
+        ("pick up toy car from child's room bed", "pick up toy car from child's room bed"),
+        ("put the set-top box onto the tv stand", "place set-top box on tv stand"),
+    ],
+)
+def test_goals_have_one_spelling(said, meant):
+    assert captions.canonical(said) == meant
+
+
+def test_clauses_of_a_caption():
+    env = HousekeepEnv("homes")
+    env.reset(options={"world_seed": 3})
+    clauses = scenes.clauses_of(env.situation().caption)
+    assert {
+        f"You have seen {env.place_name(p)}" for p in scenes.seen_places(env.home, env.visited)
+    } <= clauses
+    assert "You hold nothing" in clauses
