@@ -20,14 +20,13 @@ from envs import registry
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = {  # world -> sweeps and methods without environment reward, the newest first
     "crafter": [
-        *(("prior-5m", "oracle"), ("prior-1m", "oracle"), ("prior-1m", "open"), ("prior-1m", "novelty")),
+        *(("prior-5m", "oracle"), ("prior-1m", "oracle"), ("open-1m", "open"), ("prior-1m", "open")),
+        ("prior-1m", "novelty"),
         *(("million", "open"), ("million", "rnd"), ("million", "apt"), ("million", "random")),
     ],
     "housekeep": [
-        ("housekeep", "oracle"),
-        ("housekeep", "open"),
-        ("housekeep", "novelty"),
-        ("housekeep", "rnd"),
+        ("housekeep-ellm", method)
+        for method in ("oracle", "closed", "sbert", "novelty", "noveld", "rnd", "apt", "random")
     ],
 }
 HEAD = (
