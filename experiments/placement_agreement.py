@@ -7,7 +7,6 @@ receptacles that both name, and always beside what the receptacle says alone, wi
 from __future__ import annotations
 
 import csv
-import gzip
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +16,10 @@ from ellm_agent import cli
 from ellm_agent.analysis.agreement import auc, cohens_kappa, grouped_auc
 from ellm_agent.errors import UserError
 from envs.housekeep.placements import Place, placements
-from envs.housekeep.votes import our_name, read_votes, their_name
+from envs.housekeep.vote_table import MAJORITY, read_table
+from envs.housekeep.votes import their_name
 
 LABELS = Path("tests/envs/housekeep/blind_labels.csv")
-MAJORITY = 6  # of 10 votes: Housekeep's rule
 
 
 @dataclass(frozen=True)
@@ -100,37 +99,6 @@ def main(options: Options) -> None:
     file = [known.right[known.objects.index(o), known.places.index(p)] for o, p, _ in labels]
     kappa = cohens_kappa(file, [label for *_, label in labels])
     print(f"blind labelling: {len(labels)} pairs, kappa {kappa:.3f}")
-
-
-def read_table(path: Path) -> list[tuple[str, Place, int, int]]:
-    """Votes as rows: object (their spelling), place (ours), how many say right, and how many misplaced.
-
-    Raises:
-        OSError: if it cannot be read.
-        ValueError, KeyError: if it has another form.
-    """
-    if path.suffix == ".npy":
-        known = read_votes(path)  # their rule is applied already: 10 votes or none
-        pairs = np.argwhere(known.right | known.wrong)
-        return [
-            (
-                their_name(known.objects[o]),
-                known.places[p],
-                10 * int(known.right[o, p]),
-                10 * int(known.wrong[o, p]),
-            )
-            for o, p in pairs
-        ]
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
-        return [
-            (
-                row["object"],
-                Place(our_name(row["room"]), our_name(row["receptacle"])),
-                int(row["right"]),
-                int(row["misplaced"]),
-            )
-            for row in csv.DictReader(file)
-        ]
 
 
 def read_labels(path: Path) -> list[tuple[str, Place, bool]]:

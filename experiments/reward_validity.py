@@ -28,8 +28,8 @@ from ellm_agent.text.sentence_bert import sentence_bert
 from envs import registry
 from envs.housekeep.captions import put
 from envs.housekeep.placements import Placements, placements
+from envs.housekeep.vote_table import MAJORITY, read_table
 from envs.interface import Statement
-from experiments.placement_agreement import MAJORITY, read_table
 from prompts import closed_form, statement
 
 HOUSEKEEP = registry.get("housekeep")
