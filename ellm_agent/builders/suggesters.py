@@ -15,8 +15,15 @@ from ellm_agent.llm.factory import make_model
 from ellm_agent.llm.recorded import RecordedModel
 from envs import registry
 from envs.interface import Language
-from prompts import statement
+from prompts import closed_form, open_ended, scored, statement
 
+# Of the prompts of each form.
+VERSIONS = {
+    "open": open_ended.VERSION,
+    "closed": closed_form.VERSION,
+    "scored": scored.VERSION,
+    "statements": statement.VERSION,
+}
 SBERT_SHARE = 0.05  # of the places of a thing that are right, for the cosine baseline
 # Worlds from this seed on, and situations in them, in which the commonest goals are counted.
 SAMPLED_WORLDS, SAMPLED = 1_000_000, 200
@@ -62,15 +69,17 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
         return JudgedGoals(CosineJudge(judgements.all, SBERT_SHARE), judgements)
     model = model or make_model(suggester, world)
     judged = suggester.kind == "closed" and judgements is not None
-    if judged and isinstance(model, RecordedModel):
-        model.check([statement.prompt(one, judgements) for one in judgements.all])
+    form = "statements" if judged else suggester.kind
+    if isinstance(model, RecordedModel):
+        prompts = [statement.prompt(one, judgements) for one in judgements.all] if judged else []
+        model.check(VERSIONS[form], prompts)
     candidates = language.goals
     if suggester.closed_candidates == "all":
         pairs = (f"{verb} {noun}" for verb in language.verbs for noun in language.nouns)
         candidates = tuple(dict.fromkeys((*language.goals, *map(language.canonical, pairs))))
     asking = LanguageModelSuggester(
         model,
-        "statements" if judged else suggester.kind,
+        form,
         language,
         candidates=candidates,
         caption=str

@@ -79,7 +79,7 @@ class Questions:
             Whether the caption's questions are all answered, and its ``partial_goals``.
         """
         answered = self._partial.setdefault(question.caption, {})
-        answered[question.goal] = answer and self._read(question.goal, answer)
+        answered[question.goal] = answer and self.read(question.goal, answer)
         goals = self.partial_goals(question.caption)
         complete = len(answered) == len(self._goals)
         if complete:
@@ -109,7 +109,8 @@ class Questions:
             return closed_form.prompt(caption, goal, self._language)
         return open_ended.prompt(caption, self._language, self._structured, self._temperature)
 
-    def _read(self, goal: Goal, answer: Answer) -> tuple[Goal, ...]:
+    def read(self, goal: Goal, answer: Answer) -> tuple[Goal, ...]:
+        """The goals in the answer to a question about a goal."""
         if not goal:
             return open_ended.parse(answer.text)
         yes = closed_form.probability_of_yes(answer.text, answer.logprobs) > closed_form.THRESHOLD

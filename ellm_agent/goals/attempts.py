@@ -69,6 +69,9 @@ class AttemptFilter(GoalSuggester):
     def known_goals(self) -> Collection[Goal]:
         return self._suggester.known_goals
 
+    def tokens_of(self, situation: Situation) -> int | None:
+        return self._suggester.tokens_of(situation)
+
     def note_attempt(self, goal: Goal, situation: Situation, succeeded: bool) -> None:
         attempts = self._attempts.setdefault(goal, [])
         attempts.append((situation.caption, succeeded))

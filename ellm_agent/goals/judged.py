@@ -14,7 +14,6 @@ import numpy as np
 
 from ellm_agent.goals.base import REMEMBERED, Goal, GoalSuggester, Source
 from ellm_agent.goals.language_model import LanguageModelSuggester
-from ellm_agent.llm.base import LanguageModelError
 from ellm_agent.text.sentence_bert import sentence_bert
 from envs.interface import Judgements, Situation, Statement
 
@@ -29,7 +28,7 @@ class Judge(Source):
         raise NotImplementedError
 
     def recall(self, statements: Sequence[Statement]) -> list[bool | None]:
-        """The same for evaluation, which raises nothing."""
+        """The same for evaluation, which asks no model and raises nothing."""
         return self.answer(statements)
 
 
@@ -49,11 +48,7 @@ class ModelJudge(Judge):
         return self._read(self._suggester.suggest(_situations(statements)))
 
     def recall(self, statements: Sequence[Statement]) -> list[bool | None]:
-        # Asks, too: statements are as true in evaluation as in training, and held-out things are met nowhere else.
-        try:
-            return self.answer(statements)
-        except LanguageModelError:
-            return self._read(self._suggester.recall(_situations(statements)))
+        return self._read(self._suggester.recall(_situations(statements)))
 
     def _read(self, answers: Sequence[tuple[Goal, ...] | None]) -> list[bool | None]:
         return [None if goals is None else bool(goals) for goals in answers]
@@ -136,6 +131,7 @@ class JudgedGoals(GoalSuggester):
         return self._suggest(situations, self._judge.answer)
 
     def recall(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...]]:
+        # Keeps what the judge recalls: a shared agent plays its evaluation again without the file of recorded answers.
         return self._suggest(situations, self._judge.recall)
 
     def _suggest(

@@ -18,7 +18,11 @@ from ellm_agent.terminal import one_line, print_stderr
 from envs.interface import Language, Situation
 
 IN_FLIGHT = 2  # captions in flight at an endpoint, for each request in flight
-SAME_AGAIN = ("empty", "refused")  # failures that would be the same if the question were asked again
+SAME_AGAIN = (
+    "empty",
+    "refused",
+    "not_recorded",
+)  # failures that would be the same if the question were asked again
 FATAL_AT_FIRST = ("rejected", "unreachable")  # failures that end the run, if nothing was answered before
 FORMAT_CHECK = 64  # first answers; if none of them has a goal, the model does not follow the prompt
 CAPTIONS_CACHED = 2**14
@@ -30,7 +34,8 @@ class LanguageModelSuggester(GoalSuggester):
     *Open*: one question for each caption, answered by a list of goals. *Closed*: one yes/no question for each caption
     and candidate goal; suggested are those with P(yes) > 0.5. *Scored*: one question for each caption, answered by the
     likelihood of each candidate (:class:`ScoredQuestions`). *Statements*: one yes/no question for each text of a
-    statement in place of captions, for a :class:`ellm_agent.goals.judged.ModelJudge`; nothing is borrowed.
+    statement in place of captions, for a :class:`ellm_agent.goals.judged.ModelJudge`; nothing is borrowed, and one
+    without an answer stays so.
 
     *Waiting* (``every`` = 0; Du et al. 2023): each new caption is asked about at once, and training waits.
     *Ahead*: one caption for every ``every`` frames, while training continues: the most frequent one and the
@@ -107,8 +112,14 @@ class LanguageModelSuggester(GoalSuggester):
         return self._goals(captions, borrow=self._queue is not None)
 
     def recall(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
-        """Known goals. In evaluation, captions without an answer borrow also if training waits."""
-        return self._goals([self._caption(situation.caption) for situation in situations], borrow=True)
+        """Known goals. In evaluation, captions without an answer borrow also if training waits; statements are looked up
+        where their answers are recorded in a file.
+        """
+        captions = [self._caption(situation.caption) for situation in situations]
+        goals = self._goals(captions, borrow=True)
+        if self._borrows:
+            return goals
+        return [self._look_up(c) if own is None else own for c, own in zip(captions, goals, strict=True)]
 
     @property
     def known_goals(self) -> Collection[Goal]:
@@ -277,7 +288,13 @@ class LanguageModelSuggester(GoalSuggester):
     def _goals_of(self, caption: str, borrow: bool) -> tuple[Goal, ...] | None:
         if caption in self._answers.goals:
             own = self._answers.goals[caption]
-            own = () if own is None and not self._queue else own
+            own = () if own is None and not self._queue and self._borrows else own
         else:
             own = self._questions.partial_goals(caption)
         return self._answers.borrow(caption) if own is None and borrow else own
+
+    def _look_up(self, statement: str) -> tuple[Goal, ...] | None:
+        """The goals of a statement whose answer is there without asking; else None."""
+        (question,) = self._questions.about(statement)
+        (answer,) = self._model.look_up([question.prompt])
+        return answer and self._questions.read(question.goal, answer)

@@ -43,16 +43,19 @@ class ScoredQuestions:
     ):
         self._goals, self._base, self._best, self._threshold = tuple(candidates), base, best, threshold
         self._words = np.array([len(goal.split()) for goal in self._goals])
-        self._neutral: np.ndarray | None = None  # (goals,) log-likelihoods
+        self._neutral: np.ndarray | None = None  # (goals,) log-likelihoods; empty: the model has none
         self._sum, self._scenes = np.zeros(len(self._goals)), 0  # over scenes
         self._waiting: dict[str, np.ndarray | None] = {}  # scored before the neutral caption was
 
     def about(self, caption: str) -> list[Question]:
-        """The questions about a caption, and about the neutral one, that are not answered yet."""
+        """The questions about a caption, and about the neutral one, that are not answered yet; at least one.
+
+        A caption that waited for the neutral one, and was not asked about when that was answered, is asked about again.
+        """
         questions = []
         if self._neutral is None:
             questions.append(Question(caption, OWN, scored.prompt(scored.NEUTRAL, self._goals)))
-        if caption not in self._waiting:
+        if self._neutral is not None or caption not in self._waiting:
             questions.append(Question(caption, "", scored.prompt(caption, self._goals)))
         return questions
 
@@ -60,19 +63,21 @@ class ScoredQuestions:
         """Reads an answer; None: an empty one or a refusal.
 
         Returns:
-            Whether the caption is scored, and its goals; None: there was no answer.
+            Whether the caption is scored, and its goals; None: it has no likelihoods, or the neutral one has none.
         """
         values = None
         if answer is not None and all(text in answer.logprobs for text in question.prompt.continuations):
             values = np.array([answer.logprobs[text] for text in question.prompt.continuations])
         if question.goal == OWN:
-            self._neutral = values if self._neutral is None else self._neutral
+            if self._neutral is None:
+                self._neutral = np.zeros(0) if values is None else values
         else:
             self._waiting[question.caption] = values
         if question.caption not in self._waiting or self._neutral is None:
             return False, None
         values = self._waiting.pop(question.caption)
-        return True, None if values is None else self._suggested(self.score(values))
+        known = values is not None and self._neutral.size > 0
+        return True, self._suggested(self.score(values)) if known else None
 
     def score(self, values: np.ndarray) -> np.ndarray:
         """The scores of the candidates in a new scene, from their log-likelihoods: both ``(goals,)``."""

@@ -9,6 +9,8 @@ log-probabilities, or the probability of "Yes" alone:
 
     {"user": "Do people ...? Yes or No?", "yes": 0.93}
     {"user": "...", "text": "- chop tree", "logprobs": {}}
+
+A file may leave prompts out: they have no goals, and are counted (``llm/not_recorded``).
 """
 
 from __future__ import annotations
@@ -67,27 +69,34 @@ class RecordedModel(LanguageModel):
             ) from error
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
-        answers = [self._answers.get(p.user) if p.version == self._version else None for p in prompts]
+        answers = self.look_up(prompts)
         missing = answers.count(None)
         self.counts.add(recorded=len(answers) - missing, not_recorded=missing)
-        return [answer or self._never_asked(p) for p, answer in zip(prompts, answers, strict=True)]
+        return [answer or self._not_recorded(p) for p, answer in zip(prompts, answers, strict=True)]
 
-    def check(self, prompts: Sequence[Prompt]) -> None:
-        """Checks that all prompts are answered, before a run begins.
+    def look_up(self, prompts: Sequence[Prompt]) -> list[Answer | None]:
+        return [self._answers.get(p.user) if p.version == self._version else None for p in prompts]
+
+    def check(self, version: str, prompts: Sequence[Prompt] = ()) -> None:
+        """Checks before a run begins that the file is about its prompts.
+
+        Args:
+            version: of the prompts.
+            prompts: all of them, if they are known.
 
         Raises:
-            UserError: naming the first that is not.
+            UserError: if the version is another one, or none of the prompts is answered.
         """
-        for prompt in prompts:
-            if prompt.version != self._version or prompt.user not in self._answers:
-                raise UserError(str(self._never_asked(prompt)))
+        if version != self._version:
+            raise UserError(f"{self._path} answers prompts of version {self._version}, not {version}")
+        if prompts and not any(prompt.user in self._answers for prompt in prompts):
+            raise UserError(
+                f"{self._path} holds no answer to any question of this world, such as: {prompts[0].user}"
+            )
 
-    def _never_asked(self, prompt: Prompt) -> LanguageModelError:
-        if prompt.version != self._version:
-            reason = f"answers prompts of version {self._version}, not {prompt.version}"
-        else:
-            reason = f"holds no answer to: {one_line(prompt.user)[-300:]}"
-        return LanguageModelError(f"{self._path} {reason}", "never_asked")
+    def _not_recorded(self, prompt: Prompt) -> LanguageModelError:
+        question = one_line(prompt.user)[-300:]
+        return LanguageModelError(f"{self._path} holds no answer to: {question}", "not_recorded")
 
 
 def _answer(row: Mapping[str, Any]) -> Answer:

@@ -110,7 +110,7 @@ def votes(path):
         ("--task 'tidy kitchen' --protocol homes", "which is done in a home of protocol ellm"),
         ("--world-options size 3", "world-options is 'size'"),
         ("--llm recorded:nowhere.jsonl", "cannot read recorded answers nowhere.jsonl"),
-        ("--llm recorded:{other}", "other.jsonl holds no answer to: Do people usually keep"),
+        ("--llm recorded:{other}", "other.jsonl holds no answer to any question of this world"),
         ("--goal-mode open", "no model is bundled for the world housekeep"),
     ],
 )

@@ -55,6 +55,15 @@ def test_other_wordings_are_hidden_too():
     assert suggester.suggest([TREE]) == [("sing",)]  # what means no goal of the world is never hidden
 
 
+def test_the_suggesters_tokens_are_told():
+    class Writes(AllGoals):
+        def tokens_of(self, situation):
+            return len(situation.caption)
+
+    suggester = AttemptFilter(Writes(LANGUAGE.goals), LANGUAGE, lambda event, goal: event in goal)
+    assert suggester.tokens_of(TREE) == 4
+
+
 def test_it_resumes_exactly():
     suggester, resumed = make(), make()
     teach(suggester, 777)

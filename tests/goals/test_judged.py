@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from ellm_agent.build import make_suggester
+from ellm_agent.builders.suggesters import VERSIONS
 from ellm_agent.config import Config
 from ellm_agent.config.files import in_world
 from ellm_agent.errors import UserError
@@ -17,6 +19,9 @@ from ellm_agent.goals.language_model import LanguageModelSuggester
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
 from ellm_agent.llm.recorded import RecordedModel
 from envs.interface import Judgements, Language, Situation, Statement
+from prompts import closed_form, open_ended, scored, statement
+from tests.helpers.questions import LANGUAGE as WORDS
+from tests.helpers.scene_model import suggester_of
 
 # A world of two things and two places: the caption names the thing in the hand, or "x@p" for one that lies somewhere.
 STATEMENTS = tuple(Statement(thing, where) for thing in ("cup", "sock") for where in ("on shelf", "in sink"))
@@ -106,7 +111,15 @@ def test_a_question_that_failed_has_no_answer_and_is_asked_again(capsys):
     judge = ModelJudge(LanguageModelSuggester(model, "statements", LANGUAGE), len(STATEMENTS))
     assert judge.answer(STATEMENTS) == [True, False, None, None]
     model.fails = False
-    assert judge.recall(STATEMENTS[2:]) == [True, False]  # evaluation asks, too
+    assert judge.answer(STATEMENTS[2:]) == [True, False]
+
+
+def test_evaluation_asks_no_model():
+    model = Model()
+    judge = ModelJudge(LanguageModelSuggester(model, "statements", LANGUAGE), len(STATEMENTS))
+    assert judge.answer(STATEMENTS[:2]) == [True, False]
+    assert judge.recall(STATEMENTS) == [True, False, None, None]
+    assert len(model.prompts) == 2
 
 
 def test_what_was_answered_survives_a_checkpoint():
@@ -151,11 +164,52 @@ def test_recorded_answers(tmp_path):
     assert model.description == "somebody"
     judge = ModelJudge(LanguageModelSuggester(model, "statements", LANGUAGE), 4)
     assert judge.answer(STATEMENTS[:2]) == [True, False]
-    with pytest.raises(LanguageModelError, match="holds no answer to: Does sock belong on shelf"):
-        judge.answer(STATEMENTS[2:])
-    other = RecordedModel(write(tmp_path / "b.jsonl", {**HEAD, "version": "closed-3"}, *rows))
-    with pytest.raises(LanguageModelError, match="answers prompts of version closed-3, not statement-1"):
-        ModelJudge(LanguageModelSuggester(other, "statements", LANGUAGE), 4).answer(STATEMENTS)
+    # What the file leaves out has no answer: neither is the sock right nor wrong anywhere.
+    assert judge.answer(STATEMENTS) == [True, False, None, None]
+    assert (model.metrics()["llm/recorded"], model.metrics()["llm/not_recorded"]) == (2, 2)
+    # Evaluation looks answers up, without a count.
+    fresh = ModelJudge(LanguageModelSuggester(model, "statements", LANGUAGE), 4)
+    assert fresh.recall(STATEMENTS) == [True, False, None, None]
+    assert model.metrics()["llm/recorded"] == 2
+
+
+ROWS = {
+    "open": [{"user": open_ended.prompt("A.", WORDS).user, "text": "- chop tree"}],
+    "closed": [{"user": closed_form.prompt("A.", "chop tree", WORDS).user, "yes": 0.9}],
+    "scored": [
+        {"user": scored.prompt(caption, ()).user, "text": "", "logprobs": {" chop tree": value, " drink water": -9}}
+        for caption, value in ((scored.NEUTRAL, -9), ("A.", -1))
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ROWS)
+def test_a_file_may_leave_situations_out(tmp_path, form):
+    head = {"description": "somebody", "version": VERSIONS[form]}
+    model = RecordedModel(write(tmp_path / "a.jsonl", head, *ROWS[form]))
+    suggester = suggester_of(model, form, scoring={"best": 1} if form == "scored" else None)
+    assert suggester.suggest(states("A.", "B.")) == [("chop tree",), ()]
+    assert suggester.suggest(states("B.")) == [()]
+    missing = {"open": 1, "closed": 3, "scored": 1}[form]  # closed: "drink water" in A, and both goals in B
+    assert suggester.metrics()["llm/not_recorded"] == missing
+
+
+@pytest.mark.parametrize("left", [(), ("A.",)])
+def test_scored_answers_without_the_neutral_caption_are_no_goals(tmp_path, left):
+    head = {"description": "somebody", "version": scored.VERSION}
+    rows = [row for row in ROWS["scored"] if any(row["user"].startswith(caption) for caption in left)]
+    suggester = suggester_of(RecordedModel(write(tmp_path / "a.jsonl", head, *rows)), "scored")
+    assert suggester.suggest(states("A.")) == [()]
+
+
+def test_a_file_for_other_prompts_is_refused(tmp_path):
+    model = RecordedModel(write(tmp_path / "a.jsonl", HEAD, {"user": "Are cups cups? Yes or No?", "yes": 1}))
+    prompts = [statement.prompt(one, JUDGEMENTS) for one in STATEMENTS]
+    with pytest.raises(UserError, match="answers prompts of version statement-1, not open-3"):
+        model.check("open-3")
+    with pytest.raises(UserError, match="holds no answer to any question of this world, such as: Does cup"):
+        model.check("statement-1", prompts)
+    model.check("statement-1", [*prompts, dataclasses.replace(prompts[0], user="Are cups cups? Yes or No?")])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ellm_agent.goals.scoring import ScoredQuestions
-from ellm_agent.llm.base import Answer, LanguageModel
+from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
 from envs.interface import Situation
 from prompts import scored
 from tests.helpers.scene_model import suggester_of
@@ -75,6 +75,34 @@ def test_an_answer_without_all_likelihoods_gives_no_goals():
     own, scene = questions.about("A")
     questions.learn(own, answer_to(own.prompt))
     assert questions.learn(scene, Answer("sleep", {" sleep": -1.0})) == (True, None)
+
+
+@pytest.mark.parametrize("every", [0, 1])
+def test_a_caption_that_waited_for_a_failed_neutral_question_is_answered(every):
+    """The neutral question fails with A's, is answered with B's, and A is met again."""
+
+    class FailsOnce(Known):
+        def answer(self, prompts):
+            first, answers = not self.asked, super().answer(prompts)
+            if first:
+                own = next(i for i, p in enumerate(prompts) if scored.NEUTRAL in p.user)
+                answers[own] = LanguageModelError("busy", "timeout")
+            return answers
+
+    suggester = suggester_of(FailsOnce(), "scored", candidates=GOALS, every=every, scoring={"best": 1})
+    assert suggester.suggest([Situation("A")]) == [None]
+    assert suggester.suggest([Situation("B")] * 64) == [("chop tree",)] * 64
+    assert suggester.suggest([Situation("A")] * 64) == [("eat cow",)] * 64
+
+
+def test_without_likelihoods_of_the_neutral_caption_there_are_no_goals():
+    questions = ScoredQuestions(GOALS)
+    own, scene = questions.about("A")
+    assert questions.learn(own, None) == (False, None)
+    assert questions.learn(scene, answer_to(scene.prompt)) == (True, None)
+    resumed = ScoredQuestions(GOALS)
+    resumed.load_state_dict(json.loads(json.dumps(questions.state_dict())))
+    assert [question.goal for question in resumed.about("B")] == [""]
 
 
 def test_a_checkpoint_keeps_base_rates_and_half_answered_scenes():
