@@ -17,7 +17,7 @@ from ellm_agent.errors import UserError
 from ellm_agent.experiment import torch_settings
 from ellm_agent.goals.asking import BATCH
 from ellm_agent.llm.base import Answer, LanguageModelError, Prompt, Wrapped
-from ellm_agent.llm.budget import PRICES, price_of, tokens
+from ellm_agent.llm.budget import PRICES, price_of, size, tokens
 from ellm_agent.llm.bundled import BundledModel
 from ellm_agent.llm.endpoint import DEFAULT_MODEL, endpoint, model_at
 from ellm_agent.runs.folder import Run
@@ -37,7 +37,7 @@ class Counting(Wrapped):
         answers = super().answer(prompts)
         self.counts.add(
             questions=len(prompts),
-            read=sum(tokens(prompt.system + prompt.user) for prompt in prompts),
+            read=sum(size(prompt).read for prompt in prompts),
             written=sum(tokens(answer.text) for answer in answers if isinstance(answer, Answer)),
         )
         return answers
@@ -65,7 +65,7 @@ def estimate(config: Config) -> Estimate:
     judgements = registry.get(config.env.name).language(**config.env.options).judgements
     if kind == "closed" and judgements:  # one question for each statement, at most
         prompts = [statement.prompt(one, judgements) for one in judgements.all]
-        read = sum(tokens(prompt.system + prompt.user) for prompt in prompts)
+        read = sum(size(prompt).read for prompt in prompts)
         return Estimate(len(prompts), len(prompts), read, len(prompts))
     frames = min(config.run.frames, DRY_FRAMES)
     model = Counting(BundledModel())

@@ -47,6 +47,22 @@ def tokens(text: str) -> int:
     return -(-len(text) // CHARACTERS_IN_A_TOKEN)
 
 
+class Size(NamedTuple):
+    """Tokens of a question."""
+
+    read: int  # estimated
+    written: int  # at most
+
+
+def size(prompt: Prompt) -> Size:
+    """The size of a question. In scored form each continuation is a text of its own, and an endpoint writes one token behind it."""
+    text = prompt.system + prompt.user
+    if prompt.continuations:
+        read = sum(tokens(text + continuation) for continuation in prompt.continuations)
+        return Size(read, len(prompt.continuations))
+    return Size(tokens(text), prompt.max_tokens)
+
+
 class Metered(Wrapped):
     """A language model whose tokens and costs are counted, and which is not asked any more once a budget is spent.
 
@@ -117,13 +133,18 @@ class Metered(Wrapped):
             self._reserved_read -= read
             self._reserved_written -= written
             if isinstance(answer, Answer) or answer.kind in PAID:
-                read = answer.prompt_tokens or tokens(prompt.system + prompt.user)
-                written = answer.answer_tokens or tokens(getattr(answer, "text", ""))
+                read, written = answer.prompt_tokens, answer.answer_tokens
+                if not read:  # the server does not count
+                    read, most = size(prompt)
+                    written = written or (
+                        most if prompt.continuations else tokens(getattr(answer, "text", ""))
+                    )
             elif answer.kind not in PERHAPS_PAID:
                 read = written = 0
             self.counts.add(tokens_read=read, tokens_written=written)
 
 
-def _upper_bound(prompt: Prompt) -> tuple[int, int]:
-    """The most tokens that a question may take, read and written: half as many again as estimated, to be safe."""
-    return 3 * tokens(prompt.system + prompt.user) // 2, prompt.max_tokens
+def _upper_bound(prompt: Prompt) -> Size:
+    """The most tokens that a question may take: of those read half as many again as estimated, to be safe."""
+    read, written = size(prompt)
+    return Size(3 * read // 2, written)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib.util
 import io
 import threading
@@ -78,17 +79,16 @@ def log_likelihoods(
         prefix: tokens; at least one.
         continuations: tokens; at least one each.
     """
-    values: list[float] = []
-    for start in range(0, len(continuations), BATCH):
-        values += _batch(network, prefix, continuations[start : start + BATCH])
-    return values
+    with torch.inference_mode():
+        read = network(input_ids=torch.tensor([prefix]), use_cache=True, logits_to_keep=1)
+        values: list[float] = []
+        for start in range(0, len(continuations), BATCH):
+            values += _batch(network, read, continuations[start : start + BATCH])
+        return values
 
 
-@torch.inference_mode()
-def _batch(
-    network: PreTrainedModel, prefix: Sequence[int], continuations: Sequence[Sequence[int]]
-) -> list[float]:
-    read = network(input_ids=torch.tensor([prefix]), use_cache=True, logits_to_keep=1)
+def _batch(network: PreTrainedModel, read: Any, continuations: Sequence[Sequence[int]]) -> list[float]:
+    """The values of some continuations of a prefix that was read."""
     first = torch.log_softmax(read.logits[0, -1].float(), dim=0)  # (vocabulary,)
     lengths = torch.tensor([len(tokens) for tokens in continuations])
     longest = int(lengths.max())
@@ -96,7 +96,7 @@ def _batch(
     ids = torch.stack([F.pad(torch.tensor(tokens), (0, longest - len(tokens))) for tokens in continuations])
     total = first[ids[:, 0]]  # (continuations,)
     if longest > 1:
-        cache = read.past_key_values
+        cache = copy.deepcopy(read.past_key_values)  # the next batch needs it as it is
         cache.batch_repeat_interleave(len(continuations))
         logits = network(input_ids=ids[:, :-1], past_key_values=cache, use_cache=True).logits.float()
         following = torch.log_softmax(logits, dim=2).gather(2, ids[:, 1:, None])[:, :, 0]

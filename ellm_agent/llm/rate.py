@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt, Wrapped
-from ellm_agent.llm.budget import tokens
+from ellm_agent.llm.budget import size
 
 MINUTE = 60.0  # seconds
 
@@ -16,7 +16,7 @@ class Paced(Wrapped):
     """A language model that is asked no faster than its server allows.
 
     A question starts no sooner than max(60 / rpm, 60 n / tpm) seconds after the one before, which had n tokens: those of
-    its text, as ``budget.tokens`` estimates them, and the most that it may be answered with (hosted servers count so).
+    its text, as ``budget.size`` estimates them, and the most that it may be answered with (hosted servers count so).
     Retries after failures are not counted.
 
     Args:
@@ -49,8 +49,7 @@ class Paced(Wrapped):
         """Takes the next turn for a question; seconds until then."""
         spacing = MINUTE / self._rpm if self._rpm else 0.0
         if self._tpm:
-            most = tokens(prompt.system + prompt.user) + prompt.max_tokens
-            spacing = max(spacing, MINUTE * most / self._tpm)
+            spacing = max(spacing, MINUTE * sum(size(prompt)) / self._tpm)
         with self._lock:
             starts = max(self._free_at, self._now())
             self._free_at = starts + spacing

@@ -7,7 +7,7 @@ import pytest
 from ellm_agent.cost_estimate import growth
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModelError, Prompt
-from ellm_agent.llm.budget import Metered, Price, price_of, tokens
+from ellm_agent.llm.budget import Metered, Price, price_of, size, tokens
 from tests.helpers.scene_model import Model, situations, suggester_of
 
 
@@ -86,6 +86,37 @@ def test_a_budget_in_tokens_needs_no_price():
     other = Metered(Silent(), None, budget_tokens=300)
     other.load_state_dict(json.loads(json.dumps(model.state_dict())))
     assert other.metrics() == model.metrics()
+
+
+# 8 characters, continued by 4 and 8: texts of 3 and 4 tokens, behind each of which a server writes one.
+SCORED = Prompt("", "x" * 8, 0, 0.0, False, "", continuations=("y" * 4, "z" * 8))
+
+
+def test_each_continuation_is_a_text_of_its_own():
+    assert size(SCORED) == (3 + 4, 2)
+    assert size(prompt(9, 10)) == (3, 10)
+
+
+@pytest.mark.parametrize(
+    ("answer", "booked"),
+    [
+        (Answer("z" * 8), (7, 2)),  # a server that does not count
+        (Answer("z" * 8, {}, 9, 2), (9, 2)),
+        (Answer("z" * 8, {}, 5, 0), (5, 0)),  # a model in this process writes nothing
+        (LanguageModelError("no", "timeout"), (10, 2)),  # 3 * 7 // 2
+        (LanguageModelError("no", "server_error"), (0, 0)),
+    ],
+)
+def test_scored_questions_count_all_continuations(answer, booked):
+    class Scores(Model):
+        def answer(self, prompts):
+            return [answer for _ in prompts]
+
+    model = Metered(Scores(), None, budget_tokens=12)
+    model.answer([SCORED])
+    assert (model.metrics()["llm/tokens_read"], model.metrics()["llm/tokens_written"]) == booked
+    (refused,) = Metered(Scores(), None, budget_tokens=11).answer([SCORED])
+    assert refused.kind == "over_budget"
 
 
 def test_a_budget_in_dollars_needs_a_price():

@@ -49,14 +49,16 @@ def test_by_hand(bigrams):
 def test_side_by_side_is_one_by_one(batch, monkeypatch):
     """The prefix read once, and continuations of different lengths in one batch, as in a plain reading of each text."""
     monkeypatch.setattr(likelihood, "BATCH", batch)
-    network, prefix = tiny(), [3, 1, 4, 1, 5]
+    network, prefix, read = tiny(), [3, 1, 4, 1, 5], []
     continuations = [[9], [2, 6, 5], [3, 5], [8, 9, 7, 9], [9]]
     plain = []
     with torch.inference_mode():
         for tokens in continuations:
             logs = torch.log_softmax(network(torch.tensor([prefix + tokens])).logits[0], dim=1)
             plain.append(sum(float(logs[len(prefix) + i - 1, token]) for i, token in enumerate(tokens)))
+    network.register_forward_pre_hook(lambda _, __, given: read.append(given["input_ids"]), with_kwargs=True)
     assert log_likelihoods(network, prefix, continuations) == pytest.approx(plain, abs=1e-5)
+    assert [ids.tolist() for ids in read].count([prefix]) == 1
 
 
 # --- over a server that returns log-probabilities of prompts ----------------------------------------------------------

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from ellm_agent.llm.base import Answer, LanguageModel
+from ellm_agent.llm.base import Answer, LanguageModel, Prompt
 from ellm_agent.llm.budget import tokens
 from ellm_agent.llm.rate import Paced
 from tests.helpers.questions import CLOSED, OPEN
@@ -33,6 +33,12 @@ def test_tokens_per_minute():
     few = tokens(CLOSED[0].system + CLOSED[0].user) + CLOSED[0].max_tokens
     starts = turns([OPEN, CLOSED[0], OPEN], tpm=6_000)
     assert starts == pytest.approx([0, most / 100, (most + few) / 100])
+
+
+def test_a_scored_question_counts_all_its_continuations():
+    """8 characters, continued by 4 and 8: 3 + 4 tokens, and one written behind each."""
+    scored = Prompt("", "x" * 8, 0, 0.0, False, "", continuations=("y" * 4, "z" * 8))
+    assert turns([scored] * 2, tpm=60) == [0, 9]
 
 
 def test_the_stricter_limit_holds():
