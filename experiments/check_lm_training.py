@@ -24,10 +24,17 @@ class Check:
 
 
 def main(options: Check) -> None:
-    """Runs the checks."""
+    """Runs the checks.
+
+    Raises:
+        UserError: for seeds that are none.
+    """
+    for seed in options.seeds:
+        cli.at_least(0, seeds=seed)
     import torch
 
     from ellm_agent.lm_training.checks import random_walks, stitching, wordle
+    from ellm_agent.runs.folder import write_whole
 
     torch.set_num_threads(1)
     checks = {
@@ -45,7 +52,7 @@ def main(options: Check) -> None:
         figures["cpu_seconds"] = time.process_time() - started
         rows.append({"seed": seed, **{name: round(value, 4) for name, value in figures.items()}})
         print(rows[-1])
-        (options.out / f"{options.task}.json").write_text(json.dumps(rows, indent=1) + "\n")
+        write_whole(options.out / f"{options.task}.json", json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from ellm_agent import cli
 from ellm_agent.analysis import dose_response, figures
 from ellm_agent.analysis.dose_response import Dose
 from ellm_agent.analysis.results import read, read_all
+from ellm_agent.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,11 @@ def main(options: Options) -> None:
     Raises:
         UserError: if there are too few runs, or a folder holds none.
     """
+    for folder, *_ in options.held_out:
+        if not any(folder.glob("seed*")):
+            raise UserError(
+                f"held-out is {folder}, which holds no runs; name a method's folder (results/NAME/PROTOCOL/ALGO/METHOD)"
+            )
     (group, *_) = read_all(options.results, options.frames)
     runs = dose_response.doses(group)
     frames = min(run.frames for found in group.methods.values() for run in found)

@@ -24,6 +24,7 @@ from ellm_agent.errors import UserError
 from ellm_agent.llm.base import LanguageModelError
 from ellm_agent.llm.cache import AnswerCache, CachedModel
 from ellm_agent.llm.likelihood import LikelihoodModel
+from ellm_agent.runs.folder import write_whole
 from envs.housekeep.placements import Placements, placements
 from envs.housekeep.scenes import question
 from envs.interface import Statement
@@ -65,6 +66,7 @@ def main(options: Options) -> None:
     Raises:
         UserError: if the model is missing or cannot be read.
     """
+    cli.at_least(1, threads=options.threads)
     torch.set_num_threads(options.threads)
     known = placements()
     with closing(AnswerCache(options.cache)) as cache:
@@ -81,7 +83,7 @@ def main(options: Options) -> None:
         "date": datetime.now(UTC).date().isoformat(),
         "made": "python experiments/score_placements.py",
     }
-    options.out.write_bytes(gzip.compress("\n".join(rows(head, known, answers)).encode(), mtime=0))
+    write_whole(options.out, gzip.compress("\n".join(rows(head, known, answers)).encode(), mtime=0))
     print(f"wrote {answers.size:,} answers to {options.out}")
 
 

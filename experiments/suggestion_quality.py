@@ -7,10 +7,12 @@ bundled model, the commonest goals, and random ones. In Crafter also the score t
 from __future__ import annotations
 
 import json
+import math
+import os
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -19,6 +21,9 @@ from ellm_agent.config import PRESETS
 from ellm_agent.config import files as config_files
 from ellm_agent.config.schema import SuggesterConfig
 from ellm_agent.errors import UserError
+
+if TYPE_CHECKING:
+    from ellm_agent.lm_training.suggestion_quality import Quality
 
 FIT = Path(__file__).resolve().parents[1] / "results" / "dose" / "fit.json"
 FITTED = "crafter"  # the world of the fit
@@ -49,11 +54,15 @@ def main(options: Options) -> None:
         LanguageModelError: if the model cannot be asked.
     """
     cli.at_least(1, count=options.count)
+    cli.at_least(0, seed=options.seed)
+    if options.out and (options.out.is_dir() or not os.access(options.out.parent, os.W_OK)):
+        raise UserError(f"out is {options.out}, which cannot be written; name a file in a folder that exists")
     import torch  # imported late: --help must not wait for it
 
     from ellm_agent.analysis.dose_response import Fit
     from ellm_agent.build import make_suggester
     from ellm_agent.lm_training import suggestion_quality as quality
+    from ellm_agent.runs.folder import write_whole
     from envs import registry
 
     torch.set_num_threads(1)
@@ -100,11 +109,13 @@ def main(options: Options) -> None:
         )
     if options.out:
         content = {"world": options.world, "situations": options.count, "seed": options.seed}
-        content["rows"] = {name: asdict(row) for name, row in rows.items()}
-        try:
-            options.out.write_text(json.dumps(content, indent=1), encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"cannot write {options.out}: {error.strerror}") from error
+        content["rows"] = {name: figures(row) for name, row in rows.items()}
+        write_whole(options.out, json.dumps(content, indent=1))
+
+
+def figures(row: Quality) -> dict[str, float | None]:
+    """A row as JSON values: None in place of nan."""
+    return {name: None if math.isnan(value) else value for name, value in asdict(row).items()}
 
 
 def _print(rows: dict) -> None:

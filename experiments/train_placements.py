@@ -20,6 +20,7 @@ from ellm_agent import cli
 from ellm_agent.analysis.agreement import auc, grouped_auc
 from ellm_agent.build import SBERT_SHARE
 from ellm_agent.goals.judged import CosineJudge
+from ellm_agent.runs.folder import write_whole
 from ellm_agent.text.sentence_bert import sentence_bert
 from envs.housekeep.placements import Placements, placements
 from envs.housekeep.scenes import question
@@ -155,7 +156,7 @@ def write(path: Path, known: Placements, answers: np.ndarray) -> None:
         for p in range(len(known.places)):
             text = f"{question(Statement(thing, known.where(p)))} {statement.ANSWER}"
             lines.append(json.dumps({"user": text, "yes": round(float(answers[o, p]), 2)}))
-    path.write_bytes(gzip.compress("\n".join(lines).encode(), mtime=0))
+    write_whole(path, gzip.compress("\n".join(lines).encode(), mtime=0))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,11 @@ from typing import Literal
 
 from ellm_agent import cli
 from ellm_agent.config import files as config_files
+from ellm_agent.runs.folder import write_whole
 from envs import registry
 from envs.interface import World
+
+BUNDLED = Path("results/bundled_model.json")  # figures of the bundled model
 
 # PyTorch is imported late: --help must not wait for it.
 
@@ -59,7 +62,7 @@ class Summary:
 
         self.out.parent.mkdir(parents=True, exist_ok=True)
         rows = report.summarise(self.folders)
-        self.out.write_text(json.dumps(rows, indent=1) + "\n")
+        write_whole(self.out, json.dumps(rows, indent=1) + "\n")
         for row in rows:
             print(f"{row['method']} ({len(row['seeds'])} seeds)")
             for name, (mean, low, high) in row["figures"].items():
@@ -81,8 +84,8 @@ class Measure:
     """Situations in which a goal is possible, for the recall of each goal."""
     threads: int = 2
     """Threads for PyTorch."""
-    out: Path = Path("results/bundled_model.json")
-    """File for the figures."""
+    out: Path | None = None
+    """File for the figures. None: results/bundled_model.json, or with --model only printed."""
 
     def run(self) -> None:
         from ellm_agent.llm.bundled import FOLDER, BundledModel
@@ -92,12 +95,14 @@ class Measure:
         _set_threads(self.threads)
         model = BundledModel(self.model or FOLDER)
         model.load()
-        self.out.parent.mkdir(parents=True, exist_ok=True)
+        out = self.out or (BUNDLED if self.model is None else None)
+        if out:
+            out.parent.mkdir(parents=True, exist_ok=True)
         figures = measure.measure(model, _world(self.world), self.scenes, recalled=self.recalled)
-        self.out.write_text(json.dumps({name: round(x, 4) for name, x in figures.items()}, indent=1) + "\n")
-        for name, value in figures.items():
-            print(f"{name.replace('_', ' ')}: {value:,.3f}")
-        print(f"written to {self.out}")
+        _print(figures)
+        if out:
+            write_whole(out, json.dumps({name: round(x, 4) for name, x in figures.items()}, indent=1) + "\n")
+            print(f"written to {out}")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from scipy import stats
 from ellm_agent.analysis import figures
 from ellm_agent.analysis.results import Group
 from ellm_agent.errors import UserError
+from ellm_agent.runs.folder import write_whole
 
 NAME = re.compile(r"oracle-r(\d+)-p(\d+)")  # of the methods in config/methods.py
 CONFIDENCE = 0.95
@@ -72,7 +73,7 @@ class Fit:
 
     def save(self, path: Path) -> None:
         """Writes it as JSON."""
-        path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+        write_whole(path, json.dumps(asdict(self), indent=1))
 
     @classmethod
     def load(cls, path: Path) -> Fit:

@@ -43,6 +43,8 @@ class Recipe:
         for name in ("iterations", "answers", "rounds", "scenes", "corpus", "epochs"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.target_kl is not None and not self.target_kl > 0:
+            raise UserError(f"target-kl is {self.target_kl}; it must be above 0, or None for a fixed weight")
 
 
 def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dict[str, float]:

@@ -1,16 +1,26 @@
 """The smaller scripts of experiments/: bad input ends in one line that names the value and what would be right."""
 
+import json
+from types import SimpleNamespace
+
 import pytest
 
 from ellm_agent import cli
+from ellm_agent.llm import bundled
+from ellm_agent.lm_training import measure
+from ellm_agent.lm_training.suggestion_quality import Quality
 from ellm_agent.sweeps.local import run_sweep
 from experiments import (
+    check_lm_training,
     compare,
+    dose_response,
     inspect_prompts,
     llm_cache,
     migrate_config,
     replay,
     report,
+    score_placements,
+    suggestion_quality,
     threshold,
     train_suggester,
 )
@@ -60,10 +70,38 @@ def test_training_a_model_names_what_is_wrong(complaint, arguments, message):
         (replay, ["runs/x", "--max-frames", "-1"], "max-frames is -1; it must be at least 1"),
         (replay, ["runs/x", "--maxframes", "9"], "did you mean --max-frames?"),
         (inspect_prompts, ["--captions", "x"], "unknown option --captions; did you mean --caption?"),
+        (suggestion_quality, ["--seed", "-1"], "seed is -1; it must be at least 0"),
+        (suggestion_quality, ["--out", "/nosuch/x.json"], "out is /nosuch/x.json, which cannot be written"),
+        (check_lm_training, ["--task", "walks", "--seeds", "0", "-1"], "seeds is -1; it must be at least 0"),
+        (score_placements, ["--threads", "0"], "threads is 0; it must be at least 1"),
+        (dose_response, ["--held-out", "/nosuch", "1", "1"], "held-out is /nosuch, which holds no runs"),
     ],
 )
 def test_other_scripts_do_so_too(complaint, module, arguments, message):
-    assert message in complaint(module, *arguments, main=getattr(module, "main", run_sweep))
+    options = {check_lm_training: check_lm_training.Check}.get(module)
+    assert message in complaint(module, *arguments, main=getattr(module, "main", run_sweep), options=options)
+
+
+def test_divergence_is_steered_to_more_than_nothing(complaint):
+    kinds = train_suggester.Sft | train_suggester.Ppo
+    words = ("ppo", "--logs", "x", "--reward-model", "y", "--out", "z", "--target-kl", "0")
+    said = complaint(train_suggester, *words, main=lambda chosen: chosen.run(), options=kinds)
+    assert "target-kl is 0.0; it must be above 0" in said
+
+
+def test_another_models_figures_are_not_the_bundled_ones(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(bundled, "BundledModel", lambda folder: SimpleNamespace(load=lambda: None))
+    monkeypatch.setattr(measure, "measure", lambda *_, **__: {"good": 0.5})
+    train_suggester.Measure(model=tmp_path, threads=1).run()
+    assert [*tmp_path.iterdir()] == []
+    train_suggester.Measure(threads=1).run()
+    assert json.loads((tmp_path / "results" / "bundled_model.json").read_text()) == {"good": 0.5}
+
+
+def test_what_cannot_be_measured_is_null():
+    row = Quality(*[0.5] * 9, seconds=float("nan"))
+    assert json.loads(json.dumps(suggestion_quality.figures(row), allow_nan=False))["seconds"] is None
 
 
 def test_subcommands_know_their_options(complaint):
