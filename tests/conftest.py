@@ -8,9 +8,14 @@ import subprocess
 import sys
 from contextlib import closing
 
-import numpy as np
-import pytest
-import torch
+# Two workers and the scripts that they start share the cores: threads that wait for each other cost more than they save.
+# Read when NumPy is imported.
+for _library in ("OMP", "OPENBLAS"):
+    os.environ.setdefault(f"{_library}_NUM_THREADS", "1")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 torch.set_num_threads(1)
