@@ -589,6 +589,17 @@ class Config(Section):
             raise ValueError(
                 f"algo is {self.agent.algo}; agents that learn from logs observe no goals and have no action prior"
             )
+        if self.agent.algo in OFFLINE:
+            played = {
+                "labels": self.reward.preference.labels,
+                "bonus": self.reward.novelty.kind,
+                "record": self.run.record,
+            }
+            for name, value in played.items():
+                if value:
+                    raise ValueError(
+                        f"{name} is {value}, but algo is {self.agent.algo}, which learns from logs and plays no frame"
+                    )
         if self.reward.preference.labels and self.agent.encoder == "sentence":
             raise ValueError("encoder is sentence, but a reward learned from preferences reads clauses")
         if self.transfer.layers == "head" and self.agent.algo not in ("dqn", "ppo"):

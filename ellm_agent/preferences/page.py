@@ -101,7 +101,7 @@ def clips_app(judge: PersonJudge, token: str) -> Starlette:
 
     def choose(content: Any) -> Response:
         key, choice = content.get("key"), content.get("choice")
-        if not isinstance(key, str) or choice not in PREFERRED:
+        if not isinstance(key, str) or not isinstance(choice, str) or choice not in PREFERRED:
             return JSONResponse({"error": "choice is not one of left, right, tie, unsure"}, 400)
         judge.choose(key, choice)
         return JSONResponse(judge.state())
