@@ -48,9 +48,8 @@ def test_a_run_that_is_killed_and_resumed_is_the_same_run(tmp_path, algo):
     assert 0 < len(state["bonus"]["reward"]["asked"]) < 20
     play(killed, state)
     assert choices(killed) == choices(straight)
-    assert (
-        len(choices(killed)) == len({frozenset(pair) for _, *pair in choices(killed)}) == 20
-    )  # no pair twice
+    pairs = {frozenset(pair) for _, *pair in choices(killed)}
+    assert 15 < len(pairs) == len(choices(killed))  # no pair twice, and there are few different clips
     last = [checkpoints.latest(run.checkpoints)[1] for run in (straight, killed)]
     for state in last:
         state["counters"] = None  # seconds
@@ -116,7 +115,7 @@ def test_a_run_goes_on_without_the_recordings_that_it_began_with(tmp_path):
 
 def test_a_judge_is_closed_when_training_ends(tmp_path, monkeypatch):
     closed = []
-    monkeypatch.setattr(SyntheticJudge, "close", closed.append)
+    monkeypatch.setattr(SyntheticJudge, "close", lambda judge: closed.append(judge))
     play(Run.create(configure(tmp_path / "run", run__frames=50)))
     assert len(closed) == 1
 
