@@ -30,7 +30,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",  # the address holds the token
     "X-Content-Type-Options": "nosniff",
 }
-TYPES = {"page.css": "text/css", "clips.js": "text/javascript", "suggestions.js": "text/javascript"}
+SCRIPTS = ("page.js", "clips.js", "suggestions.js")
+TYPES = {"page.css": "text/css", **dict.fromkeys(SCRIPTS, "text/javascript")}
 
 
 def open_page(judge: PersonJudge, port: int = 0) -> str:

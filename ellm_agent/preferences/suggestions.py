@@ -221,12 +221,12 @@ class SuggestionChooser:
 
         def choose(content: dict[str, Any]) -> Response:
             key, choice = content.get("key"), content.get("choice")
-            known = choice is None or (type(choice) is int and choice in range(ANSWERS))
+            known = choice == "unsure" or (type(choice) is int and choice in range(ANSWERS))
             if type(key) is not int or not known:
                 return JSONResponse(
-                    {"error": f"choice is {choice!r}; it must be 0 to {ANSWERS - 1}, or null"}, 400
+                    {"error": f"choice is {choice!r}; it must be 0 to {ANSWERS - 1}, or unsure"}, 400
                 )
-            self.choose(key, choice)
+            self.choose(key, None if choice == "unsure" else choice)
             return JSONResponse(self.state())
 
         def undo(content: dict[str, Any]) -> Response:

@@ -154,7 +154,7 @@ def test_undo_takes_back_the_last_answer_also_if_it_was_cannot_say(chooser):
     assert chooser.waiting == 3
 
 
-@pytest.mark.parametrize("choice", [[], {}, "0", True, 1.0, 4, -1])
+@pytest.mark.parametrize("choice", [[], {}, "0", None, True, 1.0, 4, -1])
 def test_a_choice_that_is_none_is_refused(chooser, choice):
     pytest.importorskip("starlette")
     assert chooser.posts()["choice"]({"key": 0, "choice": choice}).status_code == 400
