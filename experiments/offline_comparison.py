@@ -1,6 +1,6 @@
 """Compares agents that learn from logs: ``run DATASET...`` trains and evaluates each variant on each dataset, ``report``
-makes the tables and the figure of docs/offline.md of what ``run`` left. Cells that are there already, with the same options
-and the same data, are not run again.
+makes the tables of docs/offline.md, and a figure of values, of what ``run`` left. Cells that are there already, with the same
+options and the same data, are not run again.
 """
 
 from __future__ import annotations
@@ -217,6 +217,7 @@ def read_cell(path: Path) -> dict[str, Any]:
     try:
         row = json.loads(path.read_text(encoding="utf-8"))
         row.setdefault("episodes", len(row["unlocks_of_episodes"]))  # not in cells of version 0.10
+        row = dict.fromkeys(LEARNING) | row  # not in some of them
         missing = {*OPTIONS, "variant", "values", "unlocks", "score", "discounted_return", "cpu_seconds"} - {
             *row
         }

@@ -250,7 +250,7 @@ class PreferenceConfig(Section):
     port: Annotated[int, flag("judge-port")] = Field(0, ge=0, le=65_535)
     """person: port of the page, on this machine only. 0: any that is free."""
     pace: Annotated[float, flag("judge-pace")] = Field(2.0, ge=0)
-    """person: seconds that a rollout waits for an answer, at most, while fewer have been given than are due."""
+    """person: seconds by which a rollout begins later, at most, while fewer answers have been given than are due."""
     queries: Annotated[Literal["disagreement", "random"], flag("queries")] = "disagreement"
     """Which pairs of clips are compared. disagreement: those of ten times as many on which the ensemble's members
     differ most; random: any."""

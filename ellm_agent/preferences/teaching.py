@@ -23,7 +23,7 @@ from ellm_agent.rewards.preference import PreferenceReward, agreement, preferenc
 
 TURNS = 50  # fits in a run, about; where judges answer at once
 OFFERED = 8  # queries that wait for a judge who answers later
-PAUSE = 0.05  # seconds between two looks whether there is an answer
+PAUSE = 0.05  # seconds between two looks at the number of answers
 RELABELLED = 2**13  # transitions at a time
 
 
@@ -215,7 +215,7 @@ class Teaching(BaseCallback):
     Args:
         taught: the learned reward.
         weight: with which it is added to the environment's.
-        pace: seconds that a rollout waits for an answer, at most, while fewer have been given than are due.
+        pace: seconds by which a rollout begins later, at most, while fewer answers have been given than are due.
     """
 
     def __init__(self, taught: TaughtReward, weight: float, pace: float):
