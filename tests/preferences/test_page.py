@@ -15,7 +15,7 @@ from ellm_agent.errors import UserError
 from ellm_agent.preferences import command, page
 from ellm_agent.preferences.labels import LABELS, JsonLines, LabelFile
 from ellm_agent.preferences.person import PersonJudge
-from ellm_agent.preferences.suggestions import Scene, SuggestionChooser
+from ellm_agent.preferences.suggestions import Scene, SuggestionChooser, choose_suggestions
 from ellm_agent.runs.folder import Run
 from tests.helpers.processes import wait_for
 from tests.preferences.tiny import configure, play
@@ -103,6 +103,8 @@ def test_thirty_choices_by_keyboard_teach_the_reward(chromium, finished, tmp_pat
     rows = [json.loads(line) for line in (run.folder / LABELS).read_text().splitlines()]
     assert len(rows) == CHOICES
     assert {"left", "right", "tie"} == {row["choice"] for row in rows}
+    pairs = {frozenset((row[s]["world_seed"], *row[s]["actions"]) for s in ("left", "right")) for row in rows}
+    assert len(pairs) == CHOICES  # none was shown twice
     drinks, other = (events(parts.worlds, event) for event in ("drink water", "chop tree"))
     taught = parts.bonus._reward
     assert taught.score(*drinks).item() > 1
@@ -228,6 +230,14 @@ def test_a_port_that_is_taken(tmp_path):
     taken = int(page.serve(make, 0, "test").split(":")[2].split("/")[0])
     with pytest.raises(UserError, match=rf"port {taken} cannot be had: Address already in use"):
         page.serve(make, taken, "test")
+
+
+def test_suggestions_are_not_chosen_for_a_run_that_is_written(finished, monkeypatch):
+    run = Run.open(finished)
+    run.claim()
+    monkeypatch.setattr("ellm_agent.runs.folder.PATIENCE", 0)
+    with pytest.raises(UserError, match="another process is writing the run"):
+        choose_suggestions(finished, run.config)
 
 
 def test_bad_input_ends_in_one_line(refused, finished, tmp_path):
