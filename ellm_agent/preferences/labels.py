@@ -127,14 +127,13 @@ class JsonLines:
         """
         line = json.dumps(row).encode() + b"\n"
         try:
-            new = not self.path.exists()
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
                 file.truncate(self._ends[-1])  # a part of a line, if the last call failed
                 file.write(line)
                 file.flush()
                 os.fsync(file.fileno())
-            if new:
+            if not self.rows:  # the file may be new
                 to_disk(self.path.parent)
                 to_disk(self.path.parent.parent)
         except OSError as error:
