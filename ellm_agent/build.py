@@ -50,7 +50,7 @@ def build(run: Run, suggester: GoalSuggester, checkpoint: Mapping[str, Any] | No
     worlds = make_worlds(config, suggester, phrases, config.env.n_envs)
     held_out = make_worlds(config, suggester, phrases, config.run.eval_episodes, one_episode=True)
     if config.reward.preference.labels:
-        taught = make_taught_reward(config, worlds, held_out, run.folder)
+        taught = make_taught_reward(config, worlds, held_out, run.folder, resumes=checkpoint is not None)
         bonus = AddedReward(worlds, taught, config.reward.preference.weight)
         callbacks = (Teaching(taught, config.reward.preference.weight, config.reward.preference.pace),)
     else:

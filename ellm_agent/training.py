@@ -101,6 +101,8 @@ def train(parts: Parts, run: Run, checkpoint: Mapping[str, Any] | None = None) -
 
     with contextlib.ExitStack() as closing:
         closing.callback(parts.suggester.close)
+        if parts.bonus:
+            closing.callback(parts.bonus.finish)
         agent.set_logger(Logger(str(run.folder), _outputs(run)))
         closing.callback(agent.logger.close)
         if checkpoint:

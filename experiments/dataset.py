@@ -52,8 +52,6 @@ class Unpack:
     def run(self) -> None:
         from ellm_agent.datasets import minari_files, shards
 
-        if self.out.exists():
-            raise UserError(f"{self.out} exists already; choose another --out")
         dataset = minari_files.read(self.dataset)
         shards.write_dataset(dataset, self.out)
         print(f"{len(dataset):,} transitions in {self.out / shards.FOLDER}")
@@ -87,16 +85,22 @@ class Relabel:
     """Cosine similarity above which a goal is achieved."""
 
     def run(self) -> None:
+        from ellm_agent.build import make_similarity
+        from ellm_agent.config import Config
+        from ellm_agent.config import files as config_files
         from ellm_agent.datasets import logs
         from ellm_agent.datasets.relabel import ForGoals, relabel
-        from ellm_agent.rewards.goal_similarity import GoalSimilarity
         from envs import registry
 
         if any(not goal.strip() for goal in self.goals) or not self.goals:
             raise UserError("a goal is empty; name it in words, such as 'chop tree'")
+        with config_files.one_line():
+            config = Config().changed(**{"reward.threshold": self.threshold})
         dataset = logs.load(self.runs)
-        language = registry.get(dataset.interface.world).language(**dataset.interface.options)
-        similarity = GoalSimilarity(self.threshold, language.canonical)
+        with config_files.one_line():
+            world = registry.get(dataset.interface.world)
+        language = world.language(**dataset.interface.options)
+        similarity = make_similarity(config, language)
         for goal in self.goals:
             earned = dataset.returns(relabel(dataset, ForGoals(similarity, (goal,))))
             print(f"{goal}: reached in {(earned > 0).mean():.1%} of {dataset.episodes:,} episodes")

@@ -1,12 +1,12 @@
 """Compares agents that learn from logs: ``run DATASET...`` trains and evaluates each variant on each dataset, ``report``
-makes the tables and the figure of docs/offline.md of what ``run`` left. Cells that are there already are not run again.
+makes the tables of docs/offline.md, and a figure of values, of what ``run`` left. Cells that are there already, with the same
+options and the same data, are not run again.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -30,6 +30,11 @@ VARIANTS: dict[str, dict[str, Any]] = {  # name -> changed options
 }
 MAIN = ("bc", "filtered-bc", "awr", "cql", "iql")
 POINTS = 10  # values noted in a training
+DRAWN = ("dqn", "cql", "iql")  # variants whose values are drawn
+
+
+LEARNING = ("batch_size", "learning_rate", "polyak")
+OPTIONS = ("frames", "hidden", "episodes", *LEARNING)  # that cells of one folder share
 
 
 @dataclass(frozen=True)
@@ -61,21 +66,43 @@ class Run:
         for name in self.variants:
             if name not in VARIANTS:
                 raise UserError(f"variant is {name!r}; choose among {', '.join(VARIANTS)}")
-        for folder in self.data:
-            cells = [
-                (name, seed, self.out / folder.name / f"{name}-seed{seed}.json")
-                for seed in self.seeds
-                for name in self.variants
-            ]
-            cells = [cell for cell in cells if not cell[-1].exists()]
-            if cells:
-                self._train(folder, cells)
+        names = [folder.name for folder in self.data]
+        for name in names:
+            if names.count(name) > 1:
+                raise UserError(f"two folders are named {name}, which names their results, too; rename one")
+        cli.at_least(1, frames=self.frames, episodes=self.episodes, hidden=self.hidden)
+        done = [self._done(name) for name in names]
+        for folder, checksums in zip(self.data, done, strict=True):
+            self._train(folder, checksums)
 
-    def _train(self, folder: Path, cells: Sequence[tuple[str, int, Path]]) -> None:
+    def _path(self, data: str, variant: str, seed: int) -> Path:
+        return self.out / data / f"{variant}-seed{seed}.json"
+
+    def _done(self, data: str) -> dict[Path, str]:
+        """The cells that are there already, and the checksums of the data that they learned from.
+
+        Raises:
+            UserError: if one was made with other options.
+        """
+        found = {}
+        for path in (self._path(data, name, seed) for name in self.variants for seed in self.seeds):
+            if path.exists():
+                row = read_cell(path)
+                for name in OPTIONS:
+                    if row[name] != getattr(self, name):
+                        raise UserError(
+                            f"{path} was made with {name.replace('_', '-')} {row[name]}, not {getattr(self, name)}; "
+                            "choose another --out"
+                        )
+                found[path] = row["data"]["checksum"]
+        return found
+
+    def _train(self, folder: Path, done: dict[Path, str]) -> None:
         import torch
 
         from ellm_agent.build import make_agent, make_suggester, make_worlds, read_log
         from ellm_agent.config import PRESETS
+        from ellm_agent.config import files as config_files
         from ellm_agent.config.offline import offline_config
         from ellm_agent.datasets.logs import interface_of
         from ellm_agent.experiment import torch_settings
@@ -83,19 +110,31 @@ class Run:
         from ellm_agent.text.phrases import PhraseTable
         from envs import registry
 
-        plain = offline_config(PRESETS["default"], interface_of(folder), (folder,))
-        options = {name: getattr(self, name) for name in ("batch_size", "learning_rate", "polyak")}
-        changes = {f"agent.offline.{name}": value for name, value in options.items()}
-        plain = plain.changed(**{"agent.hidden": self.hidden}, **changes)
+        changes = {f"agent.offline.{name}": getattr(self, name) for name in LEARNING}
+        with config_files.one_line():
+            plain = offline_config(PRESETS["default"], interface_of(folder), (folder,))
+            plain = plain.changed(**{"agent.hidden": self.hidden}, **changes)
+            configs = {
+                (name, seed): plain.changed(
+                    **{f"agent.{option}": value for option, value in VARIANTS[name].items()},
+                    **{"run.seed": seed},
+                )
+                for seed in self.seeds
+                for name in self.variants
+            }
         language = registry.get(plain.env.name).language(**plain.env.options)
         suggester, phrases = make_suggester(plain, language), PhraseTable()
         worlds = make_worlds(plain, suggester, phrases, 1)
         held_out = make_worlds(plain, suggester, phrases, self.episodes, one_episode=True)
         log, about = read_log(plain, worlds)
+        for path, checksum in done.items():
+            if checksum != about["checksum"]:
+                raise UserError(f"{path} was made of other data than {folder}; choose another --out")
         with torch_settings(plain):
-            for name, seed, path in cells:
-                changes = {f"agent.{option}": value for option, value in VARIANTS[name].items()}
-                config = plain.changed(**changes, **{"run.seed": seed})
+            for (name, seed), config in configs.items():
+                path = self._path(folder.name, name, seed)
+                if path in done:
+                    continue
                 began = time.process_time()
                 agent = make_agent(config, worlds, log=log)
                 values = []
@@ -107,14 +146,8 @@ class Run:
                     with torch.no_grad():
                         values.append((agent.num_timesteps, _value(agent, held_out)))
                 seconds = time.process_time() - began
-                row = {
-                    "data": about,
-                    "variant": name,
-                    "seed": seed,
-                    "frames": self.frames,
-                    "hidden": self.hidden,
-                    **options,
-                }
+                row = {"data": about, "variant": name, "seed": seed}
+                row |= {option: getattr(self, option) for option in OPTIONS}
                 row |= {"cpu_seconds": round(seconds, 1), "values": values}
                 row |= _evaluate(agent, held_out, config)
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -175,47 +208,78 @@ def _evaluate(agent: Any, held_out: Any, config: Any) -> dict[str, Any]:
     }
 
 
+def read_cell(path: Path) -> dict[str, Any]:
+    """A training's results.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    try:
+        row = json.loads(path.read_text(encoding="utf-8"))
+        row.setdefault("episodes", len(row["unlocks_of_episodes"]))  # not in cells of version 0.10
+        row = dict.fromkeys(LEARNING) | row  # not in some of them
+        missing = {*OPTIONS, "variant", "values", "unlocks", "score", "discounted_return", "cpu_seconds"} - {
+            *row
+        }
+        if missing or "checksum" not in row["data"]:
+            raise ValueError(f"no {', '.join(missing)}")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} holds no results of this script; move it away") from error
+    return row
+
+
 @dataclass(frozen=True)
 class Report:
-    """Writes tables.md and values.png."""
+    """Writes tables.md, and values.png: what DQN, CQL and IQL expect of the first states of held-out worlds, and get."""
 
     results: Path = Path("results/offline")
     """Folder that ``run`` wrote."""
+    figure_of: str | None = None
+    """Dataset whose values are drawn. None: the first with a variant that has values (dqn, cql, iql)."""
 
     def run(self) -> None:
-        from matplotlib.figure import Figure
-
         from ellm_agent.analysis import figures
 
-        rows = [json.loads(path.read_text()) for path in sorted(self.results.glob("*/*-seed*.json"))]
-        if not rows:
+        by_data: dict[str, list[dict[str, Any]]] = {}
+        for path in sorted(self.results.glob("*/*-seed*.json")):
+            by_data.setdefault(path.parent.name, []).append(read_cell(path))
+        if not by_data:
             raise UserError(f"{self.results} holds no results; make them with 'run'")
-        names = {path.parent.name for path in self.results.glob("*/*-seed*.json")}
-        by_data = {
-            name: [json.loads(p.read_text()) for p in sorted((self.results / name).glob("*-seed*.json"))]
-            for name in sorted(names)
-        }
+        valued = [name for name, rows in by_data.items() if any(row["variant"] in DRAWN for row in rows)]
+        if self.figure_of and self.figure_of not in valued:
+            raise UserError(
+                f"figure-of is {self.figure_of}; {self.results} has values of {', '.join(valued) or 'no dataset'}"
+            )
         (self.results / "tables.md").write_text(_tables(by_data), encoding="utf-8")
-        drawn = by_data.get("mixture-v0") or next(iter(by_data.values()))
-        figure = Figure(figsize=(6.5, 4))
-        axes = figure.subplots()
-        for colour, name in zip(figures.COLOURS, ("dqn", "cql", "iql"), strict=False):
-            mine = [row for row in drawn if row["variant"] == name]
-            for row in mine:
-                frames, values = zip(*row["values"], strict=True)
-                label = f"{name}: its estimate" if row is mine[0] else None
-                axes.plot([n / 1e6 for n in frames], values, color=colour, label=label)
-            if mine:
-                true = sum(row["discounted_return"] for row in mine) / len(mine)
-                axes.axhline(true, color=colour, linestyle=":", label=f"{name}: what it then gets")
-        axes.set(
-            title="return from the first state of held-out worlds",
-            xlabel="million transitions drawn",
-            ylim=(0, None),
-        )
-        axes.legend(fontsize=8)
-        figures.save_png(figure, self.results / "values.png")
+        if valued:
+            drawn = self.figure_of or valued[0]
+            figures.save_png(_values(drawn, by_data[drawn]), self.results / "values.png")
         print((self.results / "tables.md").read_text())
+
+
+def _values(data: str, rows: list[dict[str, Any]]) -> Any:
+    """The figure of one dataset: estimates of each seed in the course of the training, and the mean return at its end."""
+    from matplotlib.figure import Figure
+
+    from ellm_agent.analysis import figures
+
+    figure = Figure(figsize=(6.5, 4))
+    axes = figure.subplots()
+    for colour, name in zip(figures.COLOURS, DRAWN, strict=False):
+        mine = [row for row in rows if row["variant"] == name]
+        for row in mine:
+            frames, values = zip(*row["values"], strict=True)
+            label = f"{name}: its estimate" if row is mine[0] else None
+            axes.plot([n / 1e6 for n in frames], values, color=colour, label=label)
+        if mine:
+            true = sum(row["discounted_return"] for row in mine) / len(mine)
+            axes.axhline(true, color=colour, linestyle=":", label=f"{name}: what it then gets")
+    axes.set(
+        title=f"return from the first state of held-out worlds, {data}",
+        xlabel="million transitions drawn",
+    )
+    axes.legend(fontsize=8)
+    return figure
 
 
 def _tables(by_data: dict[str, list[dict[str, Any]]]) -> str:

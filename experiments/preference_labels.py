@@ -7,9 +7,12 @@ for each seed) and prints means with 95 % intervals over the seeds.
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -17,12 +20,13 @@ from scipy import stats
 from ellm_agent import cli
 from ellm_agent.build import generator_seed, make_agent, make_worlds
 from ellm_agent.config import PRESETS, methods
+from ellm_agent.errors import UserError
 from ellm_agent.experiment import torch_settings
 from ellm_agent.goals.base import NoGoals
 from ellm_agent.preferences.clips import Clip, ClipRecorder, RecordedClips
 from ellm_agent.preferences.judges import SyntheticJudge, true_reward
 from ellm_agent.preferences.labels import PREFERRED
-from ellm_agent.preferences.queries import choose_queries
+from ellm_agent.preferences.queries import Pair, choose_queries
 from ellm_agent.rewards.preference import PreferenceReward
 from ellm_agent.runs.folder import write_whole
 from ellm_agent.text.phrases import PhraseTable
@@ -43,7 +47,7 @@ class Options:
     clips_seed: int = 100
     """Its seed."""
     cache: Path | None = None
-    """A file that keeps the clips for the next time. None: none."""
+    """A file that keeps the clips for the next time, with the same frames and clips-seed. None: none."""
     out: Path = Path("results/preference_labels.json")
     """File for the correlations."""
 
@@ -55,14 +59,21 @@ def main(options: Options) -> None:
         UserError: if an option makes no sense.
     """
     cli.at_least(60_000, frames=options.frames)
+    if not options.seeds:
+        raise UserError("seeds is empty; name one or more, such as 0 1 2")
+    cli.at_least(0, clips_seed=options.clips_seed, seeds=min(options.seeds))
+    for name, path in (("out", options.out), ("cache", options.cache)):
+        if path and not path.parent.is_dir():
+            raise UserError(f"{name} is {path}; {path.parent} is no folder")
     config = methods.apply("scratch", PRESETS["default"]).changed(
         **{"agent.algo": "ppo", "run.seed": options.clips_seed, "run.frames": options.frames}
     )
     worlds = make_worlds(config, NoGoals(), PhraseTable(), config.env.n_envs)
     slots = worlds.fields["achieved"].stop
+    made_of = {"frames": options.frames, "clips_seed": options.clips_seed, "world": config.env.options}
+    made_of["clip_frames"] = config.reward.preference.clip_frames
     if options.cache and options.cache.exists():
-        kept = np.load(options.cache)
-        observations, totals = kept["observations"].astype(np.int32), kept["totals"]
+        observations, totals = read_clips(options.cache, made_of, worlds.phrases)
     else:
         recorder = ClipRecorder(
             worlds.num_envs, config.reward.preference.clip_frames, slots, kept=options.frames
@@ -73,7 +84,7 @@ def main(options: Options) -> None:
         observations = np.stack([clip.observations for clip in recorder.clips])
         totals = np.array([clip.total for clip in recorder.clips])
         if options.cache:
-            np.savez_compressed(options.cache, observations=observations.astype(np.int16), totals=totals)
+            write_clips(options.cache, observations, totals, made_of, worlds.phrases)
     clips = [
         Clip(o, i, (0,) * (len(o) - 1), float(t))
         for i, (o, t) in enumerate(zip(observations, totals, strict=True))
@@ -88,6 +99,37 @@ def main(options: Options) -> None:
     for how, by_seed in curves.items():
         for count, values in zip(COUNTS, np.array(list(by_seed.values())).T, strict=True):
             print(f"{how}, {count} labels: {interval(values)}")
+
+
+def write_clips(
+    path: Path, observations: np.ndarray, totals: np.ndarray, made_of: dict[str, Any], phrases: PhraseTable
+) -> None:
+    """Keeps clips for ``read_clips``, with the texts of their phrases and what they were made of."""
+    used, places = np.unique(observations, return_inverse=True)
+    about = {"made_of": made_of, "phrases": [phrases.text(phrase) for phrase in used.tolist()]}
+    content = io.BytesIO()
+    places = places.reshape(observations.shape).astype(np.int32)
+    np.savez_compressed(content, observations=places, totals=totals, about=json.dumps(about))
+    write_whole(path, content.getvalue())
+
+
+def read_clips(path: Path, made_of: dict[str, Any], phrases: PhraseTable) -> tuple[np.ndarray, np.ndarray]:
+    """Observations, in the ids of a table, and true returns of the clips in a file.
+
+    Raises:
+        UserError: if it holds none, or those of another agent.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as kept:
+            about = json.loads(str(kept["about"]))
+            numbers = np.array(phrases.ids(about["phrases"]), np.int32)
+            observations, totals = numbers[kept["observations"]], kept["totals"]
+        found = about["made_of"]
+    except (OSError, ValueError, LookupError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"cache is {path}, which holds no clips of this script; name another file") from error
+    if found != json.loads(json.dumps(made_of)):
+        raise UserError(f"cache is {path}, whose clips are of {found}, not of {made_of}; name another file")
+    return observations, totals
 
 
 def curve(clips: list[Clip], how: str, seed: int, features: PhraseFeatures, slots: int) -> list[float]:
@@ -107,9 +149,12 @@ def curve(clips: list[Clip], how: str, seed: int, features: PhraseFeatures, slot
         seed=generator_seed(seed),
     )
     judge, found = SyntheticJudge("truth", true_reward, options.errors, seed), []
+    asked: list[Pair] = []
     for turn in range(1, COUNTS[-1] // TURN + 1):
         pool = [known[i] for i in random.choice(len(known), POOL, replace=False)]
-        for label in judge.judge(choose_queries(pool, TURN, how, reward, random)):
+        queries = choose_queries(pool, TURN, how, reward, random, asked)
+        asked += [query.pair for query in queries]
+        for label in judge.judge(queries):
             query, preferred = label.query, PREFERRED[label.choice]
             reward.put(query.key, query.left.observations, query.right.observations, preferred)
         reward.fit(np.stack([clip.observations for clip in pool]))

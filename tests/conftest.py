@@ -70,6 +70,24 @@ def refused(monkeypatch, capsys):
     return call
 
 
+@pytest.fixture(scope="session")
+def _browser(tmp_path_factory):
+    from tests.helpers.browser import CHROMIUM, browser
+
+    if CHROMIUM is None:
+        pytest.skip("no Chromium")
+    with browser(tmp_path_factory.mktemp("chromium")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def chromium(_browser):
+    """A page in a headless Chromium; skips the test where there is none."""
+    _browser.open("about:blank")
+    _browser.messages.clear()
+    return _browser
+
+
 @pytest.fixture
 def cache_path(tmp_path):
     return tmp_path / "folder" / "answers.sqlite"

@@ -23,10 +23,10 @@ from ellm_agent.agents.random_policy import RandomAgent
 from ellm_agent.agents.text_encoder import TextEncoder
 from ellm_agent.agents.transfer import load_pretrained_networks
 from ellm_agent.builders.common import find_device, generator_seed
+from ellm_agent.builders.rewards import make_similarity
 from ellm_agent.config.schema import OFFLINE, AgentConfig, Config
 from ellm_agent.datasets.logs import check_interface, check_words, describe, load, observed
 from ellm_agent.datasets.relabel import ForGoals, Unlocks, relabel
-from ellm_agent.rewards.goal_similarity import GoalSimilarity
 from ellm_agent.runs import checkpoints
 from ellm_agent.runs.pretrained import Pretrained
 from ellm_agent.wrappers.goal_exploration import GoalExploration
@@ -241,11 +241,12 @@ def _make_offline(
     options, algo = config.agent.offline, config.agent.algo
     kinds = {"bc": BC, "filtered-bc": BC, "awr": AWR, "iql": IQL, "cql": CQL}
     weights = {"temperature": options.temperature, "max_weight": options.max_weight}
+    targets = {"n_steps": options.n_steps, "polyak": options.polyak}
     own: dict[str, Any] = {
         "filtered-bc": {"top_share": options.top_share},
         "awr": weights,
-        "iql": weights | {"expectile": options.expectile, "polyak": options.polyak},
-        "cql": {"alpha": options.alpha, "polyak": options.polyak, "temperature": options.q_temperature},
+        "iql": weights | targets | {"expectile": options.expectile},
+        "cql": targets | {"alpha": options.alpha, "temperature": options.q_temperature},
     }.get(algo, {})
     return kinds[algo](
         TextDQNPolicy if algo == "cql" else ActorCriticPolicy,
@@ -254,7 +255,6 @@ def _make_offline(
         learning_rate=options.learning_rate,
         batch_size=options.batch_size,
         gamma=options.gamma,
-        n_steps=options.n_steps,
         **own,
         **common,
     )
@@ -271,7 +271,7 @@ def read_log(config: Config, worlds: GoalExploration) -> tuple[LoggedTransitions
     check_interface(dataset.interface, config)
     check_words(dataset, language.vocabulary)
     if options.goals:
-        reward = ForGoals(GoalSimilarity(config.reward.threshold, language.canonical), options.goals)
+        reward = ForGoals(make_similarity(config, language), options.goals)
     else:
         reward = Unlocks(tuple(language.goal_of.values()) or language.goals)
     unplayed = options.reward == "logged" and not options.goals

@@ -72,7 +72,7 @@ def make_transition_reward(config: Config, worlds: GoalExploration) -> Transitio
 
 
 def make_taught_reward(
-    config: Config, worlds: GoalExploration, held_out: GoalExploration, folder: Path
+    config: Config, worlds: GoalExploration, held_out: GoalExploration, folder: Path, resumes: bool = False
 ) -> TaughtReward:
     """A reward that is learned from preferences during the run.
 
@@ -81,6 +81,7 @@ def make_taught_reward(
         worlds: its training worlds.
         held_out: its worlds for evaluation, in which another run's recordings are played again.
         folder: of the run, where the labels are kept.
+        resumes: whether a checkpoint follows, which holds the clips; recordings are not read then.
 
     Raises:
         UserError: if recordings or labels cannot be read, or for a page or a language model that cannot be had.
@@ -97,8 +98,9 @@ def make_taught_reward(
         seed=seed,
     )
     recorder = ClipRecorder(worlds.num_envs, options.clip_frames, slots)
-    clips = first_clips(options, config.env, held_out, slots) if options.recordings else []
-    labels = LabelFile(folder / LABELS, (options.clip_frames + 1, slots))
+    begins = options.recordings and not resumes
+    clips = first_clips(options, config.env, held_out, slots) if begins else []
+    labels = LabelFile(folder / LABELS, (options.clip_frames + 1, slots), worlds.phrases)
     judge = make_judge(config, worlds, labels)
     frames = config.run.frames
     return TaughtReward(reward, recorder, judge, labels, options.labels, frames, options.queries, seed, clips)

@@ -250,7 +250,7 @@ class PreferenceConfig(Section):
     port: Annotated[int, flag("judge-port")] = Field(0, ge=0, le=65_535)
     """person: port of the page, on this machine only. 0: any that is free."""
     pace: Annotated[float, flag("judge-pace")] = Field(2.0, ge=0)
-    """person: seconds that a rollout waits for an answer, at most, while fewer have been given than are due."""
+    """person: seconds by which a rollout begins later, at most, while fewer answers have been given than are due."""
     queries: Annotated[Literal["disagreement", "random"], flag("queries")] = "disagreement"
     """Which pairs of clips are compared. disagreement: those of ten times as many on which the ensemble's members
     differ most; random: any."""
@@ -589,6 +589,17 @@ class Config(Section):
             raise ValueError(
                 f"algo is {self.agent.algo}; agents that learn from logs observe no goals and have no action prior"
             )
+        if self.agent.algo in OFFLINE:
+            played = {
+                "labels": self.reward.preference.labels,
+                "bonus": self.reward.novelty.kind,
+                "record": self.run.record,
+            }
+            for name, value in played.items():
+                if value:
+                    raise ValueError(
+                        f"{name} is {value}, but algo is {self.agent.algo}, which learns from logs and plays no frame"
+                    )
         if self.reward.preference.labels and self.agent.encoder == "sentence":
             raise ValueError("encoder is sentence, but a reward learned from preferences reads clauses")
         if self.transfer.layers == "head" and self.agent.algo not in ("dqn", "ppo"):

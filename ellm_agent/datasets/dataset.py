@@ -30,6 +30,18 @@ class Interface:
     actions: int
     fields: Mapping[str, int]
 
+    def __post_init__(self):
+        """Raises TypeError for values of another kind: they come from files."""
+        right = (
+            isinstance(self.world, str)
+            and isinstance(self.options, Mapping)
+            and isinstance(self.actions, int)
+            and isinstance(self.fields, Mapping)
+            and all(isinstance(width, int) for width in self.fields.values())
+        )
+        if not right:
+            raise TypeError("the interface is damaged")
+
     def plain(self) -> dict[str, Any]:
         """JSON values, which ``Interface(**...)`` takes."""
         return {

@@ -24,6 +24,7 @@ import numpy as np
 from ellm_agent.datasets.dataset import Dataset, Interface
 from ellm_agent.datasets.relabel import events_by_episode
 from ellm_agent.errors import UserError
+from ellm_agent.runs.folder import whole_folder
 
 FORMAT = 1
 NAME = re.compile(r"[A-Za-z0-9_][-\w]*-v\d+")  # of a folder: Minari's name of a dataset
@@ -45,25 +46,29 @@ def write(dataset: Dataset, folder: Path) -> None:
     if folder.exists():
         raise UserError(f"{folder} exists already; choose another --out")
     try:
-        folder.mkdir(parents=True)
-        slots = sum(dataset.interface.fields.values())
-        dtype = np.int16 if len(dataset.phrases) < 2**15 else np.int32
-        space = gym.spaces.Box(0, np.iinfo(dtype).max, (slots,), dtype)
-        actions = gym.spaces.Discrete(dataset.interface.actions)
-        storage = storages.new(folder / "data", space, actions, data_format="parquet")
-        storage.update_metadata(_metadata(dataset, folder.name))
-        # Minari adds up the sizes of all files after each episode: the time would grow with the square.
-        storage.get_size = lambda: 0.0
-        storage.update_episodes(_episodes(dataset, dtype, episode_buffer))
-        del storage.get_size
-        storage.update_metadata({"dataset_size": float(storage.get_size())})
-        (folder / "phrases.json").write_text(json.dumps(dataset.phrases, indent=0), encoding="utf-8")
-        (folder / "card.json").write_text(json.dumps(card(dataset), indent=1), encoding="utf-8")
-        (folder / "README.md").write_text(_readme(dataset, folder.name), encoding="utf-8")
-        sums = [f"{_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in _files(folder)]
-        (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+        with whole_folder(folder) as partial:
+            _write(dataset, partial, folder.name, episode_buffer, storages)
     except OSError as error:
         raise UserError(f"cannot write {folder}: {error.strerror}") from error
+
+
+def _write(dataset: Dataset, folder: Path, name: str, episode_buffer: type, storages: type) -> None:
+    slots = sum(dataset.interface.fields.values())
+    dtype = np.int16 if len(dataset.phrases) < 2**15 else np.int32
+    space = gym.spaces.Box(0, np.iinfo(dtype).max, (slots,), dtype)
+    actions = gym.spaces.Discrete(dataset.interface.actions)
+    storage = storages.new(folder / "data", space, actions, data_format="parquet")
+    storage.update_metadata(_metadata(dataset, name))
+    # Minari adds up the sizes of all files after each episode: the time would grow with the square.
+    storage.get_size = lambda: 0.0
+    storage.update_episodes(_episodes(dataset, dtype, episode_buffer))
+    del storage.get_size
+    storage.update_metadata({"dataset_size": float(storage.get_size())})
+    (folder / "phrases.json").write_text(json.dumps(dataset.phrases, indent=0), encoding="utf-8")
+    (folder / "card.json").write_text(json.dumps(card(dataset), indent=1), encoding="utf-8")
+    (folder / "README.md").write_text(_readme(dataset, name), encoding="utf-8")
+    sums = [f"{_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in _files(folder)]
+    (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
 
 
 def read(folder: Path) -> Dataset:

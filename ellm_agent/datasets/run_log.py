@@ -45,7 +45,10 @@ def read_run(folder: Path, first: int = 0, frames: int | None = None) -> Dataset
     played = sum(shard["actions"].size for shard in shards)
     logs = [_log_of_world(shards, i) for i in range(len(shards[0]["actions"]))]
     source = {**metas[0]["source"], "first": first, "frames": min(frames or played, max(played - first, 0))}
-    both = concatenate([Dataset(interface, tuple(table), *log, (source,)) for log in logs])
+    selected = first > 0 or frames is not None
+    # A dataset that was written back as a log comes from the runs that the dataset came from.
+    sources = (source,) if selected or "parts" not in source else tuple(source["parts"])
+    both = concatenate([Dataset(interface, tuple(table), *log, sources) for log in logs])
     worlds = len(logs)
     begins = (
         np.concatenate([log[2][:-1] for log in logs]) * worlds
@@ -56,7 +59,7 @@ def read_run(folder: Path, first: int = 0, frames: int | None = None) -> Dataset
         raise UserError(
             f"no episode is selected of {folder}: of its {played} frames, none begins in {first} to {last}"
         )
-    return replace(both.select(chosen), sources=(source,))
+    return replace(both.select(chosen), sources=sources)
 
 
 def interface_of(folder: Path) -> Interface:

@@ -33,7 +33,7 @@ import numpy as np
 
 from ellm_agent.datasets.dataset import Dataset, Interface
 from ellm_agent.errors import UserError
-from ellm_agent.runs.folder import to_disk, write_whole
+from ellm_agent.runs.folder import to_disk, whole_folder, write_whole
 
 FOLDER = "transitions"
 FORMAT = 1
@@ -210,11 +210,28 @@ def write_shard(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
 def write_dataset(dataset: Dataset, folder: Path) -> None:
     """Writes a dataset as the log of one world, one episode after the other; ``run_log.read_run`` reads it.
 
+    Args:
+        dataset: what to write.
+        folder: new; it is written whole or not at all.
+
     Raises:
-        UserError: if it cannot be written.
+        UserError: if it exists already, or cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    source = {**dataset.sources[0], "name": ", ".join(s["name"] for s in dataset.sources)}
+    if folder.exists():
+        raise UserError(f"{folder} exists already; choose another --out")
+    try:
+        with whole_folder(folder) as partial:
+            _write_shards(dataset, partial)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror}") from error
+
+
+def _write_shards(dataset: Dataset, folder: Path) -> None:
+    told = {
+        name: ", ".join(dict.fromkeys(str(source[name]) for source in dataset.sources))
+        for name in ("name", "algo", "seed")
+    }
+    source = {**told, "parts": [dict(source) for source in dataset.sources]}
     part = dataset.starts[:-1] // ROWS  # of each episode
     for number in np.unique(part):
         chosen = np.flatnonzero(part == number)

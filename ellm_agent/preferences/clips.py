@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import zlib
 from collections import deque
@@ -48,7 +49,7 @@ class Clip:
         """Frames of the episode before the clip."""
         return len(self.actions) - len(self.observations) + 1
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """A name that other clips do not have."""
         text = f"{self.world_seed} {self.start} {self.actions}"

@@ -12,6 +12,7 @@ import tyro
 from ellm_agent import cli
 from ellm_agent.config import MAY_CHANGE, PRESETS, Config
 from ellm_agent.config import files as config_files
+from ellm_agent.config.schema import OFFLINE
 from ellm_agent.errors import UserError
 
 LABELS = 300  # unless --labels says otherwise
@@ -105,9 +106,15 @@ def parse(arguments: list[str], description: str) -> Command:
 
 
 def taught_config(folder: Path, finished: Config) -> Config:
-    """The configuration of a run like a finished one, but with a reward learned from preferences alone."""
+    """The configuration of a run like a finished one, but with a reward learned from preferences alone.
+
+    In place of an algorithm that learns from logs, which plays no frames, stands the one that learns on from it.
+    """
+    algo = finished.agent.algo
     return finished.changed(
         **{
+            "agent.algo": OFFLINE.get(algo, algo),
+            "agent.offline.data": (),
             "run.out": None,
             "suggester.kind": "none",
             "suggester.learned_filter": False,

@@ -18,6 +18,8 @@ from envs.interface import Language
 from prompts import preference
 
 MIRRORED: dict[str | None, str | None] = {"A": "B", "B": "A"}
+NEITHER = ("empty", "refused")  # failures that are answers: neither way
+PATIENCE = 20  # questions without one answer that can be read, after which a judge is given up
 CHOICES: dict[str, Choice] = {"A": "left", "B": "right", "tie": "tie", "unsure": "unsure"}
 
 
@@ -50,7 +52,7 @@ class LaterJudge(Judge):
     progress: Mapping[str, Any] = {}
 
     @property
-    def waiting(self) -> int:
+    def waiting(self) -> Sequence[Query]:
         """Queries offered that have no answer yet."""
         raise NotImplementedError
 
@@ -119,27 +121,32 @@ class ClipModelJudge(Judge):
         self._model = model if model.in_process else RequestPool(model, in_flight)
         self._reader, self._language = reader, language
         self._aim = aim or preference.AIM
+        self._unread: int | None = (
+            0  # questions until the first answer that could be read; None: there was one
+        )
 
     def judge(self, queries: Sequence[Query]) -> list[Label]:
         """The answers.
 
         Raises:
-            UserError: if the model answered neither way in any of them.
+            UserError: if the model has answered neither way in all of the first 20 questions or more.
             LanguageModelError: if all questions failed.
         """
         orders = [(query.left, query.right) for query in queries]
         prompts = [self._prompt(*clips) for pair in orders for clips in (pair, pair[::-1])]
         answers = self._model.answer(prompts)
-        failures = [answer for answer in answers if isinstance(answer, LanguageModelError)]
+        failures = [a for a in answers if isinstance(a, LanguageModelError) and a.kind not in NEITHER]
         if failures and len(failures) == len(answers):
             raise failures[0]
         texts = ["" if isinstance(answer, LanguageModelError) else answer.text for answer in answers]
         said = [preference.parse(text) for text in texts]
-        if said and not any(said):
-            raise UserError(
-                f"the judge {self.name} answered none of {len(said)} questions with A, B, tie or unsure; "
-                f"it said, for example, {_short(next(filter(None, texts), ''))}"
-            )
+        if self._unread is not None:
+            self._unread = None if any(said) else self._unread + len(said)
+            if self._unread is not None and self._unread >= PATIENCE:
+                raise UserError(
+                    f"the judge {self.name} answered none of {self._unread} questions with A, B, tie or unsure; "
+                    f"it said, for example, {_short(next(filter(None, texts), ''))}"
+                )
         return [
             Label(query, _both(first, second), self.name)
             for query, first, second in zip(queries, said[::2], said[1::2], strict=True)

@@ -30,7 +30,8 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",  # the address holds the token
     "X-Content-Type-Options": "nosniff",
 }
-TYPES = {"page.css": "text/css", "clips.js": "text/javascript", "suggestions.js": "text/javascript"}
+SCRIPTS = ("page.js", "clips.js", "suggestions.js")
+TYPES = {"page.css": "text/css", **dict.fromkeys(SCRIPTS, "text/javascript")}
 
 
 def open_page(judge: PersonJudge, port: int = 0) -> str:
@@ -101,7 +102,7 @@ def clips_app(judge: PersonJudge, token: str) -> Starlette:
 
     def choose(content: Any) -> Response:
         key, choice = content.get("key"), content.get("choice")
-        if not isinstance(key, str) or choice not in PREFERRED:
+        if not isinstance(key, str) or not isinstance(choice, str) or choice not in PREFERRED:
             return JSONResponse({"error": "choice is not one of left, right, tie, unsure"}, 400)
         judge.choose(key, choice)
         return JSONResponse(judge.state())

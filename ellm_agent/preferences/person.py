@@ -44,13 +44,14 @@ class PersonJudge(LaterJudge):
         self._answered: deque[Query] = deque(maxlen=OLD)  # a page may still be loading their pictures
         self._lock, self._drawing = threading.RLock(), threading.Lock()
         self._draw = functools.lru_cache(DRAWN)(lambda clip: draw(clip, env))
-        self.changes = len(labels.labels)
+        self.changes = len(labels.labels)  # which are read into the table here, not in the page's thread
 
     # --- for training -------------------------------------------------------------------------------------------------
 
     @property
-    def waiting(self) -> int:
-        return len(self._queries)
+    def waiting(self) -> list[Query]:
+        with self._lock:
+            return list(self._queries)
 
     def offer(self, queries: Sequence[Query]) -> None:
         with self._lock:
@@ -61,7 +62,7 @@ class PersonJudge(LaterJudge):
     def next(self) -> list[Query]:
         """The query to answer now, and the one after it: none, one or both."""
         with self._lock:
-            done = len(self._labels.labels) >= self._count
+            done = len(self._labels) >= self._count
             return [] if done else list(self._queries)[:2]
 
     def find(self, key: str) -> Query | None:
@@ -104,7 +105,7 @@ class PersonJudge(LaterJudge):
         """What the page shows: the present query and the next one, in words, and how far it all is."""
         progress = {name.removeprefix("preference/"): value for name, value in self.progress.items()}
         with self._lock:
-            labels = len(self._labels.labels)
+            labels = len(self._labels)
             queries = [self._describe(query) for query in self.next()]
         return {**progress, "labels": labels, "count": self._count, "queries": queries}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,6 +18,8 @@ FIRST_FRAMES = 0.02  # share of all frames played until then
 LAST_FRAMES = 0.9  # share of all frames after which all labels have been asked for
 HALVED = 0.2  # share of all frames after which half as many labels are asked for in each frame
 
+Pair = frozenset[str]
+
 
 @dataclass(frozen=True, eq=False)
 class Query:
@@ -30,6 +32,11 @@ class Query:
     def key(self) -> str:
         """A name that other queries do not have."""
         return f"{self.left.key}-{self.right.key}"
+
+    @property
+    def pair(self) -> Pair:
+        """Names of its clips, which the same query with left and right exchanged has, too."""
+        return frozenset((self.left.key, self.right.key))
 
 
 def labels_due(frames: int, total_frames: int, labels: int) -> int:
@@ -59,6 +66,7 @@ def choose_queries(
     how: Literal["disagreement", "random"],
     reward: PreferenceReward,
     random: np.random.Generator,
+    known: Collection[Pair] = (),
 ) -> list[Query]:
     """Pairs of clips: random ones, or of ten times as many those on which the ensemble's members differ most.
 
@@ -68,14 +76,19 @@ def choose_queries(
         how: "disagreement" or "random".
         reward: with the ensemble.
         random: of all draws.
+        known: pairs that are not chosen, since they have been asked about.
     """
-    n = len(clips)
-    count = min(count, n * (n - 1) // 2 // DRAWN)
+    clips = list({clip.key: clip for clip in clips}.values())
+    place, n = {clip.key: i for i, clip in enumerate(clips)}, len(clips)
+    new = np.ones((n, n), bool)
+    for one, other in known:
+        if one in place and other in place:
+            new[place[one], place[other]] = new[place[other], place[one]] = False
+    candidates = np.argwhere(np.tril(new, -1))  # (pairs, 2), the newer clip first
+    count = min(count, len(candidates) // DRAWN)
     if count < 1:
         return []
-    rows = random.choice(n * (n - 1) // 2, count * DRAWN, replace=False)
-    left, right = np.tril_indices(n, -1)
-    pairs = np.stack([left[rows], right[rows]], 1)  # (drawn, 2)
+    pairs = candidates[random.choice(len(candidates), count * DRAWN, replace=False)]  # (drawn, 2)
     pairs = random.permuted(pairs, axis=1)  # the older clip is not always on the same side
     if how == "disagreement":
         totals = reward.returns(np.stack([clip.observations for clip in clips]))  # (members, n)

@@ -10,6 +10,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ellm_agent.llm.base import LanguageModel, LanguageModelError
 from ellm_agent.llm.factory import make_model
 from ellm_agent.preferences.labels import JsonLines
 from ellm_agent.preferences.page import application, serve
+from ellm_agent.runs.folder import Run
 from envs import registry
 from envs.interface import Language, World
 from prompts import open_ended
@@ -60,23 +62,25 @@ def choose_suggestions(folder: Path, config: Config) -> None:
         config: whose language model suggests, and whose worlds the scenes are of.
 
     Raises:
-        UserError: for a port, a language model or a file that cannot be had.
+        UserError: for a port, a language model or a file that cannot be had, or a run that is being written.
     """
     world = registry.get(config.env.name)
     options = config.reward.preference
-    model = make_model(config.suggester.model_copy(update={"kind": "open"}), world)
+    run = Run.open(folder)
+    run.claim()
     chooser = SuggestionChooser(JsonLines(folder / CHOICES), options.labels)
-    serve(
-        lambda token: application("suggestions.html", token, chooser.state, chooser.posts()),
-        options.port,
-        "which advice is best?",
-    )
-    for scene in scenes(world, model, config.run.seed, skip=chooser.seen):
-        while chooser.waiting >= AHEAD and not chooser.done:
-            time.sleep(0.1)
-        if chooser.done:
-            break
-        chooser.offer(scene)
+    with closing(make_model(config.suggester.model_copy(update={"kind": "open"}), world)) as model:
+        serve(
+            lambda token: application("suggestions.html", token, chooser.state, chooser.posts()),
+            options.port,
+            "which advice is best?",
+        )
+        for scene in scenes(world, model, config.run.seed, skip=chooser.seen):
+            while chooser.waiting >= AHEAD and not chooser.done:
+                time.sleep(0.1)
+            if chooser.done:
+                break
+            chooser.offer(scene)
     time.sleep(1)  # the page hears that its last choice counts
     print(f"{chooser.labels} choices are in {folder / CHOICES}")
 
@@ -132,14 +136,24 @@ class SuggestionChooser:
     Args:
         file: where choices are kept.
         count: choices that are wanted.
+
+    Raises:
+        UserError: if a row of the file is no choice.
     """
 
     def __init__(self, file: JsonLines, count: int):
         self._file, self._count = file, count
         self._scenes: list[Scene] = []
-        self._chosen: list[Scene] = []  # since the start: those can be undone
+        self._answered: list[
+            tuple[Scene, bool]
+        ] = []  # since the start, to undo; and whether a choice was kept
         self._lock = threading.RLock()
-        self.seen = max((row.get("scene", -1) for row in file.rows), default=-1) + 1
+        for number, row in enumerate(file.rows, start=1):
+            if type(row.get("scene")) is not int:
+                raise UserError(
+                    f"{file.path}, line {number}: scene is {row.get('scene')!r}, which is no number; repair the line"
+                )
+        self.seen = max((row["scene"] for row in file.rows), default=-1) + 1
 
     @property
     def labels(self) -> int:
@@ -176,15 +190,23 @@ class SuggestionChooser:
                     "scene": scene.key,
                 }
                 self._file.append(row)
-                self._chosen.append(scene)
+            self._answered.append((scene, choice is not None))
             self._scenes.remove(scene)
 
     def undo(self) -> None:
-        """Takes the last choice of this session back, and shows its scene again."""
+        """Takes the last choice, or "cannot say", of this session back, and shows its scene again.
+
+        Raises:
+            UserError: if the file cannot be written.
+        """
         with self._lock:
-            if self._chosen:
+            if not self._answered:
+                return
+            scene, kept = self._answered[-1]
+            if kept:
                 self._file.undo()
-                self._scenes.insert(0, self._chosen.pop())
+            self._answered.pop()
+            self._scenes.insert(0, scene)
 
     def state(self) -> dict[str, Any]:
         """What the page shows."""
@@ -199,11 +221,12 @@ class SuggestionChooser:
 
         def choose(content: dict[str, Any]) -> Response:
             key, choice = content.get("key"), content.get("choice")
-            if not isinstance(key, int) or not (choice is None or choice in range(ANSWERS)):
+            known = choice == "unsure" or (type(choice) is int and choice in range(ANSWERS))
+            if type(key) is not int or not known:
                 return JSONResponse(
-                    {"error": f"choice is {choice!r}; it must be 0 to {ANSWERS - 1}, or null"}, 400
+                    {"error": f"choice is {choice!r}; it must be 0 to {ANSWERS - 1}, or unsure"}, 400
                 )
-            self.choose(key, choice)
+            self.choose(key, None if choice == "unsure" else choice)
             return JSONResponse(self.state())
 
         def undo(content: dict[str, Any]) -> Response:

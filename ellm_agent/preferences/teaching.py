@@ -7,7 +7,7 @@ Everything that a checkpoint must keep is in :class:`TaughtReward`, so that a re
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,15 +15,15 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from ellm_agent.preferences.clips import Clip, ClipRecorder
 from ellm_agent.preferences.judges import Judge, LaterJudge
-from ellm_agent.preferences.labels import PREFERRED, Label, LabelFile
-from ellm_agent.preferences.queries import Query, choose_queries, labels_due
+from ellm_agent.preferences.labels import PREFERRED, Choice, LabelFile
+from ellm_agent.preferences.queries import Pair, Query, choose_queries, labels_due
 from ellm_agent.records import Transitions
 from ellm_agent.rewards.base import TransitionReward
 from ellm_agent.rewards.preference import PreferenceReward, agreement, preference_probability
 
 TURNS = 50  # fits in a run, about; where judges answer at once
 OFFERED = 8  # queries that wait for a judge who answers later
-PAUSE = 0.05  # seconds between two looks whether there is an answer
+PAUSE = 0.05  # seconds between two looks at the number of answers
 RELABELLED = 2**13  # transitions at a time
 
 
@@ -57,7 +57,7 @@ class TaughtReward(TransitionReward):
         self._reward, self._recorder, self.judge, self._labels = reward, recorder, judge, labels
         self.count, self._total_frames, self._how = count, total_frames, how
         self._random = np.random.default_rng(seed)
-        self._asked = 0
+        self._asked: list[Pair] = []  # of judges who answer at once
         self._turn_at = -total_frames  # frames at the last fit; of judges who answer later
         self._fitted_changes = 0  # of theirs, at the last fit
         self._log: dict[str, float] = {}
@@ -79,13 +79,13 @@ class TaughtReward(TransitionReward):
 
     def metrics(self) -> dict[str, float]:
         """The model's figures; labels given; the correlation of predicted and true returns of clips that it had not seen."""
-        return {**self._reward.metrics(), "preference/labels": float(len(self._labels.labels)), **self._log}
+        return {**self._reward.metrics(), "preference/labels": float(len(self._labels)), **self._log}
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "reward": self._reward.state_dict(),
             "recorder": self._recorder.state_dict(),
-            "asked": self._asked,
+            "asked": [sorted(pair) for pair in self._asked],
             "turn_at": self._turn_at,
             "random": self._random.bit_generator.state,
             "log": dict(self._log),
@@ -95,10 +95,13 @@ class TaughtReward(TransitionReward):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._reward.load_state_dict(state["reward"])
         self._recorder.load_state_dict(state["recorder"])
-        self._asked, self._turn_at = state["asked"], state["turn_at"]
+        self._asked, self._turn_at = list(map(frozenset, state["asked"])), state["turn_at"]
         self._random.bit_generator.state = state["random"]
         self._log = dict(state["log"])
         self._curve = [list(point) for point in state["curve"]]
+
+    def close(self) -> None:
+        self.judge.close()
 
     # --- the loop -----------------------------------------------------------------------------------------------------
 
@@ -109,25 +112,25 @@ class TaughtReward(TransitionReward):
             return (new and frames - self._turn_at >= self._total_frames // (2 * TURNS)) or self._offers(
                 frames
             ) > 0
-        wanted = labels_due(frames, self._total_frames, self.count) - self._asked
-        return wanted >= max(1, self.count // TURNS) or 0 < wanted == self.count - self._asked
+        wanted = labels_due(frames, self._total_frames, self.count) - len(self._asked)
+        return wanted >= max(1, self.count // TURNS) or 0 < wanted == self.count - len(self._asked)
 
     def behind(self, frames: int) -> bool:
         """Whether fewer labels have been given than the schedule asks for."""
-        return len(self._labels.labels) < labels_due(frames, self._total_frames, self.count)
+        return len(self._labels) < labels_due(frames, self._total_frames, self.count)
 
     def teach(self, frames: int) -> bool:
         """Asks, and learns from the answers; whether the reward has changed."""
         if isinstance(self.judge, LaterJudge):
             return self._teach_later(self.judge, frames)
-        wanted = labels_due(frames, self._total_frames, self.count) - self._asked
-        queries = self._choose(wanted)
-        self._asked += len(queries)
+        wanted = labels_due(frames, self._total_frames, self.count) - len(self._asked)
+        queries = self._choose(wanted, self._asked)
+        self._asked += [query.pair for query in queries]
         if not queries:
             return False
         self._note_correlation()
-        for label in self._answers(queries):
-            self._put(label)
+        for query, choice in zip(queries, self._answers(queries), strict=True):
+            self._put(query, choice)
         return self._fit()
 
     def _teach_later(self, judge: LaterJudge, frames: int) -> bool:
@@ -140,42 +143,43 @@ class TaughtReward(TransitionReward):
             fits = self._fit()
             self._fitted_changes, self._turn_at = changes, frames
             if "preference/held_out_accuracy" in self._reward.metrics():
-                point = [len(self._labels.labels), self._reward.metrics()["preference/held_out_accuracy"]]
+                point = [len(self._labels), self._reward.metrics()["preference/held_out_accuracy"]]
                 self._curve.append(point)
-        judge.offer(self._choose(self._offers(frames)))
+        waiting = judge.waiting  # looked at first: a query is answered at any time
+        known = [query.pair for query in (*waiting, *(label.query for label in self._labels.labels))]
+        judge.offer(self._choose(self._offers(frames), known))
         judge.progress = {"frames": frames, "curve": list(self._curve), **self.metrics()}
         return fits
 
     def _offers(self, frames: int) -> int:
         """New queries for a judge who answers later."""
-        few = self.judge.waiting <= OFFERED // 2 and len(self._recorder.clips) > 1
-        return min(OFFERED, self.count - len(self._labels.labels)) if few else 0
+        few = len(self.judge.waiting) <= OFFERED // 2 and len(self._recorder.clips) > 1
+        return min(OFFERED, self.count - len(self._labels)) if few else 0
 
-    def _choose(self, count: int) -> list[Query]:
-        return choose_queries(list(self._recorder.clips), count, self._how, self._reward, self._random)
+    def _choose(self, count: int, known: Collection[Pair]) -> list[Query]:
+        return choose_queries(list(self._recorder.clips), count, self._how, self._reward, self._random, known)
 
-    def _answers(self, queries: Sequence[Query]) -> list[Label]:
+    def _answers(self, queries: Sequence[Query]) -> list[Choice]:
         """The judge's answers, which are on the disk; those that are there already are not asked for again."""
-        known = {label.query.key: label for label in self._labels.labels}
-        for label in self.judge.judge([query for query in queries if query.key not in known]):
+        choices = self._labels.choices
+        for label in self.judge.judge([query for query in queries if query.key not in choices]):
             self._labels.append(label)
-            known[label.query.key] = label
-        return [known[query.key] for query in queries]
+        return [choices[query.key] for query in queries]
 
-    def _put(self, label: Label) -> None:
-        preferred, query = PREFERRED[label.choice], label.query
+    def _put(self, query: Query, choice: Choice) -> None:
+        preferred = PREFERRED[choice]
         if preferred is not None:
             self._reward.put(query.key, query.left.observations, query.right.observations, preferred)
 
     def _learn_all(self) -> None:
         """Learns from exactly the labels in the file: some may have been taken back, and some given after a checkpoint."""
-        labels = list(self._labels.labels)
+        labels = self._labels.labels
         for name in set(self._reward.names) - {
             label.query.key for label in labels if PREFERRED[label.choice] is not None
         }:
             self._reward.drop(name)
         for label in labels:
-            self._put(label)
+            self._put(label.query, label.choice)
 
     def _fit(self) -> bool:
         """Whether the reward has changed."""
@@ -211,7 +215,7 @@ class Teaching(BaseCallback):
     Args:
         taught: the learned reward.
         weight: with which it is added to the environment's.
-        pace: seconds that a rollout waits for an answer, at most, while fewer have been given than are due.
+        pace: seconds by which a rollout begins later, at most, while fewer answers have been given than are due.
     """
 
     def __init__(self, taught: TaughtReward, weight: float, pace: float):

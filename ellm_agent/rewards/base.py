@@ -34,3 +34,6 @@ class TransitionReward:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes over what ``state_dict`` gave."""
+
+    def close(self) -> None:
+        """There are no more transitions."""

@@ -71,6 +71,10 @@ class AddedReward(VecEnvWrapper):
         self._reward.load_state_dict(state["reward"])
         self._returns[:] = state["returns"]
 
+    def finish(self) -> None:
+        """Tells the reward that there are no more transitions; the environments stay open."""
+        self._reward.close()
+
     @staticmethod
     def _log_return(info: dict[str, Any], added: float) -> None:
         if "finished" in info:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from ellm_agent.datasets import shards
 from ellm_agent.datasets.dataset import Interface, concatenate
+from ellm_agent.datasets.logs import interface_of
 from ellm_agent.datasets.relabel import ForGoals, Unlocks, relabel
 from ellm_agent.datasets.run_log import read_run
 from ellm_agent.datasets.shards import ShardWriter, read_shard, write_dataset
@@ -135,6 +138,49 @@ def test_back_to_a_log(record, tmp_path):
     assert same(found, again)
     assert found.phrases == again.phrases
     assert again.interface == found.interface
+
+
+def test_a_log_of_a_dataset_names_the_runs_that_it_came_from(record, tmp_path):
+    recorder, _, folder = record(17)
+    recorder.flush()
+    sources = ({**SOURCE, "first": 4, "frames": 9}, {**SOURCE, "name": "other", "seed": 1, "frames": 8})
+    write_dataset(replace(read_run(folder), sources=sources), tmp_path / "back")
+    assert read_run(tmp_path / "back").sources == sources
+    (some,) = read_run(tmp_path / "back", frames=10).sources
+    assert (some["name"], some["seed"], some["frames"]) == ("counting, other", "0, 1", 10)
+    assert some["parts"] == list(sources)
+
+
+def test_a_log_of_a_dataset_is_written_whole_or_not_at_all(record, tmp_path, monkeypatch):
+    recorder, _, folder = record(17)
+    recorder.flush()
+    found, write, written = read_run(folder), shards.write_shard, []
+
+    def fails(path, arrays):
+        write(path, arrays)
+        written.append(path)
+        if len(written) == 2:
+            raise UserError("the disk is full")
+
+    monkeypatch.setattr(shards, "ROWS", 8)
+    monkeypatch.setattr(shards, "write_shard", fails)
+    with pytest.raises(UserError, match="is full"):
+        write_dataset(found, tmp_path / "back")
+    assert not list(tmp_path.glob("back*"))
+    write_dataset(found, tmp_path / "back")
+    assert same(read_run(tmp_path / "back"), found)
+    with pytest.raises(UserError, match="exists already"):
+        write_dataset(found, tmp_path / "back")
+
+
+@pytest.mark.parametrize(
+    "change", [{"options": []}, {"fields": [3]}, {"fields": {"caption": "x"}}, {"world": 3}]
+)
+def test_a_card_of_another_kind_is_refused(tmp_path, change):
+    interface = {"world": "crafter", "options": {}, "actions": 17, "fields": {"caption": 9}, **change}
+    (tmp_path / "card.json").write_text(json.dumps({"interface": interface}))
+    with pytest.raises(UserError, match="is no card of a dataset of this project"):
+        interface_of(tmp_path)
 
 
 def test_selection_and_concatenation(record):

@@ -13,7 +13,11 @@ from ellm_agent.sweeps.local import run_sweep
 from experiments import (
     check_lm_training,
     compare,
+<<<<<<< HEAD
     dose_response,
+=======
+    dataset,
+>>>>>>> fixpref
     inspect_prompts,
     llm_cache,
     migrate_config,
@@ -110,3 +114,11 @@ def test_subcommands_know_their_options(complaint):
     assert "did you mean --cache?" in complaint(llm_cache, "stats", "--cahce", "x", **run)
     assert "stats" in complaint(llm_cache, **run)
     assert "there is no answer cache" in complaint(llm_cache, "verify", "--cache", "/nowhere", **run)
+
+
+def test_goals_of_a_log_have_a_threshold(complaint):
+    kinds = dataset.Make | dataset.Unpack | dataset.Show | dataset.Relabel
+    words = ["relabel", "/nowhere", "--goals", "sleep", "--threshold"]
+    run = {"main": lambda chosen: chosen.run(), "options": kinds}
+    assert complaint(dataset, *words, "2", **run).startswith("threshold is 2")
+    assert complaint(dataset, *words, "nan", **run).startswith("threshold is nan")

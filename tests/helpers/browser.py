@@ -58,8 +58,10 @@ class Browser:
                 return reply["result"]
 
     def open(self, address: str) -> None:
-        """Goes to an address."""
+        """Goes to an address, and waits until its document and scripts have been loaded."""
+        self.value("window.leaving = true")
         self.call("Page.navigate", url=address)
+        self.wait("!window.leaving && document.readyState === 'complete'")
 
     def value(self, script: str) -> Any:
         """The value of an expression in the page."""
@@ -71,11 +73,13 @@ class Browser:
         """The value of an expression, once it is true."""
         deadline = time.monotonic() + seconds
         while not (value := self.value(script)):
-            assert time.monotonic() < deadline, (
-                f"{script} never came; the page says: {self.value('document.body.innerText')}"
-            )
+            assert time.monotonic() < deadline, f"{script} never came; the page says: {self.text()}"
             time.sleep(0.02)
         return value
+
+    def text(self) -> str:
+        """What can be read in the page."""
+        return self.value("document.body.innerText")
 
     def press(self, key: str) -> None:
         """Presses and releases a key."""

@@ -8,7 +8,8 @@ import pytest
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
 from ellm_agent.preferences.judges import ClipModelJudge, SyntheticJudge, frames_with, true_reward
-from ellm_agent.preferences.suggestions import scenes
+from ellm_agent.preferences.labels import JsonLines
+from ellm_agent.preferences.suggestions import Scene, SuggestionChooser, scenes
 from envs.interface import Situation
 from prompts import preference
 
@@ -89,13 +90,32 @@ def test_a_failed_answer_is_none(clip, query, reader, worlds):
     assert ask(rule, reader, worlds, [drinks, query(0, 0)])[0] == ["unsure", "tie"]
 
 
-def test_a_judge_that_answers_neither_way_is_named(query, reader, worlds):
+def test_an_answer_that_is_neither_is_cannot_say(query, reader, worlds):
+    """Also where it is the only one of a turn."""
+    for answer in (
+        Answer("both"),
+        LanguageModelError("no words", "empty"),
+        LanguageModelError("no", "refused"),
+    ):
+        assert ask(lambda user, answer=answer: answer, reader, worlds, [query(0, 1)])[0] == ["unsure"]
+
+
+def test_a_judge_that_only_answers_neither_way_is_named(query, reader, worlds):
+    """After 20 questions, over all turns; one that could answer once may fail later."""
+    model = Scripted(lambda user: Answer("\x1b[31mI like\nboth <b>"))
+    judge = ClipModelJudge(model, reader, worlds.language)
+    assert choices(judge, [query(0, 1)] * 9) == ["unsure"] * 9
     with pytest.raises(UserError) as error:
-        ask(lambda user: Answer("\x1b[31mI like\nboth <b>"), reader, worlds, [query(0, 1)])
+        judge.judge([query(0, 1)])
     assert str(error.value) == (
-        "the judge scripted answered none of 2 questions with A, B, tie or unsure; "
+        "the judge scripted answered none of 20 questions with A, B, tie or unsure; "
         r"it said, for example, '\x1b[31mI like both <b>'"
     )
+    model.rule = better
+    judge = ClipModelJudge(model, reader, worlds.language)
+    assert choices(judge, [query(0, 0)]) == ["tie"]
+    model.rule = lambda user: Answer("both")
+    assert choices(judge, [query(0, 1)] * 20) == ["unsure"] * 20
 
 
 def test_no_answer_at_all_is_the_models_failure(query, reader, worlds):
@@ -113,6 +133,40 @@ def test_no_answer_at_all_is_the_models_failure(query, reader, worlds):
 )  # fmt: skip
 def test_answers_are_read(text, read):
     assert preference.parse(text) == read
+
+
+@pytest.fixture
+def chooser(tmp_path):
+    opened = SuggestionChooser(JsonLines(tmp_path / "choices.jsonl"), 9)
+    for key in range(3):
+        opened.offer(Scene(key, "You see tree.", ("a", "b", "c", "d")))
+    return opened
+
+
+def test_undo_takes_back_the_last_answer_also_if_it_was_cannot_say(chooser):
+    chooser.choose(0, 3)
+    chooser.choose(1, None)
+    chooser.undo()
+    assert (chooser.labels, chooser.state()["scene"]["key"]) == (1, 1)
+    chooser.undo()
+    assert (chooser.labels, chooser.state()["scene"]["key"]) == (0, 0)
+    chooser.undo()
+    assert chooser.waiting == 3
+
+
+@pytest.mark.parametrize("choice", [[], {}, "0", None, True, 1.0, 4, -1])
+def test_a_choice_that_is_none_is_refused(chooser, choice):
+    pytest.importorskip("starlette")
+    assert chooser.posts()["choice"]({"key": 0, "choice": choice}).status_code == 400
+    assert chooser.labels == 0
+
+
+@pytest.mark.parametrize("scene", ["x", None, True])
+def test_a_damaged_row_of_choices_is_named(tmp_path, scene):
+    file = JsonLines(tmp_path / "choices.jsonl")
+    file.append({"scene": scene})
+    with pytest.raises(UserError, match=rf"line 1: scene is {scene!r}, which is no number"):
+        SuggestionChooser(file, 1)
 
 
 def test_four_different_answers_are_asked_for(worlds):

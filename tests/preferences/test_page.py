@@ -10,28 +10,22 @@ import urllib.request
 import numpy as np
 import pytest
 
+from ellm_agent.config.schema import EnvConfig
 from ellm_agent.errors import UserError
 from ellm_agent.preferences import command, page
-from ellm_agent.preferences.labels import LABELS, JsonLines
-from ellm_agent.preferences.suggestions import Scene, SuggestionChooser
+from ellm_agent.preferences.labels import LABELS, JsonLines, LabelFile
+from ellm_agent.preferences.person import PersonJudge
+from ellm_agent.preferences.suggestions import Scene, SuggestionChooser, choose_suggestions
 from ellm_agent.runs.folder import Run
-from tests.helpers.browser import CHROMIUM, browser
 from tests.helpers.processes import wait_for
 from tests.preferences.tiny import configure, play
 
 pytestmark = [
     pytest.mark.usefixtures("tiny_world"),
     pytest.mark.filterwarnings("ignore:You have specified a mini-batch size"),
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium"),
 ]
 HOSTILE = "<script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\">"
 CHOICES = 30
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory):
-    with browser(tmp_path_factory.mktemp("chromium")) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +44,11 @@ def finished(tmp_path_factory, tiny_world):
     return run.folder
 
 
-def fetch(address, host=None, **headers):
+def fetch(address, body=None, host=None, kind="application/json"):
     """The status of a request."""
-    request = urllib.request.Request(address, headers={**headers, **({"Host": host} if host else {})})
+    headers = {"Content-Type": kind} | ({"Host": host} if host else {})
     try:
-        return urllib.request.urlopen(request, timeout=10).status
+        return urllib.request.urlopen(urllib.request.Request(address, body, headers), timeout=10).status
     except urllib.error.HTTPError as error:
         return error.code
 
@@ -76,7 +70,7 @@ def test_thirty_choices_by_keyboard_teach_the_reward(chromium, finished, tmp_pat
     """Training goes on in the background; in the end, drinking water is worth most."""
     arguments = [
         str(finished), "--judge", "person", "--labels", str(CHOICES), "--out", str(tmp_path / "run"), "--algo", "ppo",
-        "--clip-frames", "2", "--frames", "3000", "--judge-pace", "3", "--preference-steps", "60", "--queries", "random",
+        "--clip-frames", "2", "--frames", "1500", "--judge-pace", "3", "--preference-steps", "60", "--queries", "random",
     ]  # fmt: skip
     config = command.parse(arguments, "").config
     assert config.reward.preference.recordings == finished
@@ -87,15 +81,6 @@ def test_thirty_choices_by_keyboard_teach_the_reward(chromium, finished, tmp_pat
         said = []
         wait_for(lambda: said.append(capsys.readouterr().out) or "http" in "".join(said))
         address = "".join(said).split()[-1]
-        assert fetch(address) == 200
-        for refused in (
-            address[:-5] + "AAAA/",
-            address + "../state",
-            address.rpartition("/")[0][:30] + "/x/state",
-        ):
-            assert fetch(refused) in (403, 404), refused
-        assert fetch(address, host="evil.example") == 400
-
         chromium.open(address)
         chromium.wait("typeof shown !== 'undefined' && shown")
         chromium.wait("[...document.images].every(image => image.complete && image.naturalWidth === 300)")
@@ -118,6 +103,8 @@ def test_thirty_choices_by_keyboard_teach_the_reward(chromium, finished, tmp_pat
     rows = [json.loads(line) for line in (run.folder / LABELS).read_text().splitlines()]
     assert len(rows) == CHOICES
     assert {"left", "right", "tie"} == {row["choice"] for row in rows}
+    pairs = {frozenset((row[s]["world_seed"], *row[s]["actions"]) for s in ("left", "right")) for row in rows}
+    assert len(pairs) == CHOICES  # none was shown twice
     drinks, other = (events(parts.worlds, event) for event in ("drink water", "chop tree"))
     taught = parts.bonus._reward
     assert taught.score(*drinks).item() > 1
@@ -183,19 +170,55 @@ def test_four_suggestions_for_a_scene(chromium, tmp_path):
     assert [row["choice"] for row in rows] == [3, 0]
     assert rows[0]["answers"] == list(answers)
     assert rows[0]["prompt"].endswith("What should the player do?")
-    post = urllib.request.Request(
-        address + "choice", b'{"key": 2, "choice": 9}', {"Content-Type": "application/json"}
-    )
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(post)
-    assert refused.value.code == 400
-    plain = urllib.request.Request(
-        address + "undo", b"{}", {"Content-Type": "text/plain"}
-    )  # another site could send this
-    with pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(plain)
-    assert refused.value.code == 415
+    assert fetch(address + "choice", b'{"key": 2, "choice": 9}') == 400
+    assert fetch(address + "undo", b"{}", kind="text/plain") == 415  # another site could send this
     assert chooser.labels == 2
+
+
+@pytest.fixture
+def clips_page(worlds, reader, query, tmp_path):
+    """The page of two clips with one query: its judge, its routes, and its address."""
+    pytest.importorskip("uvicorn")
+    labels = LabelFile(tmp_path / "labels.jsonl", (3, worlds.observation_space.shape[0]), worlds.phrases)
+    judge, made = PersonJudge(labels, reader, EnvConfig(name="tiny"), 5), []
+    judge.offer([query(1, 0)])
+
+    def make(token):
+        made.append(page.clips_app(judge, token))
+        return made[0]
+
+    address = page.serve(make, 0, "test")
+    return judge, made[0].routes, address
+
+
+def test_every_path_is_refused_without_the_token(clips_page, query):
+    """Pages, styles, scripts, states, pictures, and all that changes something; and other names of this machine."""
+    judge, routes, address = clips_page
+    key = query(1, 0).key
+    base, token = address.rsplit("/", 2)[:2]
+    body = json.dumps({"key": key, "choice": "left"}).encode()
+    for route in routes:
+        path = route.path.replace("{key}", key).replace("{side:str}", "left")
+        posted = body if "POST" in route.methods else None
+        for wrong in ("x", token[:-1], token + "x", token.swapcase()):
+            assert fetch(base + path.replace("{token}", wrong), posted) == 403, path
+        assert fetch(base + path.replace("{token}", token), posted, host="evil.example") == 400, path
+        if not posted:
+            assert fetch(base + path.replace("{token}", token)) == 200, path
+    assert len(routes) == 9
+    assert judge.state()["labels"] == 0
+    for path in ("/", "/state", "//state"):
+        assert fetch(base + path) in (403, 404), path
+    assert fetch(address + "choice", body) == 200
+    assert judge.state()["labels"] == 1
+
+
+@pytest.mark.parametrize("content", ["[]", '"x"', "{", '{"choice": []}', '{"key": "x", "choice": []}',
+                                     '{"key": [], "choice": "left"}', '{"key": "x", "choice": "up"}'])  # fmt: skip
+def test_what_is_no_choice_is_refused(clips_page, content):
+    judge, _, address = clips_page
+    assert fetch(address + "choice", content.encode()) == 400
+    assert judge.state()["labels"] == 0
 
 
 def test_a_port_that_is_taken(tmp_path):
@@ -207,6 +230,14 @@ def test_a_port_that_is_taken(tmp_path):
     taken = int(page.serve(make, 0, "test").split(":")[2].split("/")[0])
     with pytest.raises(UserError, match=rf"port {taken} cannot be had: Address already in use"):
         page.serve(make, taken, "test")
+
+
+def test_suggestions_are_not_chosen_for_a_run_that_is_written(finished, monkeypatch):
+    run = Run.open(finished)
+    run.claim()
+    monkeypatch.setattr("ellm_agent.runs.folder.PATIENCE", 0)
+    with pytest.raises(UserError, match="another process is writing the run"):
+        choose_suggestions(finished, run.config)
 
 
 def test_bad_input_ends_in_one_line(refused, finished, tmp_path):

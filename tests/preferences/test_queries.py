@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import torch
 
-from ellm_agent.preferences.queries import choose_queries, labels_due
+from ellm_agent.preferences.queries import DRAWN, choose_queries, labels_due
 
 
 def test_the_schedule_by_hand():
@@ -60,3 +60,14 @@ def test_few_clips_give_few_queries(clip):
     assert choose([], 3, "random", None) == []
     assert choose([clip([0, 1])], 3, "random", None) == []
     assert len(choose([clip([i, i + 1]) for i in range(5)], 3, "random", None)) == 1
+
+
+def test_a_pair_is_asked_about_once(clip):
+    """Neither again, nor with left and right exchanged, nor as another copy of the same clip."""
+    clips = [clip([i, i + 1]) for i in range(8)]  # 28 pairs
+    copies = clips + [clip([i, i + 1]) for i in range(8)]
+    asked, random = [], np.random.default_rng(0)
+    while queries := choose_queries(copies, 1, "random", None, random, known=asked):
+        asked += [query.pair for query in queries]
+    assert len(set(asked)) == len(asked) == 28 - DRAWN + 1
+    assert all(len(pair) == 2 for pair in asked)

@@ -8,17 +8,23 @@ import pytest
 import torch
 
 from ellm_agent.errors import UserError
+from ellm_agent.preferences.command import taught_config
+from ellm_agent.preferences.judges import SyntheticJudge
 from ellm_agent.preferences.labels import LABELS
 from ellm_agent.runs import checkpoints
 from ellm_agent.runs.folder import Run
 from tests.preferences.tiny import configure, play
 
+LOGS = {"agent__algo": "bc", "agent__offline__data": ("runs/x",), "agent__goal_conditioned": False}
 pytestmark = pytest.mark.usefixtures("tiny_world")
 
 
 def choices(run):
     rows = map(json.loads, (run.folder / LABELS).read_text().splitlines())
-    return [(row["choice"], row["left"]["actions"], row["right"]["actions"]) for row in rows]
+    return [
+        (row["choice"], *((row[s]["world_seed"], *row[s]["actions"]) for s in ("left", "right")))
+        for row in rows
+    ]
 
 
 def leaves(state):
@@ -39,10 +45,11 @@ def test_a_run_that_is_killed_and_resumed_is_the_same_run(tmp_path, algo):
     sorted(killed.checkpoints.glob("*.pt"))[1].unlink()
     path, state = checkpoints.latest(killed.checkpoints)
     assert checkpoints.frames_of(path) < 400
-    assert 0 < state["bonus"]["reward"]["asked"] < 20
+    assert 0 < len(state["bonus"]["reward"]["asked"]) < 20
     play(killed, state)
     assert choices(killed) == choices(straight)
-    assert 15 < len(choices(killed)) <= 20  # clips are often the same in this world, and so are queries
+    pairs = {frozenset(pair) for _, *pair in choices(killed)}
+    assert 15 < len(pairs) == len(choices(killed))  # no pair twice, and there are few different clips
     last = [checkpoints.latest(run.checkpoints)[1] for run in (straight, killed)]
     for state in last:
         state["counters"] = None  # seconds
@@ -94,6 +101,31 @@ def test_a_replay_has_the_rewards_of_the_last_fit(tmp_path):
     assert replay.rewards[:filled].reshape(-1) == pytest.approx(expected, abs=1e-4)
 
 
+def test_a_run_goes_on_without_the_recordings_that_it_began_with(tmp_path):
+    """Its clips are in the checkpoint."""
+    first = Run.create(configure(tmp_path / "first", agent__algo="random", reward__preference__labels=0))
+    for number, recording in enumerate(play(first).recordings):
+        recording.save(first.replays / f"{number}.json")
+    run = Run.create(configure(tmp_path / "run", reward__preference__recordings=first.folder))
+    play(run)
+    shutil.rmtree(first.folder)
+    sorted(run.checkpoints.glob("*.pt"))[1].unlink()
+    assert len(play(run, checkpoints.latest(run.checkpoints)[1]).recordings) == 2
+
+
+def test_a_judge_is_closed_when_training_ends(tmp_path, monkeypatch):
+    closed = []
+    monkeypatch.setattr(SyntheticJudge, "close", lambda judge: closed.append(judge))
+    play(Run.create(configure(tmp_path / "run", run__frames=50)))
+    assert len(closed) == 1
+
+
+def test_a_run_after_one_that_learned_from_logs_learns_by_playing(tmp_path):
+    offline = configure(tmp_path, reward__preference__labels=0, agent__algo="cql", agent__goal_conditioned=False,
+                        agent__offline__data=("runs/x",))  # fmt: skip
+    assert taught_config(tmp_path, offline).agent.algo == "dqn"
+
+
 def test_labels_that_are_damaged_end_the_run_before_it_begins(tmp_path):
     run = Run.create(configure(tmp_path / "run"))
     (run.folder / LABELS).parent.mkdir()
@@ -111,6 +143,12 @@ def test_labels_that_are_damaged_end_the_run_before_it_begins(tmp_path):
         ({"reward__preference__judge": "words"}, "give --judge-words"),
         ({"reward__preference__words": "x"}, "which reads none"),
         ({"agent__encoder": "sentence", "agent__goal_conditioned": False}, "reads clauses"),
+        (LOGS, "labels is 20, but algo is bc, which learns from logs and plays no frame"),
+        ({**LOGS, "reward__preference__labels": 0, "run__record": True}, "record is True, but algo is bc"),
+        (
+            {**LOGS, "reward__preference__labels": 0, "reward__novelty__kind": "rnd"},
+            "bonus is rnd, but algo is bc",
+        ),
     ],
 )
 def test_options_that_exclude_each_other(tmp_path, options, message):

@@ -30,20 +30,25 @@ def awr_loss(log_probs: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 class AWR(OfflineAgent):
     """Advantage-weighted regression with the returns of the log: A = G - V(s), V regressed on G.
 
+    G goes to the end of the episode; where that was truncated, V of its last observation stands for the rest.
+
     Args:
-        *args, **kwargs: as ``OfflineAgent``.
+        *args, **kwargs: as ``OfflineAgent``, but for n_steps.
         temperature: t, reward units.
         max_weight: the largest weight.
     """
 
     def __init__(self, *args, temperature: float = 0.2, max_weight: float = 20.0, **kwargs):
         self.temperature, self.max_weight = temperature, max_weight
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, n_steps=None, **kwargs)
 
     def update(self, batch: Batch) -> dict[str, torch.Tensor]:
+        with torch.no_grad():
+            last_values = self.policy.predict_values(batch.next_observations)  # (batch, 1)
+        returns = batch.rewards + batch.discounts * last_values
         values, log_probs, _ = self.policy.evaluate_actions(batch.observations, batch.actions.squeeze(1))
-        value_loss = F.mse_loss(values, batch.returns)
-        advantages = (batch.returns - values).detach().squeeze(1)  # (batch,)
+        value_loss = F.mse_loss(values, returns)
+        advantages = (returns - values).detach().squeeze(1)  # (batch,)
         weights = advantage_weights(advantages, self.temperature, self.max_weight)
         policy_loss = awr_loss(log_probs, weights)
         self.step(self.policy.optimizer, policy_loss + value_loss, self.policy)

@@ -27,7 +27,7 @@ class OfflineAgent(BaseAlgorithm):
         learning_rate: Adam's step size.
         batch_size: transitions in a gradient step.
         gamma: discount per frame.
-        n_steps: frames in an n-step return.
+        n_steps: frames in an n-step return; None: all to the end of the episode.
         top_share: see ``OfflineBuffer``.
         max_grad_norm: gradient norm above which gradients are scaled down.
     """
@@ -40,7 +40,7 @@ class OfflineAgent(BaseAlgorithm):
         learning_rate: float = 5e-4,
         batch_size: int = 1024,
         gamma: float = 0.95,
-        n_steps: int = 1,
+        n_steps: int | None = 1,
         top_share: float = 1.0,
         max_grad_norm: float = 10.0,
         policy_kwargs: dict[str, Any] | None = None,

@@ -20,8 +20,7 @@ def bc_loss(log_probs: torch.Tensor) -> torch.Tensor:
 class BC(OfflineAgent):
     """Behaviour cloning; with ``top_share`` below 1 it is filtered.
 
-    The policy is that of PPO, so PPO can learn on from it. Its value estimates the returns of the log: it changes
-    nothing in the policy but the encoder that they share.
+    The policy is that of PPO, so PPO can learn on from it. Its value head is not trained.
     """
 
     def update(self, batch: Batch) -> dict[str, torch.Tensor]:

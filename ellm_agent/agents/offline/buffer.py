@@ -17,7 +17,6 @@ class Batch(NamedTuple):
         actions: ``(batch, 1)`` int64.
         rewards: ``(batch, 1)`` n-step returns.
         discounts: ``(batch, 1)``, gamma^n, or 0 where the episode terminated within n steps.
-        returns: ``(batch, 1)`` discounted returns to the end of the episode.
     """
 
     observations: torch.Tensor
@@ -25,7 +24,6 @@ class Batch(NamedTuple):
     rewards: torch.Tensor
     discounts: torch.Tensor
     next_observations: torch.Tensor
-    returns: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -56,11 +54,11 @@ class OfflineBuffer:
     Args:
         log: the transitions.
         gamma: discount per frame.
-        n_steps: frames in an n-step return.
+        n_steps: frames in an n-step return; None: all to the end of the episode.
         top_share: only of the episodes with the largest returns that hold this share of the transitions.
     """
 
-    def __init__(self, log: LoggedTransitions, gamma: float, n_steps: int = 1, top_share: float = 1.0):
+    def __init__(self, log: LoggedTransitions, gamma: float, n_steps: int | None = 1, top_share: float = 1.0):
         self._log = log
         lengths = np.diff(log.starts)
         episode_of = np.repeat(np.arange(len(lengths)), lengths)
@@ -69,7 +67,6 @@ class OfflineBuffer:
             log.rewards, log.terminated, log.starts, gamma, n_steps
         )
         self._next_rows = self._rows + steps
-        self.returns = discounted_returns(log.rewards, log.starts, gamma)  # (transitions,)
         totals = np.add.reduceat(log.rewards.astype(np.float64), log.starts[:-1])
         self.chosen = np.flatnonzero(best_episodes(totals, lengths, top_share)[episode_of])  # transitions
 
@@ -85,13 +82,12 @@ class OfflineBuffer:
             self._rewards[at, None],
             self._discounts[at, None],
             self._log.observations[self._next_rows[at]],
-            self.returns[at, None],
         )
         return Batch(*(torch.from_numpy(array).to(device) for array in arrays))
 
 
 def n_step_returns(
-    rewards: np.ndarray, terminated: np.ndarray, starts: np.ndarray, gamma: float, n_steps: int
+    rewards: np.ndarray, terminated: np.ndarray, starts: np.ndarray, gamma: float, n_steps: int | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """R_t = sum_{k < m} gamma^k r_{t+k}, with m = n, or fewer where the episode ends before.
 
@@ -99,7 +95,7 @@ def n_step_returns(
         rewards, terminated: ``(transitions,)``.
         starts: ``(episodes + 1,)``.
         gamma: discount per frame.
-        n_steps: n.
+        n_steps: n; None: all to the end of the episode.
 
     Returns:
         R ``(transitions,)`` float32, m ``(transitions,)``, and the discount of the value that follows: gamma^m, or 0
@@ -108,17 +104,19 @@ def n_step_returns(
     left = np.repeat(starts[1:], np.diff(starts)) - np.arange(
         len(rewards)
     )  # transitions to the end of the episode
-    steps = np.minimum(left, n_steps)
-    total = np.zeros(len(rewards), np.float64)
-    for k in range(n_steps):
-        inside = np.flatnonzero(steps > k)
-        total[inside] += gamma**k * rewards[inside + k]
+    if n_steps is None:
+        steps, total = left, discounted_returns(rewards, starts, gamma)
+    else:
+        steps, total = np.minimum(left, n_steps), np.zeros(len(rewards), np.float64)
+        for k in range(n_steps):
+            inside = np.flatnonzero(steps > k)
+            total[inside] += gamma**k * rewards[inside + k]
     over = terminated[np.arange(len(rewards)) + steps - 1]
     return total.astype(np.float32), steps, np.where(over, 0.0, gamma**steps).astype(np.float32)
 
 
 def discounted_returns(rewards: np.ndarray, starts: np.ndarray, gamma: float) -> np.ndarray:
-    """G_t = r_t + gamma G_{t+1}, 0 after the end of the episode, however it ended: ``(transitions,)`` float32."""
+    """G_t = r_t + gamma G_{t+1}, to the last logged transition of the episode: ``(transitions,)`` float32."""
     returns = np.zeros(len(rewards), np.float32)
     lengths = np.diff(starts)
     following = np.zeros(len(lengths))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.vec_env import DummyVecEnv
 
-from ellm_agent.agents.offline.awr import advantage_weights, awr_loss
+from ellm_agent.agents.offline.awr import AWR, advantage_weights, awr_loss
 from ellm_agent.agents.offline.bc import bc_loss
 from ellm_agent.agents.offline.buffer import (
     LoggedTransitions,
@@ -68,6 +71,15 @@ def test_cql_penalty():
     assert cql_penalty(q, torch.tensor([[2], [0]])).item() == pytest.approx((math.log(2) + math.log(3)) / 2)
 
 
+class Still(gym.Env):
+    """Spaces of a world with one state and two actions."""
+
+    observation_space, action_space = gym.spaces.Box(0, 1, (1,)), gym.spaces.Discrete(2)
+
+    def reset(self, seed=None, options=None):
+        return np.zeros(1, np.float32), {}
+
+
 STARTS = np.array([0, 3, 5])
 REWARDS = np.array([1.0, 2.0, 4.0, 8.0, 16.0], np.float32)
 TERMINATED = np.array([0, 0, 1, 0, 0], bool)  # the second episode ends by time
@@ -78,6 +90,26 @@ def test_n_step_returns():
     assert total.tolist() == [2.0, 4.0, 4.0, 16.0, 16.0]
     assert steps.tolist() == [2, 2, 1, 2, 1]
     assert discounts.tolist() == [0.25, 0.0, 0.0, 0.25, 0.5]  # a time limit does not stop the bootstrap
+
+
+def test_returns_to_the_end_of_an_episode():
+    """A truncated episode goes on with the value of its last observation; AWR's returns are made so."""
+    total, steps, discounts = n_step_returns(REWARDS, TERMINATED, STARTS, 0.5, None)
+    assert total.tolist() == [3.0, 4.0, 4.0, 16.0, 16.0]
+    assert steps.tolist() == [3, 2, 1, 2, 1]
+    assert discounts.tolist() == [0.0, 0.0, 0.0, 0.25, 0.5]
+
+
+@pytest.mark.parametrize(("terminated", "value"), [(True, 1.0), (False, 2.0)])
+def test_awr_learns_the_value_after_a_truncated_episode(terminated, value):
+    """One state with reward 1 in each frame, gamma .5: worth 1 at the end of an episode, and 2 if it goes on."""
+    log = LoggedTransitions(
+        np.zeros((2, 1), np.float32), np.array([0, 1]), np.zeros(1, int), np.ones(1), np.array([terminated])
+    )
+    worlds = DummyVecEnv([Still])
+    agent = AWR(ActorCriticPolicy, worlds, log, 0.05, 1, gamma=0.5, seed=0, policy_kwargs={"net_arch": []})
+    agent.learn(200)
+    assert agent.policy.predict_values(torch.zeros(1, 1)).item() == pytest.approx(value, abs=0.05)
 
 
 def test_returns_and_best_episodes():
@@ -97,7 +129,7 @@ def test_batches_hold_whole_transitions():
     batch = buffer.sample(200)
     seen = {
         (int(s), int(a), float(r), float(d), int(n))
-        for s, a, r, d, n in zip(*(column.squeeze(1).tolist() for column in batch[:5]), strict=True)
+        for s, a, r, d, n in zip(*(column.squeeze(1).tolist() for column in batch), strict=True)
     }
     assert seen == {
         (0, 0, 2.0, 0.25, 2),
