@@ -13,11 +13,8 @@ from ellm_agent.sweeps.local import run_sweep
 from experiments import (
     check_lm_training,
     compare,
-<<<<<<< HEAD
-    dose_response,
-=======
     dataset,
->>>>>>> fixpref
+    dose_response,
     inspect_prompts,
     llm_cache,
     migrate_config,
