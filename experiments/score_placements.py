@@ -7,9 +7,6 @@ often the answer is yes: as often as objects of the training split belong somewh
 
 from __future__ import annotations
 
-import gzip
-import json
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,10 +22,11 @@ from ellm_agent.llm.base import LanguageModelError
 from ellm_agent.llm.cache import AnswerCache, CachedModel
 from ellm_agent.llm.likelihood import LikelihoodModel
 from ellm_agent.runs.folder import write_whole
+from envs.housekeep.answers import put_right, recorded
+from envs.housekeep.homes import fixed_homes, new_home
 from envs.housekeep.placements import Placements, placements
-from envs.housekeep.scenes import question
-from envs.interface import Statement
-from prompts import Prompt, statement
+from envs.interface import HELD_OUT_SEEDS
+from prompts import Prompt
 
 VERSION = "placements-1"  # of the list below
 LIST = """\
@@ -77,13 +75,16 @@ def main(options: Options) -> None:
     answers = probabilities(scores, known.right[~known.held_out].mean())
     head = {
         "description": f"{model.name} (a pretrained language model), by likelihood: recorded",
-        "version": statement.VERSION,
         "model": model.name,
         "scored": VERSION,
         "date": datetime.now(UTC).date().isoformat(),
         "made": "python experiments/score_placements.py",
     }
-    write_whole(options.out, gzip.compress("\n".join(rows(head, known, answers)).encode(), mtime=0))
+    homes = [new_home(known, HELD_OUT_SEEDS + i) for i in range(1000)]
+    for name, some in (("the fixed homes", fixed_homes(known)), ("1,000 homes of held-out objects", homes)):
+        share = put_right(some, answers > 0.5)
+        print(f"{name}: following the answers puts {share:.3f} of the misplaced objects right")
+    write_whole(options.out, recorded(head, known, answers))
     print(f"wrote {answers.size:,} answers to {options.out}")
 
 
@@ -118,16 +119,6 @@ def report(known: Placements, scores: np.ndarray) -> None:
             print(
                 f"{what}: ROC AUC {auc(*flat):.3f}, within objects {groups[0]:.3f}, within places {groups[1]:.3f}"
             )
-
-
-def rows(head: dict[str, str], known: Placements, answers: np.ndarray) -> Sequence[str]:
-    """The lines of a file that ``ellm_agent.llm.recorded`` reads."""
-    lines = [json.dumps(head)]
-    for o, thing in enumerate(known.objects):
-        for p in range(len(known.places)):
-            text = f"{question(Statement(thing, known.where(p)))} {statement.ANSWER}"
-            lines.append(json.dumps({"user": text, "yes": round(float(answers[o, p]), 2)}))
-    return lines
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ are as good, and as bad, as those about held-out objects.
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +20,11 @@ from ellm_agent.build import SBERT_SHARE
 from ellm_agent.goals.judged import CosineJudge
 from ellm_agent.runs.folder import write_whole
 from ellm_agent.text.sentence_bert import sentence_bert
+from envs.housekeep.answers import put_right, recorded
+from envs.housekeep.homes import fixed_homes, new_home
 from envs.housekeep.placements import Placements, placements
-from envs.housekeep.scenes import question
 from envs.housekeep.world import HOUSEKEEP
-from envs.interface import Statement
-from prompts import statement
+from envs.interface import HELD_OUT_SEEDS, Statement
 
 FOLDS = 10  # of the training objects
 DECAYS = (
@@ -36,6 +34,10 @@ DECAYS = (
     3e-3,
 )  # weight decays: the one with the lowest error on left-out training objects is taken
 STEPS, STEP_SIZE = 400, 0.05  # of Adam
+HEAD = {
+    "description": "a small model trained on the placements of Housekeep's training objects (not a language model)",
+    "made": "python experiments/train_placements.py",
+}
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,14 @@ def main(options: Options) -> None:
     for name, rows in (("training objects, each left out", train), ("held-out objects", held_out)):
         print(f"{name}: {quality(answers[rows], answers[rows] > 0.5, known.right[rows])}")
         print(f"{name}, SentenceBERT cosines: {quality(cosines[rows], similar[rows], known.right[rows])}")
-    write(options.out, known, answers)
+    for name, homes in (
+        ("the fixed homes", fixed_homes(known)),
+        ("1,000 homes of held-out objects", [new_home(known, HELD_OUT_SEEDS + i) for i in range(1000)]),
+    ):
+        for judge, yes in (("answers", answers > 0.5), ("SentenceBERT cosines", similar)):
+            share = put_right(homes, yes)
+            print(f"{name}: following the {judge} puts {share:.3f} of the misplaced objects right")
+    write_whole(options.out, recorded(HEAD, known, answers))
     print(f"wrote {answers.size:,} answers to {options.out}")
 
 
@@ -142,21 +151,6 @@ def quality(p: np.ndarray, yes: np.ndarray, right: np.ndarray) -> str:
         f"within places {grouped_auc(*flat, places.ravel(), everywhere):.3f} (alone: .5); "
         f"yes: precision {right[yes].mean():.2f}, recall {yes[right].mean():.2f}"
     )
-
-
-def write(path: Path, known: Placements, answers: np.ndarray) -> None:
-    """Writes the answers as ``ellm_agent.llm.recorded`` reads them; the same answers are the same bytes."""
-    head = {
-        "description": "a small model trained on the placements of Housekeep's training objects (not a language model)",
-        "version": statement.VERSION,
-        "made": "python experiments/train_placements.py",
-    }
-    lines = [json.dumps(head)]
-    for o, thing in enumerate(known.objects):
-        for p in range(len(known.places)):
-            text = f"{question(Statement(thing, known.where(p)))} {statement.ANSWER}"
-            lines.append(json.dumps({"user": text, "yes": round(float(answers[o, p]), 2)}))
-    write_whole(path, gzip.compress("\n".join(lines).encode(), mtime=0))
 
 
 if __name__ == "__main__":
