@@ -60,8 +60,8 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
     Raises:
         UserError: for data, a model or a folder that cannot be used.
     """
-    resumable.open_folder(folder, recipe, recipe.method)
     data = Data(recipe.sources)
+    resumable.open_folder(folder, recipe, recipe.method)
     model = data.suggester.model
     before = data.measure(recipe.seed)
     logged = episodes(data, data.train)
@@ -97,7 +97,7 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
         "goals_in_an_answer": after["goals"],
         "held_out_captions": len(data.held_out),
     }
-    report.draw_rows(rows, [name for name in rows[-1] if name != "step"], folder / "curves.png", "step")
+    report.draw_rows(rows, folder / "curves.png")
     report.write_card(
         folder,
         f"a suggester that learned by {recipe.method}",

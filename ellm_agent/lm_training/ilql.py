@@ -43,7 +43,8 @@ class Episode:
 
     Attributes:
         rows: of the episode.
-        terminal: whether nothing follows the last row. If something does, the value of its last token is not learned.
+        terminal: whether nothing follows the last row. If something unknown does, Q and V of its last token are not
+            learned.
     """
 
     rows: Sequence[Row]
@@ -169,7 +170,7 @@ class ILQL:
         known = batch.known
         return parts | {
             "q": ilql.q_loss(own1[known], own2[known], aim[known]),
-            "v": ilql.expectile_loss(values, target_q, settings.tau),
+            "v": ilql.expectile_loss(values[known], target_q[known], settings.tau),
             "cql": ilql.cql_loss(q1, batch.tokens) + ilql.cql_loss(q2, batch.tokens),
         }
 

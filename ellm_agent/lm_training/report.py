@@ -19,9 +19,9 @@ CARD = """\
 
 {use}
 
-Made by `experiments/train_suggester.py {method}`; equations and data format: `docs/suggester_training.md`. It was trained on
-what one simulated agent achieved of suggestions in one game. It is no pretrained language model, knows nothing else, and
-holds no personal data.
+Made by `experiments/train_suggester.py {method}`; equations and data format: `docs/suggester_training.md`. It learned
+which suggestions are useful in one game: from what a simulated agent achieved of them, or from people's choices (`choices` in
+the recipe). It is no pretrained language model, knows nothing else, and holds no personal data.
 
 ## Figures
 
@@ -90,15 +90,16 @@ def _interval(values: Sequence[float]) -> tuple[float, float, float]:
     return round(mean, 4), round(mean - half, 4), round(mean + half, 4)
 
 
-def draw_rows(rows: Sequence[Mapping[str, float]], names: Sequence[str], path: Path, x: str) -> None:
-    """Draws metrics against another, one panel for each; rows without a metric are left out of its panel."""
+def draw_rows(rows: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Draws all metrics of a training's steps, one panel for each."""
     from matplotlib.figure import Figure
 
+    names = [name for name in rows[-1] if name != "step"]
+    steps = [row["step"] for row in rows]
     figure = Figure(figsize=(3.2 * len(names), 2.8), layout="constrained")
     for name, axes in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
-        points = [(row[x], row[name]) for row in rows if name in row and x in row]
-        axes.plot(*zip(*points, strict=True), color="tab:blue", marker="." if len(points) < 40 else None)
-        axes.set_xlabel(x.replace("_", " "))
+        axes.plot(steps, [row[name] for row in rows], color="tab:blue")
+        axes.set_xlabel("step")
         axes.set_title(name.replace("_", " "), fontsize=10)
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)

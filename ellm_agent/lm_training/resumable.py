@@ -41,6 +41,12 @@ def generators(seed: int, step: int) -> tuple[np.random.Generator, torch.Generat
     return np.random.default_rng(sequence), torch.Generator().manual_seed(int(sequence.generate_state(1)[0]))
 
 
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Sets the learning rate of all parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """PyTorch's own generator is seeded in the block, for first weights, and as before after it."""
