@@ -194,6 +194,8 @@ class Ppo:
     """Divergence to which the weight is steered (Ziegler et al. 2019), nats an answer. None: the weight is fixed."""
     horizon: float = 1_000.0
     """Answers in which the weight can change by the factor e^.2 at most (Ziegler et al. 2019: 10,000, of 2 million)."""
+    whiten_rewards: bool = False
+    """Whether rewards are scaled to deviation 1, as published; their mean stays."""
     mix: float = 1.0
     """Weight of the loss on the pretraining corpus. 0: none."""
     rounds: int = 2
@@ -217,6 +219,7 @@ class Ppo:
             beta=self.beta,
             target_kl=self.target_kl,
             horizon=self.horizon,
+            whiten_rewards=self.whiten_rewards,
             mix=self.mix,
             rounds=self.rounds,
             k=self.k,

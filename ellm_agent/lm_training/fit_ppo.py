@@ -33,6 +33,7 @@ class Recipe:
     beta: float = 0.05  # weight of the divergence, or its first value
     target_kl: float | None = 5.0  # nats an answer, for the adaptive weight; None: fixed
     horizon: float = HORIZON  # answers, of the adaptive weight
+    whiten_rewards: bool = False  # as published: to deviation 1, the mean stays
     mix: float = 1.0  # weight of the pretraining loss; 0: none
     rounds: int = 2  # of labels; the first are the reward model's own
     scenes: int = 500  # captions with fresh labels in a round
@@ -71,6 +72,7 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
         beta=recipe.beta,
         target_kl=recipe.target_kl,
         horizon=recipe.horizon,
+        whiten_rewards=recipe.whiten_rewards,
         mix=recipe.mix,
     )
     ppo = PPO(suggester.model, fit_reward_model.load(recipe.reward_model, data), settings)
@@ -121,12 +123,7 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
 
     rows = resumable.run(folder, {"ppo": ppo, "reward model": relearning}, step, recipe.iterations, say)
     after, loss_after = data.measure(recipe.seed), corpus_loss()
-    figures = {
-        "true_usefulness_before": before["usefulness"],
-        "true_usefulness": after["usefulness"],
-        "gain": after["usefulness"] / before["usefulness"] - 1,
-        "goals_in_an_answer_before": before["goals"],
-        "goals_in_an_answer": after["goals"],
+    figures = report.improvement(before, after) | {
         "kl": float(np.mean([row["kl"] for row in rows[-5:]])),
         "corpus_loss_before": loss_before,
         "corpus_loss": loss_after,
@@ -134,12 +131,7 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
         "held_out_captions": len(data.held_out),
     }
     report.draw_over_optimisation(rows, folder / "curves.png")
-    report.write_card(
-        folder,
-        "a suggester that learned by PPO",
-        f"Suggests goals: `run_crafter.py --llm-folder {folder}`.",
-        recipe,
-        figures,
-    )
+    title = "a suggester that learned by PPO"
+    report.write_card(folder, title, report.SUGGESTS.format(folder), recipe, figures)
     suggester.save(folder)
     return figures

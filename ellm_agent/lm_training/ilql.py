@@ -127,12 +127,10 @@ class ILQL:
 
     def __init__(self, model: PreTrainedModel, heads: ValueHeads | None, settings: Settings):
         self.model, self.heads, self.settings = model.eval(), heads, settings
-        learned = (
-            [*model.parameters(), *(p for p in heads.parameters() if p.requires_grad)] if heads else None
-        )
-        self.optimizer = torch.optim.Adam(
-            learned or model.parameters(), lr=settings.learning_rate, fused=True
-        )
+        learned = [*model.parameters()]
+        if heads:
+            learned += [parameter for parameter in heads.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(learned, lr=settings.learning_rate, fused=True)
 
     def step(self, episodes: Sequence[Episode], rng: np.random.Generator) -> dict[str, float]:
         """One gradient step on randomly chosen episodes."""

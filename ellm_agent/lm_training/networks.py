@@ -93,10 +93,7 @@ class ScalarModel(nn.Module):
 
     def everywhere(self, ids: torch.Tensor) -> torch.Tensor:
         """The head's output in each column, ``(rows, columns)``."""
-        hidden = self.body(
-            input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False
-        ).last_hidden_state
-        return self.head(hidden).squeeze(2) * self.gain + self.shift
+        return self.head(read(self.body, ids)).squeeze(2) * self.gain + self.shift
 
     def scores(self, answers: Answers) -> torch.Tensor:
         """Scores of whole answers, read at their last token, ``(rows,)``."""

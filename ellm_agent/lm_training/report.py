@@ -33,6 +33,7 @@ the recipe). It is no pretrained language model, knows nothing else, and holds n
 {recipe}
 ```
 """
+SUGGESTS = "Suggests goals: `run_crafter.py --llm-folder {}`."  # what a suggester is for, on its card
 
 
 def write_card(folder: Path, title: str, use: str, recipe: Any, figures: Mapping[str, float]) -> None:
@@ -47,6 +48,17 @@ def write_card(folder: Path, title: str, use: str, recipe: Any, figures: Mapping
     )
     rounded = {name: round(float(value), 4) for name, value in figures.items()}
     write_whole(folder / "figures.json", json.dumps(rounded, indent=1) + "\n")
+
+
+def improvement(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """Figures of a suggester before and after a training, from ``Data.measure``."""
+    return {
+        "true_usefulness_before": before["usefulness"],
+        "true_usefulness": after["usefulness"],
+        "gain": after["usefulness"] / before["usefulness"] - 1,
+        "goals_in_an_answer_before": before["goals"],
+        "goals_in_an_answer": after["goals"],
+    }
 
 
 def summarise(folders: Sequence[Path]) -> list[dict[str, Any]]:

@@ -301,7 +301,8 @@ def test_returns_of_wordle():
 # --- resuming -----------------------------------------------------------------------------------------------
 
 
-def test_a_training_that_was_killed_ends_as_if_it_had_not_been(tmp_path):
+def test_a_training_that_was_killed_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
+    monkeypatch.setattr(resumable, "EVERY", 0.0)
     data = [Episode([Row([1, 2 + i % 5], [1], [float(i)])]) for i in range(20)]
 
     def train(folder, stop=None):
@@ -313,7 +314,7 @@ def test_a_training_that_was_killed_ends_as_if_it_had_not_been(tmp_path):
                 raise KeyboardInterrupt
             return learner.step(data, resumable.generators(3, number)[0])
 
-        rows = resumable.run(folder, {"learner": learner}, step, 8, lambda _: None, every=0.0)
+        rows = resumable.run(folder, {"learner": learner}, step, 8, lambda _: None)
         return rows, learner.state_dict()
 
     for folder in ("straight", "killed"):
