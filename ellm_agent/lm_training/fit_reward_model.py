@@ -14,7 +14,7 @@ from ellm_agent.lm_training.choices import read_choices
 from ellm_agent.lm_training.data import Data, Sources, check_labels
 from ellm_agent.lm_training.judge import NOISE
 from ellm_agent.lm_training.networks import ScalarModel
-from ellm_agent.lm_training.reward_model import Comparison, RewardTraining, accuracies, score
+from ellm_agent.lm_training.reward_model import Comparison, RewardTraining, accuracies, choice_ceiling, score
 from ellm_agent.lm_training.suggester import Suggester
 from ellm_agent.runs import checkpoints
 
@@ -87,7 +87,9 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
 
 
 def measure(model: ScalarModel, data: Data, recipe: Recipe) -> dict[str, float]:
-    """Accuracy on captions of held-out worlds: against labels as noisy as in training, and against the judge itself."""
+    """Accuracy on captions of held-out worlds: against labels as noisy as in training, and against the judge itself;
+    and the largest accuracies that are possible, since labels are random now and then, and answers tie.
+    """
     rows = data.held_out[:: max(1, len(data.held_out) // recipe.tested)]
     figures = {}
     for name, noise in (("", recipe.noise), ("_without_noise", 0.0)):
@@ -95,6 +97,12 @@ def measure(model: ScalarModel, data: Data, recipe: Recipe) -> dict[str, float]:
         four = data.comparisons(rows, 4, recipe.seed + 2, noise)
         figures[f"pair_accuracy{name}"] = accuracies(model, compared)["pair_accuracy"]
         figures[f"four_way_accuracy{name}"] = accuracies(model, four)["best_accuracy"]
+    ceiling = choice_ceiling(four)
+    figures |= {
+        "pair_ceiling": 1 - recipe.noise / 2,
+        "four_way_ceiling": (1 - recipe.noise) * ceiling + recipe.noise / 4,
+        "four_way_ceiling_without_noise": ceiling,
+    }
     answers = [answer for c in compared for answer in c.answers]
     scores = score(model, [c.question for c in compared for _ in c.answers], answers).numpy()
     true = data.usefulness([row for row in rows for _ in range(recipe.k)], answers)

@@ -155,3 +155,15 @@ def accuracies(model: ScalarModel, comparisons: Sequence[Comparison]) -> dict[st
         "pair_accuracy": preference.pair_accuracy(scores, preferred),
         "best_accuracy": float((scores.argmax(dim=1) == best).float().mean()),
     }
+
+
+def choice_ceiling(comparisons: Sequence[Comparison]) -> float:
+    """The largest expected share of best answers that a model can name, if the labels have no noise.
+
+    Different answers that tie with the best one are a coin toss; equal ones are not, as their scores are equal.
+    """
+    tied = [
+        {tuple(c.answers[i]) for i in range(len(c.answers)) if not c.preferred[c.best, i]}
+        for c in comparisons
+    ]
+    return float(np.mean([1 / len(answers) for answers in tied]))

@@ -16,7 +16,14 @@ from ellm_agent.lm_training.ilql import ILQL, Batch, Episode, Row, Settings, bes
 from ellm_agent.lm_training.networks import Answers, ScalarModel, log_probabilities, read
 from ellm_agent.lm_training.ppo import PPO, likelihood_loss, penalise_no_end
 from ellm_agent.lm_training.ppo import Settings as PPOSettings
-from ellm_agent.lm_training.reward_model import Comparison, RewardTraining, accuracies, collate, score
+from ellm_agent.lm_training.reward_model import (
+    Comparison,
+    RewardTraining,
+    accuracies,
+    choice_ceiling,
+    collate,
+    score,
+)
 
 
 def model(vocabulary=8, seed=0):
@@ -132,6 +139,17 @@ def test_a_reward_model_that_learns_on_is_normalised_again():
         training.relearn(comparisons(), 10, np.random.default_rng(0), *standard)
         assert has_mean_0_and_deviation_1(training.model, *standard)
     assert accuracies(training.model, comparisons())["pair_accuracy"] > 0.7
+
+
+def test_ties_bound_what_can_be_known_of_choices():
+    """One best answer; one that is there twice; three that tie: 1, 1 and 1/3."""
+    preferred = torch.zeros(4, 4, dtype=torch.bool)
+    alone = Comparison.of_choice([1], [[2], [3], [4], [5]], 0)
+    preferred[0, 2:] = True
+    twice = Comparison([1], [[2], [2], [4], [5]], preferred.clone(), 0)
+    preferred[0, 2] = False
+    three = Comparison([1], [[2], [3], [4], [5]], preferred, 0)
+    assert choice_ceiling([alone, twice, three]) == pytest.approx(7 / 9)
 
 
 def test_labels_that_disagree_in_length_are_one_line():
