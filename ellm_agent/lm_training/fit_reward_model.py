@@ -33,7 +33,7 @@ class Recipe:
     loss: str = "ranking"  # of simulated labels: of all pairs, or "best" of the k; that of choices is "best"
     steps: int = 400
     batch: int = 16  # captions in a step
-    learning_rate: float = 1e-3  # of Adam, at first; falls linearly to a tenth
+    learning_rate: float = 3e-3  # of Adam, at first; falls linearly to a tenth
     tested: int = 300  # captions of held-out worlds
     seed: int = 0
 

@@ -71,6 +71,17 @@ def test_samples_follow_the_model():
     assert greedy[1] == sample(network, [[5]], 3, (), torch.Generator(), temperature=0)[0]
 
 
+def test_each_token_adds_to_the_score():
+    """With a head that gives 1 everywhere: an answer of n tokens, and the question's last one, score n + 1."""
+    value = scalar(model())
+    with torch.no_grad():
+        value.head.weight.zero_()
+        value.head.bias.fill_(1.0)
+    answers = Answers.of([[1, 2, 3], [3]], [[4, 5], [6]])
+    assert value.scores(answers).tolist() == [3, 2]
+    assert value.values(answers).tolist() == [[1, 2], [1, 0]]
+
+
 def has_mean_0_and_deviation_1(value, questions, answers):
     scores = score(value, questions, answers)
     return [scores.mean().item(), scores.std(unbiased=False).item()] == pytest.approx([0, 1], abs=1e-3)
