@@ -1,23 +1,38 @@
 #!/bin/sh
 # The results of docs/suggester_training.md: reward model, PPO with and without the pretraining mix, ILQL and what it is
 # compared with, from the logs of one run. Continues where it was stopped.
-# Usage: experiments/learned_suggesters.sh RUN_WITH_LOGS FOLDER
-set -e
-train() { # NAME METHOD OPTIONS...
-  name=$1 method=$2
-  shift 2
-  [ -e "$out/$name/README.md" ] && [ -e "$out/$name/model.safetensors" ] && return
-  python experiments/train_suggester.py "$method" --logs "$logs" --skip-frames 20000 --out "$out/$name" "$@"
+# Usage: sh experiments/learned_suggesters.sh RUN_WITH_LOGS FOLDER, from the root of the repository.
+set -eu
+if [ $# -ne 2 ] || [ ! -e "$1/suggestions.jsonl" ]; then
+  echo "usage: sh experiments/learned_suggesters.sh RUN FOLDER; RUN holds suggestions.jsonl (run with --log-suggestions)" >&2
+  exit 2
+fi
+logs=$1 out=$2 folders=
+train() { # NAME LAST_FILE METHOD OPTIONS...
+  name=$1 last=$2 method=$3
+  shift 3
+  folders="$folders $name"
+  [ -e "$out/$name/$last" ] ||
+    python experiments/train_suggester.py "$method" --logs "$logs" --skip-frames 20000 --out "$out/$name" "$@"
 }
-logs=$1 out=$2
-[ -e "$out/reward/reward_model.pt" ] || train reward reward-model
+model() { # NAME METHOD OPTIONS...: a suggester, whose weights are written last
+  name=$1
+  shift
+  train "$name" model.safetensors "$@"
+}
+train reward figures.json reward-model
 for seed in 0 1 2 3 4; do
-  train ppo-$seed ppo --reward-model "$out/reward" --seed $seed
-  [ $seed = 0 ] && train ppo-no-mix-0 ppo --reward-model "$out/reward" --mix 0
-  [ $seed -gt 2 ] && continue
-  train ilql-$seed ilql --seed $seed
-  train bc-$seed ilql --method bc --steps 100 --seed $seed
-  train filtered-bc-$seed ilql --method filtered-bc --steps 100 --seed $seed
+  model ppo-$seed ppo --reward-model "$out/reward" --seed $seed
 done
-train sarsa-0 ilql --method sarsa
-python experiments/train_suggester.py summary --folders "$out"/*
+model ppo-no-mix-0 ppo --reward-model "$out/reward" --mix 0
+for seed in 0 1 2; do
+  model ilql-$seed ilql --seed $seed
+  model bc-$seed ilql --method bc --steps 100 --seed $seed
+  model filtered-bc-$seed ilql --method filtered-bc --steps 100 --seed $seed
+done
+model sarsa-0 ilql --method sarsa
+set --
+for name in $folders; do
+  set -- "$@" "$out/$name"
+done
+python experiments/train_suggester.py summary --folders "$@"

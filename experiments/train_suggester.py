@@ -127,12 +127,14 @@ class Corpus:
 
 @dataclass(frozen=True)
 class RewardModel:
-    """Learns which answers are useful: a reward model from suggestion logs. Continues if it was stopped."""
+    """Learns which answers are useful: a reward model from suggestion logs, or people's choices. Continues if it was stopped."""
 
-    logs: tuple[Path, ...]
-    """Run folders made with --log-suggestions, or their suggestions.jsonl."""
     out: Path
     """New folder for the reward model, or one in which this training was stopped."""
+    logs: tuple[Path, ...] = ()
+    """Run folders made with --log-suggestions, or their suggestions.jsonl: labels are simulated from them."""
+    choices: tuple[Path, ...] = ()
+    """Files of people's choices, which preferences.py RUN --suggestions writes: alone, or beside simulated labels."""
     model: Path | None = None
     """Folder of the language model whose answers are compared. None: the bundled model."""
     world: str = "crafter"
@@ -144,9 +146,10 @@ class RewardModel:
     k: int = 6
     """Answers to a caption, 4 to 9."""
     noise: float = 0.1
-    """Share of random labels."""
+    """Share of random labels, among the simulated ones."""
     loss: Literal["ranking", "best"] = "ranking"
-    """ranking: all pairs of a caption's answers (InstructGPT); best: the choice among the k (Ziegler et al. 2019)."""
+    """Of simulated labels. ranking: all pairs of a caption's answers (InstructGPT); best: the choice among the k (Ziegler et
+    al. 2019), which is always that of people's choices."""
     steps: int = 400
     """Gradient steps."""
     seed: int = 0
@@ -160,6 +163,7 @@ class RewardModel:
         _set_threads(1)
         recipe = fit_reward_model.Recipe(
             data.Sources(self.logs, self.model, _world(self.world).name, self.skip_frames),
+            choices=self.choices,
             scenes=self.scenes,
             k=self.k,
             noise=self.noise,
@@ -193,10 +197,18 @@ class Ppo:
     """Weight of the divergence from the first weights, or its first value (InstructGPT: .02)."""
     target_kl: float | None = 5.0
     """Divergence to which the weight is steered (Ziegler et al. 2019), nats an answer. None: the weight is fixed."""
+    horizon: float = 1_000.0
+    """Answers in which the weight can change by the factor e^.2 at most (Ziegler et al. 2019: 10,000, of 2 million)."""
+    whiten_rewards: bool = False
+    """Whether rewards are scaled to deviation 1, as published; their mean stays."""
     mix: float = 1.0
     """Weight of the loss on the pretraining corpus. 0: none."""
     rounds: int = 2
     """Rounds of labels: after each but the first, the reward model learns from the present policy's answers."""
+    k: int = 6
+    """Answers to a caption, 4 to 9, in these rounds."""
+    noise: float = 0.1
+    """Share of random labels in these rounds."""
     seed: int = 0
     """Of samples and training."""
 
@@ -211,8 +223,12 @@ class Ppo:
             iterations=self.iterations,
             beta=self.beta,
             target_kl=self.target_kl,
+            horizon=self.horizon,
+            whiten_rewards=self.whiten_rewards,
             mix=self.mix,
             rounds=self.rounds,
+            k=self.k,
+            noise=self.noise,
             seed=self.seed,
         )
         _print(fit_ppo.fit(recipe, self.out))

@@ -210,8 +210,13 @@ class _Question:
         return len(self.caption) + len(self.question)
 
 
-def load_network(folder: Path, vocabulary: int) -> PreTrainedModel:
+def load_network(folder: Path, vocabulary: int, heads: bool = True) -> PreTrainedModel:
     """Reads a causal language model.
+
+    Args:
+        folder: of the model.
+        vocabulary: tokens that it must know.
+        heads: whether it decodes with the value heads in the folder, if there are any.
 
     Raises:
         Exception: of any kind, if its files are damaged or do not fit one another.
@@ -239,7 +244,8 @@ def load_network(folder: Path, vocabulary: int) -> PreTrainedModel:
         raise ValueError(f"{vocabulary} tokens, but weights for {network.config.vocab_size}")
     if ends is None:
         raise ValueError("generation_config.json has no eos_token_id")
-    value_heads.attach(network, folder)
+    if heads:
+        value_heads.attach(network, folder)
     return network.eval()
 
 

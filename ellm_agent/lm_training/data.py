@@ -44,6 +44,18 @@ class Sources:
     skip_frames: int = 0
 
 
+def check_labels(k: int, noise: float) -> None:
+    """Checks how labels are to be simulated.
+
+    Raises:
+        UserError: if it is out of bounds.
+    """
+    if not 4 <= k <= 9:
+        raise UserError(f"k is {k}; it must be from 4 to 9")
+    if not 0 <= noise <= 1:
+        raise UserError(f"noise is {noise}; it must be from 0 to 1")
+
+
 class Data:
     """Rows of logs, and everything that judges answers.
 
@@ -82,13 +94,12 @@ class Data:
         goals = map(self.suggester.goals, answers)
         return np.array([row.usefulness(own, self.satisfies) for row, own in zip(rows, goals, strict=True)])
 
-    def measure(self, seed: int, count: int | None = None, adjust: Adjust | None = None) -> dict[str, float]:
+    def measure(self, seed: int, adjust: Adjust | None = None) -> dict[str, float]:
         """Mean true usefulness on held-out worlds of one sampled answer for each row, and goals in an answer."""
-        rows = self.held_out[:: max(1, len(self.held_out) // count)] if count else self.held_out
         _, generator = generators(seed, 0)
-        answers = self.suggester.sample(self.questions(rows), generator, adjust)
+        answers = self.suggester.sample(self.questions(self.held_out), generator, adjust)
         return {
-            "usefulness": float(self.usefulness(rows, answers).mean()),
+            "usefulness": float(self.usefulness(self.held_out, answers).mean()),
             "goals": float(np.mean([len(self.suggester.goals(answer)) for answer in answers])),
         }
 

@@ -29,6 +29,7 @@ class Recipe:
     alpha: float = 0.1  # weight of the CQL term
     beta: float = 8.0  # weight of Q - V in decoding
     gamma: float = 0.99  # discount per token
+    polyak: float = 0.02  # rate of the target heads
     kept: float = 0.3  # filtered-bc: share of the chains
     seed: int = 0
 
@@ -60,8 +61,8 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
     Raises:
         UserError: for data, a model or a folder that cannot be used.
     """
-    resumable.open_folder(folder, recipe, recipe.method)
     data = Data(recipe.sources)
+    resumable.open_folder(folder, recipe, recipe.method)
     model = data.suggester.model
     before = data.measure(recipe.seed)
     logged = episodes(data, data.train)
@@ -78,7 +79,7 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
         alpha=recipe.alpha,
         learning_rate=recipe.learning_rate,
         batch=recipe.batch,
-        polyak=0.02,
+        polyak=recipe.polyak,
     )
     learner = ILQL(model, heads, settings)
 
@@ -88,23 +89,13 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
     rows = resumable.run(folder, {"learner": learner}, step, recipe.steps, say)
     after = data.measure(recipe.seed, adjust=learner.policy(recipe.beta))
     held_out = [row.usefulness(row.goals, data.satisfies) for row in data.held_out]
-    figures = {
-        "true_usefulness_before": before["usefulness"],
-        "true_usefulness": after["usefulness"],
-        "gain": after["usefulness"] / before["usefulness"] - 1,
+    figures = report.improvement(before, after) | {
         "true_usefulness_of_the_logs": sum(held_out) / len(held_out),
-        "goals_in_an_answer_before": before["goals"],
-        "goals_in_an_answer": after["goals"],
         "held_out_captions": len(data.held_out),
     }
-    report.draw_rows(rows, [name for name in rows[-1] if name != "step"], folder / "curves.png", "step")
-    report.write_card(
-        folder,
-        f"a suggester that learned by {recipe.method}",
-        f"Suggests goals: `run_crafter.py --llm-folder {folder}`.",
-        recipe,
-        figures,
-    )
+    report.draw_rows(rows, folder / "curves.png")
+    title = f"a suggester that learned by {recipe.method}"
+    report.write_card(folder, title, report.SUGGESTS.format(folder), recipe, figures)
     if heads:
         heads.save(folder, recipe.beta)
     data.suggester.save(folder)

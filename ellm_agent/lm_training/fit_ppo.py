@@ -11,13 +11,15 @@ import torch
 
 from ellm_agent.errors import UserError
 from ellm_agent.lm_training import fit_reward_model, report, resumable
-from ellm_agent.lm_training.data import Data, Sources
+from ellm_agent.lm_training.data import Data, Sources, check_labels
+from ellm_agent.lm_training.judge import NOISE
 from ellm_agent.lm_training.ppo import PPO, Settings, likelihood_loss, penalise_no_end
 from ellm_agent.lm_training.reward_model import RewardTraining, score
 
 MEASURED = 300  # rows of held-out worlds, for curves
 MEASURE_EVERY = 5  # iterations
 UNSEEN = 400  # captions of the pretraining corpus, held out
+HORIZON = 1_000.0  # answers; Ziegler et al.: 10,000, in trainings on two million
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,15 @@ class Recipe:
     answers: int = 128  # in an iteration
     beta: float = 0.05  # weight of the divergence, or its first value
     target_kl: float | None = 5.0  # nats an answer, for the adaptive weight; None: fixed
+    horizon: float = HORIZON  # answers, of the adaptive weight
+    whiten_rewards: bool = False  # as published: to deviation 1, the mean stays
     mix: float = 1.0  # weight of the pretraining loss; 0: none
     rounds: int = 2  # of labels; the first are the reward model's own
     scenes: int = 500  # captions with fresh labels in a round
+    k: int = 6  # answers to each
+    noise: float = NOISE  # share of random labels
     relearn: int = 60  # steps of the reward model on them
+    relearning_rate: float = 1e-4  # of Adam, in these steps
     learning_rate: float = 1e-3  # of Adam, at first; falls linearly to 0
     epochs: int = 2  # passes over the answers of an iteration
     corpus: int = 1_000  # captions of the pretraining corpus
@@ -45,6 +52,9 @@ class Recipe:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.target_kl is not None and not self.target_kl > 0:
             raise UserError(f"target-kl is {self.target_kl}; it must be above 0, or None for a fixed weight")
+        if self.horizon <= 0:
+            raise UserError(f"horizon is {self.horizon:g}; it must be above 0")
+        check_labels(self.k, self.noise)
 
 
 def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dict[str, float]:
@@ -53,25 +63,31 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
     Raises:
         UserError: for data, models or a folder that cannot be used.
     """
-    resumable.open_folder(folder, recipe, "ppo")
     data = Data(recipe.sources)
     suggester = data.suggester
     judge = fit_reward_model.load(recipe.reward_model, data)
+    resumable.open_folder(folder, recipe, "ppo")
     settings = Settings(
         learning_rate=recipe.learning_rate,
         epochs=recipe.epochs,
         minibatches=2,
         beta=recipe.beta,
         target_kl=recipe.target_kl,
+        horizon=recipe.horizon,
+        whiten_rewards=recipe.whiten_rewards,
         mix=recipe.mix,
     )
     ppo = PPO(suggester.model, fit_reward_model.load(recipe.reward_model, data), settings)
-    relearning = RewardTraining(judge, 1e-4)
+    relearning = RewardTraining(judge, recipe.relearning_rate)
     pretraining = data.corpus(recipe.corpus, held_out=False, seed=recipe.seed)
     unseen = data.corpus(UNSEEN, held_out=True, seed=recipe.seed)
     measured = data.held_out[:: max(1, len(data.held_out) // MEASURED)]
     asked = data.questions(measured)
     before = data.measure(recipe.seed)
+    rng, generator = resumable.generators(recipe.seed, 2**20)
+    standard = data.questions([data.train[i] for i in rng.choice(len(data.train), recipe.scenes)])
+    # Of the first weights, as in the reward model's own training: scores of 0 are what the reference earns.
+    standard_answers = suggester.sample(standard, generator)
 
     def corpus_loss() -> float:
         with torch.no_grad():
@@ -101,34 +117,23 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
         return metrics
 
     def _relabel(number: int) -> None:
-        """The reward model learns from labels of the present policy's answers; its scale stays comparable."""
+        """The reward model learns from labels of the present policy's answers."""
         rng, _ = resumable.generators(recipe.seed, 2**20 + number)
         chosen = [data.train[i] for i in rng.choice(len(data.train), recipe.scenes)]
-        compared = data.comparisons(chosen, 6, recipe.seed + number, noise=0.1)
-        for _ in range(recipe.relearn):
-            relearning.step(compared, rng)
+        compared = data.comparisons(chosen, recipe.k, recipe.seed + number, recipe.noise)
+        relearning.relearn(compared, recipe.relearn, rng, standard, standard_answers)
 
     rows = resumable.run(folder, {"ppo": ppo, "reward model": relearning}, step, recipe.iterations, say)
-    after = data.measure(recipe.seed)
-    figures = {
-        "true_usefulness_before": before["usefulness"],
-        "true_usefulness": after["usefulness"],
-        "gain": after["usefulness"] / before["usefulness"] - 1,
-        "goals_in_an_answer_before": before["goals"],
-        "goals_in_an_answer": after["goals"],
+    after, loss_after = data.measure(recipe.seed), corpus_loss()
+    figures = report.improvement(before, after) | {
         "kl": float(np.mean([row["kl"] for row in rows[-5:]])),
         "corpus_loss_before": loss_before,
-        "corpus_loss": corpus_loss(),
-        "corpus_loss_change": corpus_loss() / loss_before - 1,
+        "corpus_loss": loss_after,
+        "corpus_loss_change": loss_after / loss_before - 1,
         "held_out_captions": len(data.held_out),
     }
     report.draw_over_optimisation(rows, folder / "curves.png")
-    report.write_card(
-        folder,
-        "a suggester that learned by PPO",
-        f"Suggests goals: `run_crafter.py --llm-folder {folder}`.",
-        recipe,
-        figures,
-    )
+    title = "a suggester that learned by PPO"
+    report.write_card(folder, title, report.SUGGESTS.format(folder), recipe, figures)
     suggester.save(folder)
     return figures

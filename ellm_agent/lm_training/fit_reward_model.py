@@ -1,4 +1,4 @@
-"""``train_suggester.py reward-model``: a reward model from suggestion logs and a judge."""
+"""``train_suggester.py reward-model``: a reward model from suggestion logs and a judge, from people's choices, or both."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import numpy as np
 
 from ellm_agent.errors import UserError
 from ellm_agent.lm_training import report, resumable
-from ellm_agent.lm_training.data import Data, Sources
+from ellm_agent.lm_training.choices import read_choices
+from ellm_agent.lm_training.data import Data, Sources, check_labels
+from ellm_agent.lm_training.judge import NOISE
 from ellm_agent.lm_training.networks import ScalarModel
-from ellm_agent.lm_training.reward_model import RewardTraining, accuracies, score
+from ellm_agent.lm_training.reward_model import Comparison, RewardTraining, accuracies, choice_ceiling, score
+from ellm_agent.lm_training.suggester import Suggester
 from ellm_agent.runs import checkpoints
 
 FILE = "reward_model.pt"
@@ -22,22 +25,22 @@ FILE = "reward_model.pt"
 class Recipe:
     """What is asked for."""
 
-    sources: Sources
+    sources: Sources  # without logs: no simulated labels
+    choices: tuple[Path, ...] = ()  # files of people's choices
     scenes: int = 2_000  # captions whose answers are compared
     k: int = 6  # answers to each
-    noise: float = 0.1  # share of random labels
-    loss: str = "ranking"  # of all pairs, or "best" of the k
+    noise: float = NOISE  # share of random labels
+    loss: str = "ranking"  # of simulated labels: of all pairs, or "best" of the k; that of choices is "best"
     steps: int = 400
     batch: int = 16  # captions in a step
-    learning_rate: float = 1e-3  # of Adam, at first; falls linearly to a tenth
+    learning_rate: float = 3e-3  # of Adam, at first; falls linearly to a tenth
     tested: int = 300  # captions of held-out worlds
     seed: int = 0
 
     def __post_init__(self):
-        if not 4 <= self.k <= 9:
-            raise UserError(f"k is {self.k}; it must be from 4 to 9")
-        if not 0 <= self.noise <= 1:
-            raise UserError(f"noise is {self.noise}; it must be from 0 to 1")
+        if not self.sources.logs and not self.choices:
+            raise UserError("there are no labels; name --logs, --choices, or both")
+        check_labels(self.k, self.noise)
 
 
 def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dict[str, float]:
@@ -46,25 +49,33 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
     Raises:
         UserError: for data or a folder that cannot be used.
     """
+    data = Data(recipe.sources) if recipe.sources.logs else None
+    suggester = data.suggester if data else Suggester(recipe.sources.model)
+    choices, unseen_choices = read_choices(recipe.choices, suggester) if recipe.choices else ([], [])
     resumable.open_folder(folder, recipe, "reward-model")
-    data = Data(recipe.sources)
     rng, generator = resumable.generators(recipe.seed, 2**20)
-    chosen = rng.choice(len(data.train), min(recipe.scenes, len(data.train)), replace=False)
-    compared = data.comparisons([data.train[i] for i in chosen], recipe.k, recipe.seed, recipe.noise)
-    model = ScalarModel(data.suggester.model, generator)
-    training = RewardTraining(model, recipe.learning_rate, recipe.loss, recipe.batch)
+    simulated: list[Comparison] = []
+    if data:
+        chosen = rng.choice(len(data.train), min(recipe.scenes, len(data.train)), replace=False)
+        simulated = data.comparisons([data.train[i] for i in chosen], recipe.k, recipe.seed, recipe.noise)
+    model = ScalarModel(suggester.model, generator)
+    loss = recipe.loss if data else "best"
+    training = RewardTraining(model, recipe.learning_rate, loss, recipe.batch)
+    labels = (simulated, choices) if data else (choices, ())
 
     def step(number: int) -> dict[str, float]:
-        for group in training.optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * (1 - 0.9 * number / recipe.steps)
-        return training.step(compared, resumable.generators(recipe.seed, number)[0])
+        resumable.set_rate(training.optimizer, recipe.learning_rate * (1 - 0.9 * number / recipe.steps))
+        return training.step(labels[0], resumable.generators(recipe.seed, number)[0], labels[1])
 
     rows = resumable.run(folder, {"reward model": training}, step, recipe.steps, say)
-    sampled = data.suggester.sample([c.question for c in compared], generator)
-    model.normalise(score(model, [c.question for c in compared], sampled))
-    figures = measure(model, data, recipe)
+    questions = [compared.question for compared in (*simulated, *choices)]
+    model.normalise(score(model, questions, suggester.sample(questions, generator)))
+    figures = measure(model, data, recipe) if data else {}
+    if unseen_choices:
+        figures["four_way_accuracy_of_choices"] = accuracies(model, unseen_choices)["best_accuracy"]
+        figures["held_out_choices"] = len(unseen_choices)
     checkpoints.write(folder / FILE, {"model": model.state_dict()})
-    report.draw_rows(rows, ("loss", "pair_accuracy"), folder / "curves.png", "step")
+    report.draw_rows(rows, folder / "curves.png")
     report.write_card(
         folder,
         "a reward model for suggestions",
@@ -76,7 +87,9 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
 
 
 def measure(model: ScalarModel, data: Data, recipe: Recipe) -> dict[str, float]:
-    """Accuracy on captions of held-out worlds: against labels as noisy as in training, and against the judge itself."""
+    """Accuracy on captions of held-out worlds: against labels as noisy as in training, and against the judge itself;
+    and the largest accuracies that are possible, since labels are random now and then, and answers tie.
+    """
     rows = data.held_out[:: max(1, len(data.held_out) // recipe.tested)]
     figures = {}
     for name, noise in (("", recipe.noise), ("_without_noise", 0.0)):
@@ -84,6 +97,12 @@ def measure(model: ScalarModel, data: Data, recipe: Recipe) -> dict[str, float]:
         four = data.comparisons(rows, 4, recipe.seed + 2, noise)
         figures[f"pair_accuracy{name}"] = accuracies(model, compared)["pair_accuracy"]
         figures[f"four_way_accuracy{name}"] = accuracies(model, four)["best_accuracy"]
+    ceiling = choice_ceiling(four)
+    figures |= {
+        "pair_ceiling": 1 - recipe.noise / 2,
+        "four_way_ceiling": (1 - recipe.noise) * ceiling + recipe.noise / 4,
+        "four_way_ceiling_without_noise": ceiling,
+    }
     answers = [answer for c in compared for answer in c.answers]
     scores = score(model, [c.question for c in compared for _ in c.answers], answers).numpy()
     true = data.usefulness([row for row in rows for _ in range(recipe.k)], answers)

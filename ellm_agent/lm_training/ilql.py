@@ -43,7 +43,8 @@ class Episode:
 
     Attributes:
         rows: of the episode.
-        terminal: whether nothing follows the last row. If something does, the value of its last token is not learned.
+        terminal: whether nothing follows the last row. If something unknown does, Q and V of its last token are not
+            learned.
     """
 
     rows: Sequence[Row]
@@ -126,12 +127,10 @@ class ILQL:
 
     def __init__(self, model: PreTrainedModel, heads: ValueHeads | None, settings: Settings):
         self.model, self.heads, self.settings = model.eval(), heads, settings
-        learned = (
-            [*model.parameters(), *(p for p in heads.parameters() if p.requires_grad)] if heads else None
-        )
-        self.optimizer = torch.optim.Adam(
-            learned or model.parameters(), lr=settings.learning_rate, fused=True
-        )
+        learned = [*model.parameters()]
+        if heads:
+            learned += [parameter for parameter in heads.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(learned, lr=settings.learning_rate, fused=True)
 
     def step(self, episodes: Sequence[Episode], rng: np.random.Generator) -> dict[str, float]:
         """One gradient step on randomly chosen episodes."""
@@ -169,7 +168,7 @@ class ILQL:
         known = batch.known
         return parts | {
             "q": ilql.q_loss(own1[known], own2[known], aim[known]),
-            "v": ilql.expectile_loss(values, target_q, settings.tau),
+            "v": ilql.expectile_loss(values[known], target_q[known], settings.tau),
             "cql": ilql.cql_loss(q1, batch.tokens) + ilql.cql_loss(q2, batch.tokens),
         }
 

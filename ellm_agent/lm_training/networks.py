@@ -73,11 +73,14 @@ def log_probabilities(model: PreTrainedModel, answers: Answers) -> torch.Tensor:
 class ScalarModel(nn.Module):
     """A language model with a scalar head: scores answers (a reward model), or gives the value of each state.
 
-    Scores are shifted and scaled by ``normalise``, so that they have mean 0 and deviation 1 among given answers.
+    Each token adds to the score, r(x, y) = sum over t of head(h_t), from the question's last token on: the usefulness of an
+    answer is nearly the sum of its goals'. The value of a state is the score of the answer so far. Scores are shifted and
+    scaled by ``normalise``, so that they have mean 0 and deviation 1 among given answers.
 
     Args:
         model: whose body is copied.
-        generator: of the head's first weights, which are small (deviation 1 / sqrt(width + 1), as published).
+        generator: of the head's first weights, which are small (deviation .1 / sqrt(width + 1); published, for the last token
+            alone: 1 / sqrt(width + 1)).
     """
 
     def __init__(self, model: PreTrainedModel, generator: torch.Generator):
@@ -86,26 +89,25 @@ class ScalarModel(nn.Module):
         width = model.get_output_embeddings().weight.shape[1]
         self.head = nn.Linear(width, 1)
         with torch.no_grad():
-            self.head.weight.normal_(0, (width + 1) ** -0.5, generator=generator)
+            self.head.weight.normal_(0, 0.1 * (width + 1) ** -0.5, generator=generator)
             self.head.bias.zero_()
         self.register_buffer("gain", torch.ones(()))
         self.register_buffer("shift", torch.zeros(()))
 
-    def everywhere(self, ids: torch.Tensor) -> torch.Tensor:
-        """The head's output in each column, ``(rows, columns)``."""
-        hidden = self.body(
-            input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False
-        ).last_hidden_state
-        return self.head(hidden).squeeze(2) * self.gain + self.shift
+    def everywhere(self, answers: Answers) -> torch.Tensor:
+        """The score of the answer up to each column, ``(rows, columns)``."""
+        outputs = self.head(read(self.body, answers.ids)).squeeze(2)
+        counted = torch.arange(outputs.shape[1]) >= answers.columns[:, :1]
+        return (outputs * counted).cumsum(dim=1) * self.gain + self.shift
 
     def scores(self, answers: Answers) -> torch.Tensor:
-        """Scores of whole answers, read at their last token, ``(rows,)``."""
+        """Scores of whole answers, ``(rows,)``."""
         last = answers.columns.max(dim=1, keepdim=True).values + 1
-        return self.everywhere(answers.ids).gather(1, last).squeeze(1)
+        return self.everywhere(answers).gather(1, last).squeeze(1)
 
     def values(self, answers: Answers) -> torch.Tensor:
         """Values of the states before each token, ``(rows, tokens)``, 0 outside of answers."""
-        return self.everywhere(answers.ids).gather(1, answers.columns) * answers.mask
+        return self.everywhere(answers).gather(1, answers.columns) * answers.mask
 
     @torch.no_grad()
     def normalise(self, scores: torch.Tensor) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel
 
+from ellm_agent.lm_training import resumable
 from ellm_agent.lm_training.losses import kl, ppo
 from ellm_agent.lm_training.networks import Answers, ScalarModel, log_probabilities
 
@@ -25,6 +26,7 @@ class Settings:
     minibatches: int = 4  # in a pass
     beta: float = 0.02  # weight of the divergence, or its first value
     target_kl: float | None = None  # nats an answer, for the adaptive weight; None: the weight is fixed
+    horizon: float = kl.HORIZON  # answers, of the adaptive weight
     gamma: float = 1.0  # discount per token
     lam: float = 0.95  # of generalised advantage estimation
     clip: float = 0.2  # of the probability ratio, and of values
@@ -53,7 +55,7 @@ class PPO:
         self.beta = (
             kl.FixedBeta(settings.beta)
             if settings.target_kl is None
-            else kl.AdaptiveBeta(settings.beta, settings.target_kl)
+            else kl.AdaptiveBeta(settings.beta, settings.target_kl, settings.horizon)
         )
 
     def learn(
@@ -84,9 +86,11 @@ class PPO:
                 rewards = ppo.whiten(rewards, mask, shift=False)
             advantage, returns = ppo.advantages(rewards, old_values, mask, settings.gamma, settings.lam)
             advantage = ppo.whiten(advantage, mask)
-        losses, texts = [], None
+        losses = []
         for _ in range(settings.epochs):
             order = torch.randperm(len(batch), generator=generator)
+            if settings.mix:
+                texts = torch.randperm(len(pretraining), generator=generator).chunk(settings.minibatches)
             for place, rows in enumerate(order.chunk(settings.minibatches)):
                 part, own = batch[rows], mask[rows]
                 logp, values = log_probabilities(self.policy, part), self.value.values(part)
@@ -94,10 +98,6 @@ class PPO:
                 value = ppo.value_loss(values, old_values[rows], returns[rows], own, settings.clip)
                 loss = policy + settings.value_weight * value
                 if settings.mix:
-                    if texts is None or place == 0:
-                        texts = torch.randperm(len(pretraining), generator=generator).chunk(
-                            settings.minibatches
-                        )
                     loss = loss + settings.mix * likelihood_loss(self.policy, pretraining[texts[place]])
                 self.optimizer.zero_grad()
                 loss.backward()
@@ -118,8 +118,7 @@ class PPO:
 
     def anneal(self, progress: float) -> None:
         """Lets the learning rate fall linearly to 0, as published; progress: share of the training that is done."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.settings.learning_rate * (1 - progress)
+        resumable.set_rate(self.optimizer, self.settings.learning_rate * (1 - progress))
 
     def state_dict(self) -> dict:
         return {

@@ -19,9 +19,9 @@ CARD = """\
 
 {use}
 
-Made by `experiments/train_suggester.py {method}`; equations and data format: `docs/suggester_training.md`. It was trained on
-what one simulated agent achieved of suggestions in one game. It is no pretrained language model, knows nothing else, and
-holds no personal data.
+Made by `experiments/train_suggester.py {method}`; equations and data format: `docs/suggester_training.md`. It learned
+which suggestions are useful in one game: from what a simulated agent achieved of them, or from people's choices (`choices` in
+the recipe). It is no pretrained language model, knows nothing else, and holds no personal data.
 
 ## Figures
 
@@ -33,6 +33,7 @@ holds no personal data.
 {recipe}
 ```
 """
+SUGGESTS = "Suggests goals: `run_crafter.py --llm-folder {}`."  # what a suggester is for, on its card
 
 
 def write_card(folder: Path, title: str, use: str, recipe: Any, figures: Mapping[str, float]) -> None:
@@ -47,6 +48,17 @@ def write_card(folder: Path, title: str, use: str, recipe: Any, figures: Mapping
     )
     rounded = {name: round(float(value), 4) for name, value in figures.items()}
     write_whole(folder / "figures.json", json.dumps(rounded, indent=1) + "\n")
+
+
+def improvement(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    """Figures of a suggester before and after a training, from ``Data.measure``."""
+    return {
+        "true_usefulness_before": before["usefulness"],
+        "true_usefulness": after["usefulness"],
+        "gain": after["usefulness"] / before["usefulness"] - 1,
+        "goals_in_an_answer_before": before["goals"],
+        "goals_in_an_answer": after["goals"],
+    }
 
 
 def summarise(folders: Sequence[Path]) -> list[dict[str, Any]]:
@@ -90,15 +102,16 @@ def _interval(values: Sequence[float]) -> tuple[float, float, float]:
     return round(mean, 4), round(mean - half, 4), round(mean + half, 4)
 
 
-def draw_rows(rows: Sequence[Mapping[str, float]], names: Sequence[str], path: Path, x: str) -> None:
-    """Draws metrics against another, one panel for each; rows without a metric are left out of its panel."""
+def draw_rows(rows: Sequence[Mapping[str, float]], path: Path) -> None:
+    """Draws all metrics of a training's steps, one panel for each."""
     from matplotlib.figure import Figure
 
+    names = [name for name in rows[-1] if name != "step"]
+    steps = [row["step"] for row in rows]
     figure = Figure(figsize=(3.2 * len(names), 2.8), layout="constrained")
     for name, axes in zip(names, figure.subplots(1, len(names), squeeze=False)[0], strict=True):
-        points = [(row[x], row[name]) for row in rows if name in row and x in row]
-        axes.plot(*zip(*points, strict=True), color="tab:blue", marker="." if len(points) < 40 else None)
-        axes.set_xlabel(x.replace("_", " "))
+        axes.plot(steps, [row[name] for row in rows], color="tab:blue")
+        axes.set_xlabel("step")
         axes.set_title(name.replace("_", " "), fontsize=10)
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=110)

@@ -41,6 +41,12 @@ def generators(seed: int, step: int) -> tuple[np.random.Generator, torch.Generat
     return np.random.default_rng(sequence), torch.Generator().manual_seed(int(sequence.generate_state(1)[0]))
 
 
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Sets the learning rate of all parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """PyTorch's own generator is seeded in the block, for first weights, and as before after it."""
@@ -87,7 +93,6 @@ def run(
     steps: int,
     report: Callable[[str], None],
     name: str = "training",
-    every: float | None = None,
 ) -> list[dict[str, float]]:
     """Trains, from the last saved state on.
 
@@ -98,12 +103,10 @@ def run(
         steps: in all.
         report: receives lines about the progress.
         name: of the files of this training, and in the lines.
-        every: seconds between saved states; None: ``EVERY``.
 
     Returns:
         The metrics of all steps.
     """
-    every = EVERY if every is None else every
     rows: list[dict[str, float]] = []
     path = folder / f"{name}.pt" if folder else None
     if path and path.exists():
@@ -125,7 +128,7 @@ def run(
             means = {key: np.mean([row[key] for row in recent if key in row]) for key in names}
             words = "  ".join(f"{key.replace('_', ' ')} {value:.3f}" for key, value in means.items())
             report(f"{name}: step {number + 1:,} of {steps:,}  {words}  {left:,.0f} s left")
-        if path and (last or time.monotonic() - saved > every):
+        if path and (last or time.monotonic() - saved > EVERY):
             save(path, parts, rows)
             saved = time.monotonic()
     return rows

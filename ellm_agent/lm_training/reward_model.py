@@ -38,6 +38,14 @@ class Comparison:
                 f"labels are for {tuple(self.preferred.shape)} pairs and best is {self.best}, but there are {k} answers"
             )
 
+    @classmethod
+    def of_choice(cls, question: Sequence[int], answers: Sequence[Sequence[int]], best: int) -> Comparison:
+        """Of somebody who chose the best answer, and said nothing about the others."""
+        preferred = torch.zeros(len(answers), len(answers), dtype=torch.bool)
+        preferred[best] = True
+        preferred[best, best] = False
+        return cls(question, answers, preferred, best)
+
 
 def collate(comparisons: Sequence[Comparison]) -> tuple[Answers, torch.Tensor, torch.Tensor]:
     """All answers, question by question; ``preferred`` ``(questions, K, K)``; ``best`` ``(questions,)``.
@@ -73,20 +81,49 @@ class RewardTraining:
         self.model, self._loss, self._batch = model, loss, batch
         self.optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, eps=1e-5, fused=True)
 
-    def step(self, comparisons: Sequence[Comparison], rng: np.random.Generator) -> dict[str, float]:
-        """One gradient step on randomly chosen comparisons."""
-        chosen = rng.choice(len(comparisons), min(self._batch, len(comparisons)), replace=False)
-        answers, preferred, best = collate([comparisons[i] for i in chosen])
-        scores = self.model.scores(answers).view(len(chosen), -1)
-        if self._loss == "ranking":
-            loss = preference.ranking(scores, preferred)
-        else:
-            loss = preference.best_of_k(scores, best)
+    def step(
+        self,
+        comparisons: Sequence[Comparison],
+        rng: np.random.Generator,
+        choices: Sequence[Comparison] = (),
+    ) -> dict[str, float]:
+        """One gradient step on randomly chosen comparisons; and as many choices, whose own loss ("best") is added."""
+        loss, accuracy = self._loss_of(comparisons, self._loss, rng)
+        metrics = {"loss": loss.item(), "pair_accuracy": accuracy}
+        if choices:
+            added, accuracy = self._loss_of(choices, "best", rng)
+            metrics |= {"choice_loss": added.item(), "choice_pair_accuracy": accuracy}
+            loss = loss + added
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        return {"loss": loss.item(), "pair_accuracy": preference.pair_accuracy(scores.detach(), preferred)}
+        return metrics
+
+    def relearn(
+        self,
+        comparisons: Sequence[Comparison],
+        steps: int,
+        rng: np.random.Generator,
+        questions: Sequence[Sequence[int]],
+        answers: Sequence[Sequence[int]],
+    ) -> None:
+        """Some steps on fresh comparisons; then the scores of these answers have mean 0 and deviation 1 again."""
+        for _ in range(steps):
+            self.step(comparisons, rng)
+        self.model.normalise(score(self.model, questions, answers))
+
+    def _loss_of(
+        self, comparisons: Sequence[Comparison], kind: str, rng: np.random.Generator
+    ) -> tuple[torch.Tensor, float]:
+        """The loss of a batch, and the share of its pairs that are in the right order."""
+        chosen = rng.choice(len(comparisons), min(self._batch, len(comparisons)), replace=False)
+        answers, preferred, best = collate([comparisons[i] for i in chosen])
+        scores = self.model.scores(answers).view(len(chosen), -1)
+        loss = (
+            preference.ranking(scores, preferred) if kind == "ranking" else preference.best_of_k(scores, best)
+        )
+        return loss, preference.pair_accuracy(scores.detach(), preferred)
 
     def state_dict(self) -> dict:
         return {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}
@@ -118,3 +155,15 @@ def accuracies(model: ScalarModel, comparisons: Sequence[Comparison]) -> dict[st
         "pair_accuracy": preference.pair_accuracy(scores, preferred),
         "best_accuracy": float((scores.argmax(dim=1) == best).float().mean()),
     }
+
+
+def choice_ceiling(comparisons: Sequence[Comparison]) -> float:
+    """The largest expected share of best answers that a model can name, if the labels have no noise.
+
+    Different answers that tie with the best one are a coin toss; equal ones are not, as their scores are equal.
+    """
+    tied = [
+        {tuple(c.answers[i]) for i in range(len(c.answers)) if not c.preferred[c.best, i]}
+        for c in comparisons
+    ]
+    return float(np.mean([1 / len(answers) for answers in tied]))

@@ -19,6 +19,7 @@ from transformers.utils import logging
 from ellm_agent.errors import UserError
 from ellm_agent.llm.bundled import FOLDER
 from ellm_agent.lm_training.corpus import NO, YES, Corpus, balanced
+from ellm_agent.lm_training.networks import read
 from envs.interface import World
 
 TRAINING_WORLDS = 1_000_000  # world seeds from here on are for training
@@ -181,9 +182,7 @@ def train(
     losses = []
     for step, (ids, labels) in enumerate(everything, 1):
         learned = labels[:, 1:] != IGNORED
-        # Padding comes last, where no earlier token attends to it.
-        read = model.transformer(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
-        hidden = read.last_hidden_state[:, :-1]
+        hidden = read(model, ids)[:, :-1]
         loss = F.cross_entropy(model.lm_head(hidden[learned]), labels[:, 1:][learned])
         optimizer.zero_grad()
         loss.backward()

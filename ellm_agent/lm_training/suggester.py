@@ -11,9 +11,11 @@ import torch
 from tokenizers import Tokenizer
 from transformers.utils import logging
 
+from ellm_agent.llm import value_heads
 from ellm_agent.llm.bundled import FOLDER, BundledModel, load_network
 from ellm_agent.lm_training.corpus import BULLET
 from ellm_agent.lm_training.decoding import Adjust, sample
+from ellm_agent.terminal import print_stderr
 from prompts import open_ended
 
 LONGEST = 60  # tokens of an answer
@@ -22,6 +24,8 @@ SAMPLED = 256  # answers at once
 
 class Suggester:
     """A causal language model that answers open questions.
+
+    Value heads in the folder (of ILQL) are left out: they belong to the weights that they were trained with.
 
     Args:
         folder: of the model; None: the bundled one.
@@ -39,7 +43,9 @@ class Suggester:
         bundled.load()  # its errors are one line
         self.likely_goals = bundled.likely_goals
         self._tokenizer = Tokenizer.from_file(str(self.folder / "tokenizer.json"))
-        self.model = load_network(self.folder, self._tokenizer.get_vocab_size())
+        self.model = load_network(self.folder, self._tokenizer.get_vocab_size(), heads=False)
+        if (self.folder / value_heads.WEIGHTS).exists():
+            print_stderr(f"note: training starts from {self.folder} without its value heads")
         self.end: int = self.model.config.eos_token_id
 
     def question(self, caption: str) -> list[int]:

@@ -17,6 +17,8 @@ from ellm_agent.goals.usefulness import WINDOW, usefulness
 from envs.interface import Language, World
 from prompts import open_ended
 
+HELD_OUT = 0.2  # share of the worlds
+
 
 @dataclass(frozen=True)
 class Suggestion:
@@ -30,6 +32,7 @@ class Suggestion:
         before: events of the episode before it.
         after: new event within the window -> frames until it happened.
         ended: whether the episode ended within the window.
+        log: which of the logs it is from: worlds of two logs may have the same seed.
     """
 
     world_seed: int
@@ -39,6 +42,7 @@ class Suggestion:
     before: tuple[str, ...]
     after: Mapping[str, int]
     ended: bool
+    log: int = 0
 
     def usefulness(self, goals: Sequence[str], satisfies: Callable[[str, str], bool]) -> float:
         """Of any goals here, as far as the log tells: the agent played for the goals that were suggested, not for these."""
@@ -57,7 +61,7 @@ def read_logs(paths: Sequence[Path], world: World, skip_frames: int = 0) -> list
         UserError: if a file cannot be read, holds a row that is none, or is of another world or prompt version.
     """
     language, rows = world.language(), []
-    for path in paths:
+    for log, path in enumerate(paths):
         path = path / "suggestions.jsonl" if path.is_dir() else path
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
@@ -74,7 +78,7 @@ def read_logs(paths: Sequence[Path], world: World, skip_frames: int = 0) -> list
                     name = next(name for name in wanted if found[name] != wanted[name])
                     raise UserError(f"{path} is a log of {name} {found[name]!r}; this needs {wanted[name]!r}")
                 if row["frames"] > skip_frames:
-                    rows.append(_suggestion(row, language))
+                    rows.append(_suggestion(row, language, log))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise UserError(f"{path}: row {number} is no suggestion") from error
     if not rows:
@@ -82,7 +86,7 @@ def read_logs(paths: Sequence[Path], world: World, skip_frames: int = 0) -> list
     return rows
 
 
-def _suggestion(row: Mapping, language: Language) -> Suggestion:
+def _suggestion(row: Mapping, language: Language, log: int) -> Suggestion:
     form = {"brief": language.drop_target, "whole": str, "paper": language.names_only}[row["caption_form"]]
     return Suggestion(
         int(row["world_seed"]),
@@ -92,17 +96,23 @@ def _suggestion(row: Mapping, language: Language) -> Suggestion:
         tuple(map(str, row["before"])),
         {str(event): int(frames) for event, frames in row["after"].items()},
         bool(row["ended"]),
+        log,
     )
 
 
-def split(rows: Sequence[Suggestion], share: float = 0.2) -> tuple[list[Suggestion], list[Suggestion]]:
-    """Rows for training, and those of about this share of the worlds, which are held out; the same whatever else is there."""
+def is_held_out(key: object) -> bool:
+    """Whether what has this key is held out: about ``HELD_OUT`` of all; the same whatever else is there."""
+    digest = hashlib.blake2b(str(key).encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "little") < HELD_OUT * 2**32
 
-    def held_out(row: Suggestion) -> bool:
-        digest = hashlib.blake2b(str(row.world_seed).encode(), digest_size=4).digest()
-        return int.from_bytes(digest, "little") < share * 2**32
 
-    return [row for row in rows if not held_out(row)], [row for row in rows if held_out(row)]
+def split(rows: Sequence[Suggestion]) -> tuple[list[Suggestion], list[Suggestion]]:
+    """Rows for training, and those of worlds that are held out."""
+    held_out = [is_held_out(row.world_seed) for row in rows]
+    return (
+        [row for row, held in zip(rows, held_out, strict=True) if not held],
+        [row for row, held in zip(rows, held_out, strict=True) if held],
+    )
 
 
 def chains(rows: Sequence[Suggestion]) -> list[list[Suggestion]]:
@@ -110,9 +120,9 @@ def chains(rows: Sequence[Suggestion]) -> list[list[Suggestion]]:
 
     Rows are logged more often than once in a window, so an episode gives several chains, each with its own first frame.
     """
-    found: dict[tuple[int, int], list[Suggestion]] = defaultdict(list)
+    found: dict[tuple[int, int, int], list[Suggestion]] = defaultdict(list)
     for row in rows:
-        found[row.world_seed, row.frame % WINDOW].append(row)
+        found[row.log, row.world_seed, row.frame % WINDOW].append(row)
     result = []
     for chain in found.values():
         chain.sort(key=lambda row: row.frame)

@@ -16,7 +16,14 @@ from ellm_agent.lm_training.ilql import ILQL, Batch, Episode, Row, Settings, bes
 from ellm_agent.lm_training.networks import Answers, ScalarModel, log_probabilities, read
 from ellm_agent.lm_training.ppo import PPO, likelihood_loss, penalise_no_end
 from ellm_agent.lm_training.ppo import Settings as PPOSettings
-from ellm_agent.lm_training.reward_model import Comparison, RewardTraining, accuracies, collate
+from ellm_agent.lm_training.reward_model import (
+    Comparison,
+    RewardTraining,
+    accuracies,
+    choice_ceiling,
+    collate,
+    score,
+)
 
 
 def model(vocabulary=8, seed=0):
@@ -56,6 +63,7 @@ def test_samples_follow_the_model():
     answers = sample(network, questions, 3, (0,), torch.Generator().manual_seed(1))
     assert answers == sample(network, questions, 3, (0,), torch.Generator().manual_seed(1))
     assert all(len(answer) == 3 or answer[-1] == 0 for answer in answers)
+    assert not any(0 in answer[:-1] for answer in answers)  # the end is the end
     logp = [log_probabilities(network, Answers.of([[1, 2]], [[t]])).item() for t in range(8)]
     counts = np.bincount([answer[0] for answer in answers[:-1]], minlength=8) / 2_000
     assert counts == pytest.approx(np.exp(logp), abs=0.04)
@@ -63,16 +71,33 @@ def test_samples_follow_the_model():
     assert greedy[1] == sample(network, [[5]], 3, (), torch.Generator(), temperature=0)[0]
 
 
+def test_each_token_adds_to_the_score():
+    """With a head that gives 1 everywhere: an answer of n tokens, and the question's last one, score n + 1."""
+    value = scalar(model())
+    with torch.no_grad():
+        value.head.weight.zero_()
+        value.head.bias.fill_(1.0)
+    answers = Answers.of([[1, 2, 3], [3]], [[4, 5], [6]])
+    assert value.scores(answers).tolist() == [3, 2]
+    assert value.values(answers).tolist() == [[1, 2], [1, 0]]
+
+
+def has_mean_0_and_deviation_1(value, questions, answers):
+    scores = score(value, questions, answers)
+    return [scores.mean().item(), scores.std(unbiased=False).item()] == pytest.approx([0, 1], abs=1e-3)
+
+
 def test_normalised_scores_have_mean_0_and_deviation_1():
     value = scalar(model())
     answers = Answers.of([[1]] * 4, [[2], [3], [4], [5]])
+    first = value.scores(answers).detach()
+    value.normalise(torch.tensor([1.0, 3.0]))  # mean 2, deviation 1
+    torch.testing.assert_close(value.scores(answers).detach(), first - 2)
+    value.normalise(torch.tensor([0.0, 4.0]))  # mean 2, deviation 2
+    torch.testing.assert_close(value.scores(answers).detach(), (first - 4) / 2)
+    assert has_mean_0_and_deviation_1(scalar(model()), [[1]] * 4, [[2], [3], [4], [5]]) is False
     value.normalise(value.scores(answers).detach())
-    value.normalise(value.scores(answers).detach() * 3 + 1)  # twice, of scores that are off by then
-    assert value.gain.item() != 1
-    value = scalar(model())
-    value.normalise(value.scores(answers).detach())
-    assert value.scores(answers).mean().item() == pytest.approx(0, abs=1e-5)
-    assert value.scores(answers).std(unbiased=False).item() == pytest.approx(1, abs=1e-3)
+    assert has_mean_0_and_deviation_1(value, [[1]] * 4, [[2], [3], [4], [5]])
 
 
 # --- reward model -------------------------------------------------------------------------------------------
@@ -105,6 +130,37 @@ def test_a_reward_model_learns_what_is_better(loss):
     assert found["pair_accuracy"] > 0.9
     assert found["best_accuracy"] > 0.9
     assert all(torch.equal(base.state_dict()[name], before[name]) for name in before)  # a copy was trained
+
+
+def test_choices_are_learned_beside_other_labels():
+    """The labels know nothing of what they are about; the choices do, and two of their pairs say nothing."""
+    ignorant = [Comparison([1, 2], c.answers, torch.zeros(4, 4, dtype=torch.bool), 0) for c in comparisons()]
+    choices = [Comparison.of_choice([1, 2], c.answers, c.best) for c in comparisons()]
+    assert choices[0].preferred.sum() == 3
+    training = RewardTraining(scalar(model()), 2e-2, "ranking")
+    for step in range(40):
+        training.step(ignorant, np.random.default_rng(step), choices)
+    assert accuracies(training.model, choices)["best_accuracy"] > 0.9
+
+
+def test_a_reward_model_that_learns_on_is_normalised_again():
+    training = RewardTraining(scalar(model()), 2e-2)
+    standard = [[1, 2]] * 5, [[i] for i in range(2, 7)]
+    for _ in range(2):
+        training.relearn(comparisons(), 10, np.random.default_rng(0), *standard)
+        assert has_mean_0_and_deviation_1(training.model, *standard)
+    assert accuracies(training.model, comparisons())["pair_accuracy"] > 0.7
+
+
+def test_ties_bound_what_can_be_known_of_choices():
+    """One best answer; one that is there twice; three that tie: 1, 1 and 1/3."""
+    preferred = torch.zeros(4, 4, dtype=torch.bool)
+    alone = Comparison.of_choice([1], [[2], [3], [4], [5]], 0)
+    preferred[0, 2:] = True
+    twice = Comparison([1], [[2], [2], [4], [5]], preferred.clone(), 0)
+    preferred[0, 2] = False
+    three = Comparison([1], [[2], [3], [4], [5]], preferred, 0)
+    assert choice_ceiling([alone, twice, three]) == pytest.approx(7 / 9)
 
 
 def test_labels_that_disagree_in_length_are_one_line():
@@ -175,7 +231,25 @@ def test_actions_are_laid_out_in_the_order_of_play():
     assert batch.terminal.tolist() == [False, False, True, False]
     assert batch.known.tolist() == [True, True, True, False]
     assert whole.value == 3.0
-    assert best_episodes([cut, whole, cut], 0.7) == [cut, cut] or best_episodes([cut, whole], 0.5) == [cut]
+
+
+def test_the_best_episodes_in_their_order():
+    low, high, middle = (Episode([Row([1, 2], [1], [reward])]) for reward in (1.0, 3.0, 2.0))
+    assert best_episodes([low, high, middle], 0.67) == [high, middle]
+    assert best_episodes([low, high, middle], 0.01) == [high]
+
+
+def test_nothing_is_learned_where_the_future_is_unknown():
+    """The last action of a chain that was cut has a reward, but no known next value: no Q and no V of it."""
+    learner = ILQL(model(), ValueHeads(16, 8), Settings())
+    whole = Episode([Row([1, 2, 3], [1, 2], [0.0, 1.0])])
+    cut = Episode([Row([6, 7], [1], [3.0])], terminal=False)
+    alone, beside = (learner.losses(Batch.of(data)) for data in ([whole], [whole, cut]))
+    for name in ("q", "v"):
+        assert beside[name].item() == pytest.approx(alone[name].item(), abs=1e-5)
+    unknown = learner.losses(Batch.of([cut]))
+    assert unknown["q"].item() == unknown["v"].item() == 0.0
+    assert all(np.isfinite(value) for value in learner.step([cut], np.random.default_rng(0)).values())
 
 
 def test_gradients_of_the_terms_reach_their_heads_and_nothing_else():
@@ -256,7 +330,8 @@ def test_returns_of_wordle():
 # --- resuming -----------------------------------------------------------------------------------------------
 
 
-def test_a_training_that_was_killed_ends_as_if_it_had_not_been(tmp_path):
+def test_a_training_that_was_killed_ends_as_if_it_had_not_been(tmp_path, monkeypatch):
+    monkeypatch.setattr(resumable, "EVERY", 0.0)
     data = [Episode([Row([1, 2 + i % 5], [1], [float(i)])]) for i in range(20)]
 
     def train(folder, stop=None):
@@ -268,7 +343,7 @@ def test_a_training_that_was_killed_ends_as_if_it_had_not_been(tmp_path):
                 raise KeyboardInterrupt
             return learner.step(data, resumable.generators(3, number)[0])
 
-        rows = resumable.run(folder, {"learner": learner}, step, 8, lambda _: None, every=0.0)
+        rows = resumable.run(folder, {"learner": learner}, step, 8, lambda _: None)
         return rows, learner.state_dict()
 
     for folder in ("straight", "killed"):

@@ -75,6 +75,9 @@ def test_the_adaptive_weight_over_three_steps():
     again = kl.AdaptiveBeta(0.5, target=6.0)
     again.load_state_dict(beta.state_dict())
     assert again.beta == beta.beta
+    short = kl.AdaptiveBeta(0.1, target=6.0, horizon=1_000)
+    short.update(6.6, 500)
+    assert short.beta == pytest.approx(0.1 * 1.05)
 
 
 def test_a_fixed_weight_stays():

@@ -13,8 +13,10 @@ from ellm_agent.errors import UserError
 from ellm_agent.llm import value_heads
 from ellm_agent.llm.bundled import FOLDER, BundledModel
 from ellm_agent.lm_training import fit_ppo, report, resumable
+from ellm_agent.lm_training.choices import read_choices
 from ellm_agent.lm_training.judge import ExpectedUsefulness, compare
 from ellm_agent.lm_training.ppo import PPO
+from ellm_agent.lm_training.suggester import Suggester
 from ellm_agent.lm_training.suggestions import Suggestion, chains, read_logs, split
 from envs import registry
 from experiments import train_suggester
@@ -98,6 +100,15 @@ def test_chains_do_not_overlap():
     assert [[r.frame for r in chain] for chain in chains(rows)] == [[0, 64, 128], [256], [16, 80], [0]]
 
 
+def test_chains_of_two_logs_with_the_same_worlds_stay_apart(tmp_path):
+    for name, caption in (("a", CAPTIONS[0]), ("b", CAPTIONS[1])):
+        lines = [json.dumps(row(i, world_seed=5, frame=64 * i, caption=caption)) for i in range(2)]
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+    found = chains(read_logs([tmp_path / "a", tmp_path / "b"], CRAFTER))
+    assert [[r.frame for r in chain] for chain in found] == [[0, 64], [0, 64]]
+    assert all(len({r.caption for r in chain}) == 1 for chain in found)
+
+
 # --- the judge ----------------------------------------------------------------------------------------------
 
 
@@ -123,6 +134,64 @@ def test_noisy_labels():
     assert all(bool(c.preferred[0, 1]) != bool(c.preferred[1, 0]) for c in noisy)
 
 
+# --- people's choices ---------------------------------------------------------------------------------------
+
+
+def choice(i, **changes):
+    """The second answer is the best one."""
+    answers = ["- sleep", "- chop tree", "- drink water\n- sleep", "- eat cow"]
+    prompt = f"You see {i} trees.\n{open_ended.QUESTION}"
+    return json.dumps({"prompt": prompt, "answers": answers, "choice": 1, "scene": i} | changes) + "\n"
+
+
+@pytest.fixture(scope="module")
+def suggester():
+    return Suggester()
+
+
+def test_choices_are_read_and_a_fifth_is_held_out(tmp_path, suggester):
+    path = tmp_path / "choices.jsonl"
+    path.write_text("".join(choice(i) for i in range(100)))
+    train, held_out = read_choices([path], suggester)
+    assert len(train) + len(held_out) == 100
+    assert 10 <= len(held_out) <= 30
+    assert train[0].best == 1
+    assert [suggester.goals(answer) for answer in train[0].answers] == [
+        ("sleep",),
+        ("chop tree",),
+        ("drink water", "sleep"),
+        ("eat cow",),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "{",
+        "[1]",
+        choice(1, choice=4),
+        choice(1, choice=True),
+        choice(1, answers=["- sleep"] * 3),
+        choice(1, answers=["- sleep"] * 3 + [None]),
+        choice(1, prompt="You see sand.\nWhy?"),
+        choice(1, prompt=3),
+    ],
+)
+def test_a_damaged_choice_is_named_by_its_line(tmp_path, suggester, line):
+    path = tmp_path / "choices.jsonl"
+    path.write_text(choice(0) + line)
+    with pytest.raises(UserError, match=r"choices.jsonl: line 2 is no choice"):
+        read_choices([path], suggester)
+
+
+def test_too_few_choices(tmp_path, suggester):
+    (tmp_path / "empty").touch()
+    with pytest.raises(UserError, match="0 choices are too few"):
+        read_choices([tmp_path / "empty"], suggester)
+    with pytest.raises(UserError, match=r"cannot read .*none"):
+        read_choices([tmp_path / "none"], suggester)
+
+
 # --- the commands -------------------------------------------------------------------------------------------
 
 
@@ -135,13 +204,14 @@ def command(monkeypatch, *words):
 @pytest.fixture(scope="module")
 def reward_model(log, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained") / "reward"
-    train_suggester.RewardModel((log,), folder, scenes=60, k=4, steps=8).run()
+    train_suggester.RewardModel(folder, (log,), scenes=60, k=4, steps=8).run()
     return folder
 
 
 def test_a_reward_model_from_logs(reward_model):
     figures = json.loads((reward_model / "figures.json").read_text())
-    assert 0 <= figures["pair_accuracy"] <= 1
+    assert figures["pair_accuracy_without_noise"] > 0.5
+    assert figures["held_out_captions"] > 10
     names = {"recipe.json", "training.pt", "training.jsonl", "reward_model.pt", "README.md", "curves.png"}
     assert names <= {path.name for path in reward_model.iterdir()}
 
@@ -216,11 +286,37 @@ def test_heads_change_what_a_folder_answers(tmp_path):
 
 def test_a_training_is_continued_with_its_own_recipe_only(reward_model, log):
     with pytest.raises(UserError, match="holds a training with steps 8, but steps is 9"):
-        train_suggester.RewardModel((log,), reward_model, scenes=60, k=4, steps=9).run()
+        train_suggester.RewardModel(reward_model, (log,), scenes=60, k=4, steps=9).run()
     with pytest.raises(UserError, match="k is 3; it must be from 4 to 9"):
-        train_suggester.RewardModel((log,), reward_model, k=3).run()
+        train_suggester.RewardModel(reward_model, (log,), k=3).run()
     with pytest.raises(UserError, match="holds no reward model"):
         train_suggester.Ppo((log,), log.parent, reward_model.parent / "x").run()
+    with pytest.raises(UserError, match="there are no labels; name --logs, --choices, or both"):
+        train_suggester.RewardModel(reward_model.parent / "x").run()
+    with pytest.raises(UserError, match="horizon is 0; it must be above 0"):
+        train_suggester.Ppo((log,), reward_model, reward_model.parent / "x", horizon=0).run()
+    assert not (reward_model.parent / "x").exists()
+
+
+def test_a_reward_model_from_choices_alone(tmp_path):
+    path = tmp_path / "choices.jsonl"
+    path.write_text("".join(choice(i) for i in range(40)))
+    train_suggester.RewardModel(tmp_path / "reward", choices=(path,), steps=12).run()
+    figures = json.loads((tmp_path / "reward" / "figures.json").read_text())
+    assert set(figures) == {"four_way_accuracy_of_choices", "held_out_choices"}
+    assert figures["four_way_accuracy_of_choices"] > 0.9  # it is always the same answer
+
+
+def test_training_goes_on_from_a_folder_that_ilql_wrote(tmp_path, capsys):
+    """Without its value heads, which are for decoding."""
+    folder = tmp_path / "ilql"
+    shutil.copytree(FOLDER, folder)
+    shape = json.loads((FOLDER / "config.json").read_text())
+    value_heads.ValueHeads(shape["n_embd"], shape["vocab_size"]).save(folder, beta=8.0)
+    Suggester(folder).save(tmp_path / "new")
+    assert f"training starts from {folder} without its value heads" in capsys.readouterr().err
+    assert BundledModel(tmp_path / "new").name == BundledModel().name
+    BundledModel(tmp_path / "new").load()
 
 
 def test_figures_of_seeds_are_gathered(tmp_path):

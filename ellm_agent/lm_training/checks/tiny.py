@@ -41,8 +41,7 @@ def train(
     rate = learner.settings.learning_rate
 
     def step(number: int) -> dict[str, float]:
-        for group in learner.optimizer.param_groups:
-            group["lr"] = rate * (1 - 0.9 * number / steps)
+        resumable.set_rate(learner.optimizer, rate * (1 - 0.9 * number / steps))
         return learner.step(episodes, np.random.default_rng([seed, number]))
 
     resumable.run(None, {"learner": learner}, step, steps, report, name)

@@ -73,9 +73,7 @@ def games(count: int, rng: np.random.Generator) -> list[Episode]:
     return result
 
 
-def play(
-    model, count: int, generator: torch.Generator, adjust: Adjust | None = None, temperature: float = 1.0
-) -> np.ndarray:
+def play(model, count: int, generator: torch.Generator, adjust: Adjust | None = None) -> np.ndarray:
     """Returns of games that the model plays, ``(games,)``."""
     words = torch.randint(len(WORDS), (count,), generator=generator)
     returns, over = torch.zeros(count), torch.zeros(count, dtype=torch.bool)
@@ -84,7 +82,7 @@ def play(
     for attempt in range(TRIES):
         guess = []
         for _ in range(LETTERS):
-            guess.append(choose(logits, temperature, generator))
+            guess.append(choose(logits, 1.0, generator))
             if len(guess) < LETTERS:
                 logits = decoder.read(guess[-1][:, None])
         spelled = torch.stack(guess, dim=1)  # (games, letters)

@@ -1,7 +1,7 @@
 """Implicit language Q-learning (Snell et al. 2022): losses of the heads, and the target.
 
 Actions are tokens. A state is all tokens before one; tokens that the environment wrote are no actions. All functions take
-one row per action, in the order of play.
+one row per action, in the order of play; losses of no actions are 0.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def bellman_target(
 
 def q_loss(q1: torch.Tensor, q2: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Sum over both heads of the mean of (y - Q_i(h, a))^2; q1, q2: of the taken tokens, ``(actions,)``."""
-    return ((target - q1) ** 2).mean() + ((target - q2) ** 2).mean()
+    return _mean((target - q1) ** 2) + _mean((target - q2) ** 2)
 
 
 def expectile_loss(values: torch.Tensor, q: torch.Tensor, tau: float) -> torch.Tensor:
@@ -41,7 +41,7 @@ def expectile_loss(values: torch.Tensor, q: torch.Tensor, tau: float) -> torch.T
     """
     error = q.detach() - values
     weight = torch.where(error < 0, 1 - tau, tau)
-    return (weight * error**2).mean()
+    return _mean(weight * error**2)
 
 
 def cql_loss(q: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
@@ -59,3 +59,7 @@ def polyak(targets: Iterable[torch.Tensor], sources: Iterable[torch.Tensor], rat
     """target <- (1 - rate) target + rate source, in place."""
     for target, source in zip(targets, sources, strict=True):
         target.lerp_(source, rate)
+
+
+def _mean(values: torch.Tensor) -> torch.Tensor:
+    return values.sum() / max(1, len(values))

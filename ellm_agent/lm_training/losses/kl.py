@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-HORIZON = 10_000  # answers in which the weight can grow by the factor e^0.2 at most (Ziegler et al. 2019)
+HORIZON = 10_000  # answers in which the weight can grow by the factor e^.2 at most (Ziegler et al. 2019)
 LARGEST_ERROR = 0.2
 
 
@@ -55,18 +55,19 @@ class FixedBeta:
 class AdaptiveBeta(FixedBeta):
     """A weight that steers the divergence to a target (Ziegler et al. 2019, section 2.2).
 
-        e = clip(KL / target - 1, -.2, .2);    beta <- beta (1 + e n / 10,000)
+        e = clip(KL / target - 1, -.2, .2);    beta <- beta (1 + e n / horizon)
 
     Args:
         beta: to start with.
         target: of the divergence, nats an answer.
+        horizon: answers; the published one is for trainings on two million answers.
     """
 
-    def __init__(self, beta: float, target: float):
+    def __init__(self, beta: float, target: float, horizon: float = HORIZON):
         super().__init__(beta)
-        self._target = target
+        self._target, self._horizon = target, horizon
 
     def update(self, kl: float, answers: int) -> None:
         """Takes the divergence that was measured on n answers."""
         error = min(max(kl / self._target - 1, -LARGEST_ERROR), LARGEST_ERROR)
-        self.beta *= 1 + error * answers / HORIZON
+        self.beta *= 1 + error * answers / self._horizon
