@@ -142,9 +142,7 @@ def _check(options: Options, more: Sequence[str]) -> None:
         UserError: for a name that is no folder's, a method that does not exist, or an option that cells have their own
             values of.
     """
-    for part in (options.name, options.label):
-        if part and (part != Path(part).name or part == ".."):
-            raise UserError(f"{part!r} is used as a folder's name; leave out slashes and dots")
+    cli.folder_name(name=options.name, **({"label": options.label} if options.label else {}))
     for method in options.methods:
         if method not in METHODS and not (options.tasks and method == NOTHING):
             raise UserError(f"method is {method!r}; choose from {', '.join(METHODS)}")
