@@ -140,11 +140,12 @@ def tune(options: Options, more: Sequence[str] = ()) -> dict[str, Any]:
     ranges = [Range.parse(text) for text in options.space]
     if not ranges or not options.seeds:
         raise UserError("nothing to tune; --space and --seeds need a value each")
+    cli.at_least(0, seeds=min(options.seeds))
     if len({own.option for own in ranges}) < len(ranges):
         raise UserError(f"space is {' '.join(options.space)}; it names an option twice")
     if options.method not in METHODS:
         raise UserError(f"method is {options.method!r}; choose from {', '.join(METHODS)}")
-    defaults = _config(options, more, {}, options.seeds[0])
+    defaults = _config(options, more, {})
     folder = options.work / options.name
     study = _study(options, folder, ranges, defaults)
     failed = 0
@@ -194,19 +195,9 @@ def as_options(params: Mapping[str, Any]) -> str:
     )
 
 
-def _config(options: Options, more: Sequence[str], params: Mapping[str, Any], seed: int) -> Config:
-    """The configuration of a run."""
-    own = [
-        "--seed",
-        str(seed),
-        "--frames",
-        str(options.frames),
-        "--threads",
-        "1",
-        "--replays",
-        "0",
-        "--no-tensorboard",
-    ]
+def _config(options: Options, more: Sequence[str], params: Mapping[str, Any]) -> Config:
+    """The configuration of a trial's runs, but for their seeds."""
+    own = ["--frames", str(options.frames), "--threads", "1", "--replays", "0", "--no-tensorboard"]
     tuned = [word for name, value in params.items() for word in (f"--{name}", str(value))]
     return cli.parse([*more, *own, *tuned], "", options.method).config
 
@@ -275,12 +266,13 @@ def _play(
 ) -> float | str | None:
     """A trial's mean score over its seeds; None: it was pruned; a line: it failed."""
     params = {own.option: own.suggest(trial) for own in ranges}
+    try:
+        trial_config = _config(options, more, params)
+    except UserError as error:  # values that do not go together
+        return str(error)
     scores: list[float] = []
     for number, seed in enumerate(options.seeds):
-        try:
-            config = _config(options, more, params, seed)
-        except UserError as error:  # values that do not go together
-            return str(error)
+        config = trial_config.changed(**{"run.seed": seed})
         cell = Cell(config.env.options["protocol"], config.agent.algo, f"trial {trial.number}", seed)
         job = Job(cell, config, home / f"seed{seed}", options.results, keeps_agent=True)
 

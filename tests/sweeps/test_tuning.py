@@ -93,7 +93,7 @@ def test_a_study_begins_with_the_defaults_and_finds_better(options, runs):
 def test_what_is_poor_is_stopped(options, runs):
     """After four trials, one below the median of the others at the same frame is not played to its end."""
     folder = options.work / "tuning"
-    study = tuning._study(options, folder, [Range.parse(SPACE[0])], tuning._config(options, MORE, {}, 100))
+    study = tuning._study(options, folder, [Range.parse(SPACE[0])], tuning._config(options, MORE, {}))
     for rate in (1e-3, 2e-3, 5e-4, 1e-5):
         study.enqueue_trial({"ppo.learning-rate": rate})
     table = tuning.tune(options, MORE)
@@ -104,7 +104,7 @@ def test_what_is_poor_is_stopped(options, runs):
 
 def test_a_trial_whose_process_has_ended_goes_on_in_its_folder(options, runs):
     folder, ranges = options.work / "tuning", [Range.parse(SPACE[0])]
-    study = tuning._study(options, folder, ranges, tuning._config(options, MORE, {}, 100))
+    study = tuning._study(options, folder, ranges, tuning._config(options, MORE, {}))
     lost = study.ask()
     rate = ranges[0].suggest(lost)
     table = tuning.tune(options, MORE)
@@ -127,6 +127,7 @@ def test_a_trial_that_another_process_holds_is_left_to_it(options, runs):
     [
         ({"name": "../up"}, "name is '../up'"),
         ({"name": ""}, "name is ''"),
+        ({"seeds": (100, -1)}, "seeds is -1"),
         ({"space": (*SPACE, "ppo.learning-rate=1e-4..1e-3")}, "names an option twice"),
     ],
 )
