@@ -286,6 +286,19 @@ def at_least(least: int, **values: int) -> None:
             raise UserError(f"{name.replace('_', '-')} is {value}; it must be at least {least}")
 
 
+def folder_name(**values: str) -> None:
+    """Checks the values of options that are used as a folder's name.
+
+    Raises:
+        UserError: naming the first that is none.
+    """
+    for name, value in values.items():
+        if not value or value != Path(value).name or value == "..":
+            raise UserError(
+                f"{name} is {value!r}, but it is a folder's name: give one without slashes and dots"
+            )
+
+
 def parse_options(
     kind: type[T], arguments: Sequence[str], description: str, known: Sequence[str] | None = None
 ) -> T:

@@ -76,9 +76,7 @@ def migrated(old: Mapping[str, Any]) -> Config:
     Raises:
         UserError: in one line, for an option that 0.7.0 did not have, or a value that means nothing.
     """
-    preset = old.get("preset", "default")
-    if preset not in PRESETS:
-        raise UserError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
+    preset = _preset(old).run.preset
     values = {"run.threads": THREADS, "run.device": "cpu", "transfer.mode": "finetune", **BEFORE_0_9}
     values |= DEFAULTS_BEFORE_0_9 if preset != "paper" else {}
     for name, value in old.items():
@@ -99,6 +97,18 @@ def migrated(old: Mapping[str, Any]) -> Config:
         return PRESETS[preset].changed(**_since_0_9(values))
 
 
+def _preset(options: Any) -> Config:
+    """The preset that a file's options start from.
+
+    Raises:
+        UserError: if there is none of its name.
+    """
+    name = options.get("preset", "default") if isinstance(options, Mapping) else "default"
+    if not isinstance(name, str) or name not in PRESETS:
+        raise UserError(f"preset is {name!r}; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
 def _renamed(name: str) -> str:
     """An option's dotted name in 0.8.0."""
     old = max((old for old in RENAMED if name.startswith(old)), key=len)
@@ -108,7 +118,7 @@ def _renamed(name: str) -> str:
 def completed(old: Mapping[str, Any]) -> Config:
     """The configuration of a 0.8.0 file, with the values of options that it does not have."""
     with config_files.one_line():
-        preset = PRESETS[old.get("run", {}).get("preset", "default")]
+        preset = _preset(old.get("run"))
         defaults = BEFORE_0_9 | (DEFAULTS_BEFORE_0_9 if preset.run.preset != "paper" else {})
         return preset.changed(**_since_0_9({**defaults, **_flat(old)}))
 
@@ -129,7 +139,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{name}.")
         else:
-            flat[prefix + name] = value
+            flat[f"{prefix}{name}"] = value
     return flat
 
 
@@ -141,7 +151,7 @@ def migrate(path: Path) -> bool:
     """
     try:
         old = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{path} is not a readable YAML file") from error
     if not isinstance(old, Mapping):
         raise UserError(f"{path} holds no mapping of options to values")
@@ -157,6 +167,8 @@ def migrate(path: Path) -> bool:
 
 def main(options: Options) -> None:
     """Migrates every configuration below the folders."""
+    if not options.folders:
+        raise UserError("no folder is named; name a run folder, or one that holds some")
     for folder in options.folders:
         paths = sorted(folder.rglob("config.yaml"))
         if not paths:

@@ -6,9 +6,10 @@ receptacles that both name, and always beside what the receptacle says alone, wi
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,9 +17,10 @@ from ellm_agent import cli
 from ellm_agent.analysis.agreement import auc, cohens_kappa, grouped_auc
 from ellm_agent.errors import UserError
 from envs.housekeep.placements import Place, placements
-from envs.housekeep.vote_table import MAJORITY, read_table
+from envs.housekeep.vote_table import MAJORITY, read_rows, read_table
 from envs.housekeep.votes import their_name
 
+T = TypeVar("T")
 LABELS = Path("tests/envs/housekeep/blind_labels.csv")
 
 
@@ -36,14 +38,15 @@ def main(options: Options) -> None:
     Raises:
         UserError: if a file cannot be read.
     """
-    try:
-        votes = read_table(options.votes)
-        labels = read_labels(options.labels)
-    except OSError as error:
-        raise UserError(f"cannot read {error.filename}: {error.strerror}") from error
-    except (ValueError, KeyError) as error:
-        raise UserError(f"cannot read {options.votes} or {options.labels}: {error}") from error
     known = placements()
+    votes, labels = (
+        _read(path, how) for path, how in ((options.votes, read_table), (options.labels, read_labels))
+    )
+    for thing, place, _ in labels:
+        if thing not in known.objects or place not in known.places:
+            raise UserError(
+                f"{options.labels} labels {thing!r} and {str(place)!r}; the placements do not name both"
+            )
     place_of = {place: i for i, place in enumerate(known.places)}
     thing_of = {their_name(name): i for i, name in enumerate(known.objects)}
     rows = [(thing_of[o], place_of[p], r, w) for o, p, r, w in votes if o in thing_of and p in place_of]
@@ -101,13 +104,23 @@ def main(options: Options) -> None:
     print(f"blind labelling: {len(labels)} pairs, kappa {kappa:.3f}")
 
 
+def _read(path: Path, how: Callable[[Path], list[T]]) -> list[T]:
+    try:
+        return how(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+
+
 def read_labels(path: Path) -> list[tuple[str, Place, bool]]:
-    """Labelled pairs: object, place, and whether it belongs there."""
-    with path.open(encoding="utf-8") as file:
-        return [
-            (row["object"], Place(row["room"], row["receptacle"]), row["belongs"] == "yes")
-            for row in csv.DictReader(file)
-        ]
+    """Labelled pairs: object, place, and whether it belongs there.
+
+    Raises:
+        OSError, ValueError: as ``read_rows``.
+    """
+    return [
+        (row["object"], Place(row["room"], row["receptacle"]), row["belongs"] == "yes")
+        for row in read_rows(path, ("object", "room", "receptacle", "belongs"))
+    ]
 
 
 def _without_object(score: np.ndarray, group: np.ndarray, things: np.ndarray) -> np.ndarray:

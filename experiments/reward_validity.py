@@ -28,7 +28,7 @@ from ellm_agent.text.sentence_bert import sentence_bert
 from envs import registry
 from envs.housekeep.captions import put
 from envs.housekeep.placements import Placements, placements
-from envs.housekeep.vote_table import MAJORITY, read_table
+from envs.housekeep.vote_table import MAJORITY, read_rows, read_table
 from envs.interface import Statement
 from prompts import closed_form, statement
 
@@ -65,6 +65,9 @@ def main(options: Options) -> None:
     """
     if (options.votes is None) == (options.csv is None):
         raise UserError("give either --votes or --csv")
+    for name, value in (("threshold", options.threshold), ("least", options.least)):
+        if value is not None and not np.isfinite(value):
+            raise UserError(f"{name} is {value}; it must be a number")
     if options.csv:
         names, rewards, ratings, groups = of_table(options)
         least, title = options.least, options.csv.stem
@@ -92,24 +95,21 @@ def main(options: Options) -> None:
 def of_table(options: Options) -> tuple[list[str], dict[str, np.ndarray], np.ndarray, None]:
     """Pairs, rewards, ratings and no groups of a table of texts."""
     try:
-        opened = (gzip.open if options.csv.suffix == ".gz" else open)(
-            options.csv, "rt", encoding="utf-8", newline=""
-        )
-        with opened as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        rows = read_rows(options.csv, (options.goal, options.seen, options.rating))
+    except (OSError, ValueError) as error:
         raise UserError(f"cannot read {options.csv}: {getattr(error, 'strerror', None) or error}") from error
-    for column in (options.goal, options.seen, options.rating):
-        if not rows or column not in rows[0]:
-            found = ", ".join(map(str, rows[0])) if rows else "no rows"
-            raise UserError(f"{options.csv} has no column {column!r}; it has {found}")
+    if not rows:
+        raise UserError(f"{options.csv} has no rows")
     try:
         ratings = np.array([float(row[options.rating]) for row in rows])
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise UserError(f"column {options.rating!r} of {options.csv} must hold numbers: {error}") from error
-    texts = list(dict.fromkeys(str(row[c]) for row in rows for c in (options.goal, options.seen)))
+    if not np.isfinite(ratings).all():
+        wrong = ratings[~np.isfinite(ratings)][0]
+        raise UserError(f"column {options.rating!r} of {options.csv} must hold numbers, but one is {wrong}")
+    texts = list(dict.fromkeys(row[column] for row in rows for column in (options.goal, options.seen)))
     vectors = dict(zip(texts, sentence_bert(texts), strict=True))
-    cosines = np.array([vectors[str(r[options.goal])] @ vectors[str(r[options.seen])] for r in rows])
+    cosines = np.array([vectors[row[options.goal]] @ vectors[row[options.seen]] for row in rows])
     rewards = {"cosine": cosines}
     if options.threshold is not None:
         rewards["cosine above the threshold"] = np.where(cosines > options.threshold, cosines, 0)
@@ -122,10 +122,10 @@ def of_votes(options: Options) -> tuple[list[str], dict[str, np.ndarray], np.nda
     known = placements()
     try:
         votes = read_table(options.votes)
-    except OSError as error:
-        raise UserError(f"cannot read {options.votes}: {error.strerror}") from error
-    except (ValueError, KeyError) as error:
-        raise UserError(f"cannot read {options.votes}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"cannot read {options.votes}: {getattr(error, 'strerror', None) or error}"
+        ) from error
     thing_of = {name.replace(" ", "_"): o for o, name in enumerate(known.objects)}
     place_of = {place: p for p, place in enumerate(known.places)}
     pairs = [(thing_of[o], place_of[p], r - m) for o, p, r, m in votes if o in thing_of and p in place_of]

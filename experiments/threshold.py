@@ -48,11 +48,7 @@ def main(options: Options) -> None:
     Raises:
         UserError: if the pairs cannot be read, or the world does not exist.
     """
-    try:
-        words = yaml.safe_load(options.pairs.read_text(encoding="utf-8"))
-    except OSError as error:
-        hint = "run this in the repository's root"
-        raise UserError(f"cannot read {options.pairs}: {error.strerror}; {hint}") from error
+    words = read_words(options.pairs)
     with config_files.one_line():
         canonical = registry.get(options.world).language().canonical
     curves: dict[str, pd.DataFrame] = {}
@@ -76,6 +72,30 @@ def main(options: Options) -> None:
     content = {kind: rows.to_dict("records") for kind, rows in curves.items()}
     text = json.dumps({"chosen": chosen, "rule": RULE, **content}, indent=1)
     options.out.write_text(text, encoding="utf-8")
+
+
+def read_words(path: Path) -> dict[str, dict[str, list[str]]]:
+    """Labelled wordings: event -> ``same`` and ``near``.
+
+    Raises:
+        UserError: if the file cannot be read, or holds something else.
+    """
+    try:
+        words = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        hint = "run this in the repository's root"
+        raise UserError(f"cannot read {path}: {error.strerror}; {hint}") from error
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"{path} is not a readable YAML file") from error
+    entries = words.items() if isinstance(words, Mapping) else ()
+    if not entries or not all(isinstance(event, str) and _is_entry(entry) for event, entry in entries):
+        raise UserError(f"{path} must map each event to lists of goals: same and near")
+    return words
+
+
+def _is_entry(entry: Any) -> bool:
+    lists = [entry.get("same"), entry.get("near")] if isinstance(entry, Mapping) else [None]
+    return all(isinstance(one, list) and all(isinstance(goal, str) for goal in one) for one in lists)
 
 
 def labelled_pairs(words: Mapping[str, Any], canonical: Callable[[str], str]) -> dict[str, pd.DataFrame]:

@@ -31,7 +31,7 @@ from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation.scores import RECENT
 from ellm_agent.records import Episode
-from ellm_agent.runs.folder import Run, write_whole
+from ellm_agent.runs.folder import Run, to_disk, write_whole
 from envs import registry
 from envs.interface import Language, World
 
@@ -200,7 +200,8 @@ def _language(world: str, options: tuple) -> Language:
 
 
 def keep(run: Run, target: Path, pretrained: Path | None = None) -> None:
-    """Copies the files of a finished run that its results need; the folder appears whole or not at all.
+    """Copies the files of a finished run that its results need; the folder appears whole or not at all, also after a
+    power failure.
 
     Args:
         run: the run.
@@ -213,15 +214,17 @@ def keep(run: Run, target: Path, pretrained: Path | None = None) -> None:
     partial.mkdir(parents=True)
     config = run.config.changed(**{"run.out": None, "transfer.pretrained": pretrained})
     write_whole(partial / "config.yaml", config_files.to_yaml(config))
-    shutil.copy(run.folder / "summary.json", partial / "summary.json")
+    write_whole(partial / "summary.json", (run.folder / "summary.json").read_bytes())
     for log in ("episodes", "metrics"):
         path = run.folder / f"{log}.jsonl"  # which a run without a finished episode does not have
         content = path.read_bytes() if path.exists() else b""
         # Without a time inside, equal contents give equal files.
-        (partial / f"{log}.jsonl.gz").write_bytes(gzip.compress(content, mtime=0))
+        write_whole(partial / f"{log}.jsonl.gz", gzip.compress(content, mtime=0))
     for best in sorted(run.replays.glob("*.json"))[:1]:
-        (partial / "replay.json.gz").write_bytes(gzip.compress(best.read_bytes(), mtime=0))
+        write_whole(partial / "replay.json.gz", gzip.compress(best.read_bytes(), mtime=0))
+    to_disk(partial)
     partial.rename(target)
+    to_disk(target.parent)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -258,6 +261,7 @@ def read(folder: Path, task: str = "", frames: int | None = None) -> Result:
         names = language_of(config).achievements
         unlocked = np.array([[name in row["unlocked"] for name in names] for row in rows], bool)
         ends = np.array([row["frames"] for row in rows], np.int64)
+        first = rows[0]["length"] if rows else 0
         solved = np.array([row["success"] for row in rows if task], bool)
         protocol, algo, method = folder.parts[-4:-1]
         cell = Cell(protocol, algo, method, int(folder.name.removeprefix("seed")), task)
@@ -270,10 +274,10 @@ def read(folder: Path, task: str = "", frames: int | None = None) -> Result:
         raise UserError(f"{folder} is not a finished cell of a comparison") from error
     # All worlds start together, so the first episode to end began with the run.
     worlds = config.env.n_envs
-    if rows and rows[0]["frames"] != rows[0]["length"] * worlds:
+    if rows and ends[0] != first * worlds:
         raise UserError(
             f"{folder} has lost the first episodes of its log: the first one left ended at frame "
-            f"{rows[0]['frames']:,}, after {rows[0]['length']} in each of {worlds} worlds; delete the folder and run it "
+            f"{ends[0]:,}, after {first} in each of {worlds} worlds; delete the folder and run it "
             "again"
         )
     unlocked = unlocked.reshape(len(rows), len(names))

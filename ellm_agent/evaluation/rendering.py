@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ellm_agent.config.schema import Config
+from ellm_agent.errors import UserError
 from ellm_agent.evaluation.recording import Recording
 from envs import registry
 from envs.interface import World
@@ -27,6 +29,9 @@ MAX_GOALS = 8  # lines; more goals are counted
 MAX_LINES = 6  # of the caption
 FPS = 8
 PALETTE_FRAMES = 12  # at least; the frames of which a GIF's palette is made
+REPLAY = re.compile(
+    r"\d\d+-(best|median|worst|episode)-.*\.(json|gif)"
+)  # names of what `draw_replays` writes
 
 BACKGROUND, TEXT, FAINT = (22, 24, 29), (232, 234, 237), (132, 138, 148)
 OPEN, DONE, REWARDED = (138, 180, 248), (110, 116, 126), (129, 201, 149)
@@ -41,7 +46,20 @@ def frames(recording: Recording, stride: int = 1) -> Iterator[np.ndarray]:
 
     Yields:
         ``(450, 870, 3)`` uint8 pictures.
+
+    Raises:
+        UserError: if it cannot be played: it is damaged, or of another version.
     """
+    try:
+        yield from _frames(recording, stride)
+    except (ValueError, TypeError, KeyError, IndexError, OSError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(
+            f"the recording of world {recording.world_seed!r} cannot be played ({reason})"
+        ) from error
+
+
+def _frames(recording: Recording, stride: int) -> Iterator[np.ndarray]:
     world = registry.get(recording.world)
     env = world.make_env(**recording.environment, render_mode="rgb_array")
     _, info = env.reset(options={"world_seed": recording.world_seed})
@@ -177,13 +195,14 @@ def draw_replays(recordings: Sequence[Recording], folder: Path, config: Config, 
 
     Args:
         recordings: the episodes.
-        folder: for their JSON files and GIFs.
+        folder: for their JSON files and GIFs; its other files stay.
         config: of the run.
         drawn: how many to draw, if the world can be drawn.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for old in (*folder.glob("*.json"), *folder.glob("*.gif")):
-        old.unlink()  # of an evaluation before a resume
+    for old in folder.iterdir():
+        if REPLAY.fullmatch(old.name):
+            old.unlink()  # of an evaluation before a resume
     drawn = drawn if drawn and can_draw(config) else 0  # making an environment takes a second
     ranked = sorted(recordings, key=_rank)
     last = len(ranked) - 1

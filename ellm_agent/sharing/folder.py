@@ -222,8 +222,12 @@ def _portable(config: Config) -> Config:
             "run.out": None,
             "run.track": None,
             "suggester.llm.folder": None,
+            "suggester.llm.gguf": None,
+            "suggester.llm.answers": None,
             "suggester.llm.base_url": None,
             "suggester.llm.cache": "off",
+            "reward.preference.recordings": None,
+            "agent.offline.data": tuple(Path(path.name) for path in config.agent.offline.data),
             "transfer": {"mode": "none"},
         }
     )

@@ -127,10 +127,10 @@ def run_sweep(options: Options, more: Sequence[str] = ()) -> None:
             failed.
     """
     options = dataclasses.replace(options, work=options.work.resolve(), results=options.results.resolve())
-    plan(options, more)  # which refuses what makes no sense, before anything starts
+    cells = plan(options, more)  # which refuses what makes no sense, before anything starts
     with _connected(options):
         _check_nodes(options)
-        left = jobs.jobs_left(options, more)
+        left = jobs.jobs_left(options, cells)
         # One actor for each work folder, found by name: it keeps two sweeps from working in one.
         kept = {
             "name": f"sweep {options.work / options.name}",

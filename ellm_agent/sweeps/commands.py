@@ -22,11 +22,12 @@ def print_commands(options: Options, words: Sequence[str], more: Sequence[str] =
     Raises:
         UserError: if an option makes no sense.
     """
-    numbers = {cell: number for number, cell in enumerate(plan(options, more))}
+    cells = plan(options, more)
+    numbers = {cell: number for number, cell in enumerate(cells)}
     kept = [word for word in words if word not in ("--print-commands", "--print_commands")]
     behind = ["--", *more] if more else []
     lines: dict[object, list[str]] = {}
-    for job in jobs.jobs_left(options, more):
+    for job in jobs.jobs_left(options, cells):
         command = shlex.join([sys.executable, *kept, "--cell", str(numbers[job.cell]), *behind])
         first = job.cell.pretraining() if job.config.transfer.pretrained else job.cell
         lines.setdefault(first, []).append(command)
@@ -40,9 +41,10 @@ def run_one(options: Options, more: Sequence[str] = ()) -> None:
     Raises:
         UserError: if there is no such cell, or something is wrong with it.
     """
-    cells = list(plan(options, more))
+    cells = plan(options, more)
     if not 0 <= options.cell < len(cells):
         raise UserError(f"cell is {options.cell}; the sweep has cells 0 to {len(cells) - 1}")
-    for job in jobs.jobs_left(options, more):
-        if job.cell == cells[options.cell]:
+    wanted = list(cells)[options.cell]
+    for job in jobs.jobs_left(options, cells):
+        if job.cell == wanted:
             jobs.run(job)

@@ -19,11 +19,12 @@ from ellm_agent.config import files as config_files
 from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
 from ellm_agent.runs.folder import Run, is_claimed, write_whole
-from ellm_agent.sweeps.plan import Options, plan, unfinished, with_pretraining, work_folder
+from ellm_agent.sweeps.plan import Options, unfinished, with_pretraining, work_folder
 from ellm_agent.sweeps.store import Store, take_over
 
 PATIENCE = 60.0  # seconds that a lost node's process may take to release a run
 INTERVAL = 0.2  # seconds between looks
+LAST = "summary.json"  # of the files of results, in alphabetical order: it is sent last
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,17 @@ class Job:
         return self.folder / "output.txt"
 
 
-def jobs_left(options: Options, more: Sequence[str] = ()) -> list[Job]:
+def jobs_left(options: Options, cells: dict[Cell, Config]) -> list[Job]:
     """The jobs of all cells that have no results yet, and of pretraining whose agent is wanted and gone.
 
+    Args:
+        options: of the sweep.
+        cells: its plan.
+
     Raises:
-        UserError: if an option makes no sense, or there are results of another configuration.
+        UserError: if there are results of another configuration.
     """
-    cells, results = plan(options, more), options.results / options.name
+    results = options.results / options.name
     if options.store:
         fetch_results(options)
     left = unfinished(cells, results)
@@ -134,14 +139,13 @@ def run(job: Job) -> None:
 
 def fetch_results(options: Options) -> None:
     """Copies the results that are at the store's address and not here."""
-    Store(options.store).fetch(f"{options.name}/results", options.results / options.name)
+    Store(options.store).fetch_whole(f"{options.name}/results", options.results / options.name, LAST)
 
 
 def _take_over(job: Job) -> None:
     """Copies what other machines have done of a job, and the agent that it starts from."""
     store, done = Store(job.store), job.cell.folder(job.results)
-    if not done.is_dir():
-        store.fetch(f"{job.results.name}/results/{_relative(job)}", done)
+    store.fetch_whole(f"{job.results.name}/results/{_relative(job)}", done, LAST)
     take_over(store, _in_store(job), job.folder)
     if job.config.transfer.pretrained:
         before = job.config.transfer.pretrained.parent

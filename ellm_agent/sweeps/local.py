@@ -24,7 +24,7 @@ from ellm_agent.analysis.results import Cell
 from ellm_agent.errors import UserError
 from ellm_agent.runs.folder import Run
 from ellm_agent.sweeps.job import Job, fail, failure, finish, jobs_left, prepare
-from ellm_agent.sweeps.plan import Options
+from ellm_agent.sweeps.plan import Options, plan
 
 INTERVAL = 0.5  # seconds between looks at the runs
 
@@ -39,8 +39,9 @@ def run_sweep(options: Options, more: Sequence[str] = ()) -> None:
     Raises:
         UserError: if an option makes no sense, or some runs failed.
     """
+    cells = plan(options, more)  # which refuses what makes no sense, before anything is written
     with lock(options.work / options.name):
-        jobs = jobs_left(options, more)
+        jobs = jobs_left(options, cells)
         fail(run_all(jobs, options.jobs), len(jobs))
 
 

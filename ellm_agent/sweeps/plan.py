@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import os
 from collections.abc import Sequence
@@ -103,27 +104,19 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
     with config_files.one_line():
         registry.get(options.world)
     _check(options, more)
+    # Once for all seeds: parsing takes a tenth of a second, and a sweep may have hundreds of cells.
+    configured = functools.cache(lambda *part: _configuration(options, more, *part))
     cells: dict[Cell, Config] = {}
     protocols = options.protocols or registry.get(options.world).protocols[:1]
     for seed, protocol, method, algo in itertools.product(
         options.seeds, protocols, options.methods, options.algos
     ):
-        own = ["--protocol", protocol, "--seed", str(seed), "--frames", str(options.frames)]
-        own += ["--threads", "1", "--replays", "0", "--no-report", "--no-tensorboard"]
         fixed = METHODS.get(method, {}).get("agent.algo")
         if fixed and options.tasks:
             raise UserError(f"method is {method}, which learns nothing that a task could be learned from")
-        own += [] if fixed else ["--algo", algo]
-        like = "scratch" if method == NOTHING else method
-        config = cli.parse([*more, *own], "", like, options.world).config
-        if not options.label:
-            _check_method(like, config)
+        with config_files.one_line():
+            config = configured(protocol, method, fixed or algo).changed(**{"run.seed": seed})
         label = f"{method}-{options.label}" if options.label else method
-        # An endpoint from the environment becomes part of the configuration: a sweep that is continued in another shell
-        # must not mix two models under one name.
-        config = config.changed(
-            suggester=factory.resolve(config.suggester, registry.get(config.env.name)).model_dump()
-        )
         # The control of a guided DQN has no agent behind it, whose algorithm could make it another.
         shared = fixed or (method == NOTHING and options.transfer == "guide")
         cell = Cell(protocol, ANY if shared else algo, label, seed)
@@ -136,15 +129,32 @@ def plan(options: Options, more: Sequence[str] = ()) -> dict[Cell, Config]:
     return cells
 
 
+def _configuration(options: Options, more: Sequence[str], protocol: str, method: str, algo: str) -> Config:
+    """The configuration of a cell, for any seed.
+
+    Raises:
+        UserError: if there is none, or it is not what its method's name says.
+    """
+    own = ["--protocol", protocol, "--frames", str(options.frames), "--threads", "1", "--replays", "0"]
+    own += ["--no-report", "--no-tensorboard", "--algo", algo]
+    like = "scratch" if method == NOTHING else method
+    config = cli.parse([*more, *own], "", like, options.world).config
+    if not options.label:
+        _check_method(like, config)
+    # An endpoint from the environment becomes part of the configuration: a sweep that is continued in another shell
+    # must not mix two models under one name.
+    return config.changed(
+        suggester=factory.resolve(config.suggester, registry.get(config.env.name)).model_dump()
+    )
+
+
 def _check(options: Options, more: Sequence[str]) -> None:
     """
     Raises:
         UserError: for a name that is no folder's, a method that does not exist, or an option that cells have their own
             values of.
     """
-    for part in (options.name, options.label):
-        if part and (part != Path(part).name or part == ".."):
-            raise UserError(f"{part!r} is used as a folder's name; leave out slashes and dots")
+    cli.folder_name(name=options.name, **({"label": options.label} if options.label else {}))
     for method in options.methods:
         if method not in METHODS and not (options.tasks and method == NOTHING):
             raise UserError(f"method is {method!r}; choose from {', '.join(METHODS)}")

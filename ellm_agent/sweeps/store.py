@@ -7,6 +7,7 @@ Knows nothing of what is run.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -58,6 +59,32 @@ class Store:
                 target = folder / path[path.index(place) + len(place) + 1 :]
                 target.parent.mkdir(parents=True, exist_ok=True)
                 self._fs.get_file(path, str(target))
+
+    def fetch_whole(self, name: str, folder: Path, last: str) -> None:
+        """Copies those folders under a name that are complete, and are not here; each appears whole or not at all.
+
+        Args:
+            name: of one such folder, or of one that holds some.
+            folder: where it is here.
+            last: the file that ``send`` writes last: without it a folder is not complete.
+        """
+        if not self.has(name):
+            return
+        place = f"{self._root}/{name}"
+        with self._reached():
+            paths = self._fs.find(place)
+        for path in paths:
+            inside, _, file = path[path.index(place) + len(place) :].rpartition("/")
+            target = folder / inside.strip("/")
+            if file != last or target.is_dir():
+                continue
+            partial = target.with_name(f".{target.name}.{os.getpid()}")
+            shutil.rmtree(partial, ignore_errors=True)
+            self.fetch(f"{name}{inside}", partial)
+            try:
+                partial.rename(target)
+            except OSError:  # another process was faster
+                shutil.rmtree(partial)
 
     def send(self, folder: Path, name: str) -> None:
         """Copies a folder to a name: checkpoints last, each whole or not at all. Checkpoints that are gone here go there."""

@@ -6,7 +6,9 @@ trials until there are enough. A trial whose process has ended goes on from its 
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -102,7 +104,9 @@ class Range:
             found = cls(option, _number(low), _number(high), log=bool(colon))
         except ValueError:
             raise UserError(f"space is {text!r}; {low!r} and {high!r} must be numbers") from None
-        if not found.low < found.high or scale not in ("", "log") or (found.log and found.low <= 0):
+        finite = math.isfinite(found.low) and math.isfinite(found.high)
+        fits = finite and found.low < found.high and (found.low > 0 or not found.log)
+        if not fits or scale not in ("", "log"):
             raise UserError(f"space is {text!r}; it needs LOW < HIGH, and with :log LOW above 0")
         return found
 
@@ -131,13 +135,17 @@ def tune(options: Options, more: Sequence[str] = ()) -> dict[str, Any]:
     Raises:
         UserError: if an option makes no sense, or runs keep failing.
     """
+    cli.folder_name(name=options.name)
     cli.at_least(1, trials=options.trials, frames=options.frames)
     ranges = [Range.parse(text) for text in options.space]
     if not ranges or not options.seeds:
         raise UserError("nothing to tune; --space and --seeds need a value each")
+    cli.at_least(0, seeds=min(options.seeds))
+    if len({own.option for own in ranges}) < len(ranges):
+        raise UserError(f"space is {' '.join(options.space)}; it names an option twice")
     if options.method not in METHODS:
         raise UserError(f"method is {options.method!r}; choose from {', '.join(METHODS)}")
-    defaults = _config(options, more, {}, options.seeds[0])
+    defaults = _config(options, more, {})
     folder = options.work / options.name
     study = _study(options, folder, ranges, defaults)
     failed = 0
@@ -145,23 +153,33 @@ def tune(options: Options, more: Sequence[str] = ()) -> dict[str, Any]:
         _adopt(study, folder)
         trial = study.ask()
         home = folder / trial.user_attrs.get(FOLDER, f"trial{trial.number}")
-        with lock(home):
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(lock(home))
+            except UserError:  # another process is just looking whether the trial's process has ended
+                continue
+            if _state(study, trial) != TrialState.RUNNING:  # and has put it back into the queue
+                continue
             outcome = _play(trial, ranges, options, more, home)
+            _tell(study, trial, outcome)
         failed = failed + 1 if isinstance(outcome, str) else 0
-        if isinstance(outcome, str):
-            study.tell(trial, state=TrialState.FAIL)
-            print_stderr(f"trial {trial.number} FAILED: {outcome}")
-            if failed == FAILED:
-                raise UserError(f"{FAILED} trials in a row failed, the last: {outcome}")
-        else:
-            state = TrialState.PRUNED if outcome is None else TrialState.COMPLETE
-            study.tell(trial, outcome, state=state)
-            value = "pruned" if outcome is None else f"{outcome:.2f}"
-            print_stderr(f"trial {trial.number}: {value}  {as_options(trial.params)}")
+        if failed == FAILED:
+            raise UserError(f"{FAILED} trials in a row failed, the last: {outcome}")
     table = _table(study, options, more)
     options.results.mkdir(parents=True, exist_ok=True)
     write_whole(options.results / f"{options.name}.json", json.dumps(table, indent=1))
     return table
+
+
+def _tell(study: optuna.Study, trial: Trial, outcome: float | str | None) -> None:
+    """Tells the study, and the user, how a trial ended; see ``_play``."""
+    if isinstance(outcome, str):
+        study.tell(trial, state=TrialState.FAIL)
+        print_stderr(f"trial {trial.number} FAILED: {outcome}")
+        return
+    study.tell(trial, outcome, state=TrialState.PRUNED if outcome is None else TrialState.COMPLETE)
+    value = "pruned" if outcome is None else f"{outcome:.2f}"
+    print_stderr(f"trial {trial.number}: {value}  {as_options(trial.params)}")
 
 
 def _number(text: str) -> float:
@@ -177,19 +195,9 @@ def as_options(params: Mapping[str, Any]) -> str:
     )
 
 
-def _config(options: Options, more: Sequence[str], params: Mapping[str, Any], seed: int) -> Config:
-    """The configuration of a run."""
-    own = [
-        "--seed",
-        str(seed),
-        "--frames",
-        str(options.frames),
-        "--threads",
-        "1",
-        "--replays",
-        "0",
-        "--no-tensorboard",
-    ]
+def _config(options: Options, more: Sequence[str], params: Mapping[str, Any]) -> Config:
+    """The configuration of a trial's runs, but for their seeds."""
+    own = ["--frames", str(options.frames), "--threads", "1", "--replays", "0", "--no-tensorboard"]
     tuned = [word for name, value in params.items() for word in (f"--{name}", str(value))]
     return cli.parse([*more, *own, *tuned], "", options.method).config
 
@@ -249,7 +257,7 @@ def _adopt(study: optuna.Study, folder: Path) -> None:
             continue  # it is at work
 
 
-def _state(study: optuna.Study, trial: FrozenTrial) -> TrialState:
+def _state(study: optuna.Study, trial: Trial | FrozenTrial) -> TrialState:
     return study.get_trials(deepcopy=False)[trial.number].state
 
 
@@ -258,12 +266,13 @@ def _play(
 ) -> float | str | None:
     """A trial's mean score over its seeds; None: it was pruned; a line: it failed."""
     params = {own.option: own.suggest(trial) for own in ranges}
+    try:
+        trial_config = _config(options, more, params)
+    except UserError as error:  # values that do not go together
+        return str(error)
     scores: list[float] = []
     for number, seed in enumerate(options.seeds):
-        try:
-            config = _config(options, more, params, seed)
-        except UserError as error:  # values that do not go together
-            return str(error)
+        config = trial_config.changed(**{"run.seed": seed})
         cell = Cell(config.env.options["protocol"], config.agent.algo, f"trial {trial.number}", seed)
         job = Job(cell, config, home / f"seed{seed}", options.results, keeps_agent=True)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from envs.housekeep.tasks import TASKS, home_of_task
-from envs.interface import Privileged, Situation, TaskDescription, World
+from envs.interface import HELD_OUT_SEEDS, Privileged, Situation, TaskDescription, World
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -55,7 +55,7 @@ class HousekeepWorld(World):
         home_of_task(options.get("task"), options.get("protocol") or self.protocols[0])
         if options.get("placements") is not None:
             from envs.housekeep.env import known_placements
-            from envs.housekeep.homes import fixed_homes
+            from envs.housekeep.homes import fixed_homes, new_home
 
             try:
                 known = known_placements(options["placements"])
@@ -65,6 +65,8 @@ class HousekeepWorld(World):
                 ) from error
             if options.get("protocol") in (None, "ellm"):
                 fixed_homes(known)
+            else:  # training and held-out objects must each be enough for a home
+                new_home(known, 0), new_home(known, HELD_OUT_SEEDS)
 
     def tasks(self) -> Mapping[str, TaskDescription]:
         return TASKS

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from ellm_agent.errors import UserError
 from experiments import threshold
 from tests.helpers.processes import ROOT
 
@@ -22,6 +23,25 @@ def test_pairs_by_hand():
         ("chop tree", "climb tree", False),  # "eat cow" is among the exact pairs
     ]
     assert pairs["exact"]["satisfied"].tolist() == [True, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: [", "not a readable YAML file"),
+        (b"\xff", "not a readable YAML file"),
+        (b"", "must map each event"),
+        (b"- a", "must map each event"),
+        (b"chop tree: {same: 5, near: []}", "must map each event"),
+        (b"chop tree: {same: [a]}", "must map each event"),
+    ],
+)
+def test_other_files_are_refused_in_one_line(tmp_path, content, message):
+    path = tmp_path / "pairs.yaml"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message):
+        threshold.main(threshold.Options(pairs=path, out=tmp_path / "out", figure=tmp_path / "figure"))
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_precision_and_recall_by_hand():

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation import rendering
 from ellm_agent.evaluation.recording import Recording
@@ -38,7 +39,7 @@ def test_frames(recording):
     pictures = list(rendering.frames(recording))
     assert [picture.shape for picture in pictures] == [(450, 870, 3)] * 9
     banner = [picture[46:92, 460:860] for picture in pictures]
-    assert not (banner[3] == banner[0]).all(axis=(0, 1)).any() or (banner[3] == banner[0]).all()
+    assert (banner[3] == banner[0]).all()
     assert (banner[4] != banner[3]).any()  # the reward is shown after the frame that earned it
     assert (banner[5] == banner[4]).all()  # and stays for a while
 
@@ -48,6 +49,35 @@ def test_a_frame_with_a_reward_is_never_left_out(recording):
     every = list(rendering.frames(recording))
     assert len(few) == 3
     assert all((one == every[i]).all() for one, i in zip(few[:2], (0, 4), strict=True))
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"world": "nowhere"},
+        {"environment": {"weather": "rain"}},
+        {"world_seed": "abc"},
+        {"actions": [99] * 8},
+        {"actions": [0] * 9},
+        {"steps": [{"reward": 0.0}] * 8},
+    ],
+)
+def test_a_recording_that_cannot_be_played_ends_in_one_line(recording, damage):
+    for name, value in damage.items():
+        setattr(recording, name, value)
+    with pytest.raises(UserError, match=r"the recording of world .* cannot be played \("):
+        list(rendering.frames(recording, stride=4))
+
+
+def test_only_replays_are_replaced(recording, tmp_path):
+    kept = [tmp_path / name for name in ("speed.json", "episode.gif", "agent.json", "notes-best-1.json")]
+    old = [tmp_path / name for name in ("01-best-9-unlocks.json", "02-episode-solved.gif")]
+    for path in (*kept, *old):
+        path.touch()
+    rendering.draw_replays([recording], tmp_path, Config(), drawn=0)
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in kept} | {
+        "01-best-0-unlocks.json"
+    }
 
 
 def test_gif(recording, tmp_path):

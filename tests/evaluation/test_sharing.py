@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import yaml
@@ -62,6 +63,23 @@ def test_the_folder_holds_what_the_hub_needs(shared, run):
     assert all(
         name.startswith("policy.") or name == "phrases" for name in load_file(shared / "agent.safetensors")
     )
+
+
+def test_no_path_of_the_machine_is_shared(run, tmp_path):
+    of_here = Run.open(run)
+    mine = Path("/home/me/secret")
+    of_here.config = of_here.config.changed(
+        **{
+            "suggester.llm.gguf": mine,
+            "suggester.llm.answers": mine,
+            "suggester.llm.cache": str(mine),
+            "reward.preference.recordings": mine,
+            "run.out": mine,
+        }
+    )
+    folder.write(of_here, tmp_path / "agent")
+    for path in (tmp_path / "agent").iterdir():
+        assert b"/home/me" not in path.read_bytes(), path.name
 
 
 def test_a_shared_agent_follows_goals(shared, tmp_path):

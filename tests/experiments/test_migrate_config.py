@@ -136,6 +136,12 @@ def test_transfer(transfer, algo, mode, epsilon_greedy):
         ("preset: huge\n", "preset is 'huge'; choose one of"),
         ("- a\n- b\n", "holds no mapping"),
         ("a: [\n", "not a readable YAML file"),
+        ("[" * 2_000, "not a readable YAML file"),
+        ("preset: [1]\n", "preset is [1]; choose one of"),
+        ("run: {preset: huge}\n", "preset is 'huge'; choose one of"),
+        ("run: {preset: [1]}\n", "preset is [1]; choose one of"),
+        ("run: 5\nenv: {name: crafter}\n", "run is 5"),
+        ("run: {5: 6}\n", "unknown key run.5"),
     ],
 )
 def test_anything_else_ends_in_one_line(path, text, message):

@@ -12,7 +12,7 @@ from ellm_agent.config import files as config_files
 from ellm_agent.config import methods
 from ellm_agent.config.presets import PRESETS
 from ellm_agent.errors import UserError
-from ellm_agent.sweeps.local import lock
+from ellm_agent.sweeps.local import lock, run_sweep
 from ellm_agent.sweeps.plan import Options, plan
 from tests.helpers.processes import Script, script
 
@@ -76,11 +76,18 @@ def test_what_a_cell_is_called_cannot_be_overridden(option):
         ({"algos": ("random",)}, [], "no learner"),
         ({"seeds": ()}, [], "nothing to run"),
         ({}, ["--replays", "3"], "every run of a sweep has its own"),
+        ({"methods": ("oracel",)}, [], "choose from"),
+        ({"protocols": ("chess",)}, [], "chess"),
+        ({"jobs": 0}, [], "jobs is 0; it must be at least 1"),
+        ({"name": "../up"}, [], "name is '../up'"),
+        ({"name": ""}, [], "name is ''"),
+        ({"label": "a/b"}, [], "label is 'a/b'"),
     ],
 )
-def test_sweeps_that_make_no_sense_are_refused(options, more, message):
+def test_sweeps_that_make_no_sense_are_refused_before_anything_is_written(tmp_path, options, more, message):
     with pytest.raises(UserError, match=message):
-        plan(Options(**options), more)
+        run_sweep(Options(work=tmp_path / "work", results=tmp_path / "results", **options), more)
+    assert not list(tmp_path.iterdir())
 
 
 def test_cells_are_what_they_are_called():
@@ -162,17 +169,13 @@ def test_a_sweep_that_was_killed_goes_on_to_the_same_files(sweep, tmp_path):
     ("more", "message"),
     [
         (["--frames", "900"], "frames is 900 but was 800"),
-        (["--methods", "oracel"], "choose from"),
-        (["--protocols", "chess"], "chess"),
         (["--", "--hiden", "3"], "--hidden"),
-        (["--jobs", "0"], "at least 1"),
         (["--", "--algo", "trpo"], "before the --"),
-        (["--name", "../up"], "slashes"),
         (["--frmes", "3"], "--frames"),
     ],
 )
 def test_bad_sweeps_end_in_one_line(sweep, more, message):
-    done = compare(sweep, *(more[1:] if more[0] == "--name" else ("whole",)), *more)
+    done = compare(sweep, "whole", *more)
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr

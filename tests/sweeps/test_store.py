@@ -36,6 +36,25 @@ def test_what_is_sent_can_be_fetched(tmp_path):
     assert not store.has("cell")
 
 
+def test_results_that_were_not_sent_whole_are_not_fetched(tmp_path):
+    """A machine that is killed while it sends leaves a part, which is no finished cell."""
+    sent, here = tmp_path / "store" / "results", tmp_path / "here"
+    store = Store(f"file://{tmp_path}/store")
+    for cell, files in {"a/seed0": ["config.yaml"], "a/seed1": ["config.yaml", "summary.json"]}.items():
+        for name in files:
+            (sent / cell).mkdir(parents=True, exist_ok=True)
+            (sent / cell / name).write_text(name)
+    (sent / "a" / "seed0" / "summary.json.partial").touch()
+    store.fetch_whole("results", here, "summary.json")
+    assert [path.name for path in (here / "a").iterdir()] == ["seed1"]
+    store.fetch_whole("results/a/seed0", here / "a" / "seed0", "summary.json")
+    assert not (here / "a" / "seed0").exists()
+    (sent / "a" / "seed0" / "summary.json").touch()
+    store.fetch_whole("results/a/seed0", here / "a" / "seed0", "summary.json")
+    assert (here / "a" / "seed0" / "config.yaml").read_text() == "config.yaml"
+    store.fetch_whole("nothing", here, "summary.json")
+
+
 def test_a_cell_goes_on_on_another_machine(tmp_path):
     """The first machine is killed in the middle, and its folders are gone."""
 

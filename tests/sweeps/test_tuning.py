@@ -1,5 +1,6 @@
 """Tuning: what can be tuned, that the study finds it, prunes what is poor, goes on after any end, and refuses other studies."""
 
+import dataclasses
 import json
 import math
 
@@ -10,6 +11,7 @@ from ellm_agent.errors import UserError
 pytest.importorskip("optuna")
 
 from ellm_agent.sweeps import tuning
+from ellm_agent.sweeps.local import lock
 from ellm_agent.sweeps.tuning import Options, Range
 from tests.helpers.processes import script
 
@@ -62,6 +64,8 @@ def test_spaces(text, expected):
     [
         ("ppo.lerning-rate=1..2", "did you mean --ppo.learning-rate"),
         ("ppo.epochs=8..1", "needs LOW < HIGH"),
+        ("ppo.learning-rate=0..inf", "needs LOW < HIGH"),
+        ("ppo.learning-rate=nan..1", "needs LOW < HIGH"),
         ("ppo.learning-rate=0..1:log", "with :log LOW above 0"),
         ("ppo.epochs=a..b", "must be numbers"),
         ("ppo.epochs=3", "write OPTION=LOW..HIGH"),
@@ -89,7 +93,7 @@ def test_a_study_begins_with_the_defaults_and_finds_better(options, runs):
 def test_what_is_poor_is_stopped(options, runs):
     """After four trials, one below the median of the others at the same frame is not played to its end."""
     folder = options.work / "tuning"
-    study = tuning._study(options, folder, [Range.parse(SPACE[0])], tuning._config(options, MORE, {}, 100))
+    study = tuning._study(options, folder, [Range.parse(SPACE[0])], tuning._config(options, MORE, {}))
     for rate in (1e-3, 2e-3, 5e-4, 1e-5):
         study.enqueue_trial({"ppo.learning-rate": rate})
     table = tuning.tune(options, MORE)
@@ -100,7 +104,7 @@ def test_what_is_poor_is_stopped(options, runs):
 
 def test_a_trial_whose_process_has_ended_goes_on_in_its_folder(options, runs):
     folder, ranges = options.work / "tuning", [Range.parse(SPACE[0])]
-    study = tuning._study(options, folder, ranges, tuning._config(options, MORE, {}, 100))
+    study = tuning._study(options, folder, ranges, tuning._config(options, MORE, {}))
     lost = study.ask()
     rate = ranges[0].suggest(lost)
     table = tuning.tune(options, MORE)
@@ -108,6 +112,29 @@ def test_a_trial_whose_process_has_ended_goes_on_in_its_folder(options, runs):
     again = [job for job in runs if job.folder.parent.name == f"trial{lost.number}"]
     assert {job.config.agent.on_policy.learning_rate for job in again} == {rate}
     assert len(table["trials"]) == 8
+
+
+def test_a_trial_that_another_process_holds_is_left_to_it(options, runs):
+    """Between the question for a trial and its lock, another process may look whether its process has ended."""
+    with lock(options.work / "tuning" / "trial0"):
+        table = tuning.tune(options, MORE)
+    assert [trial["trial"] for trial in table["trials"]] == list(range(1, 8))
+    assert {job.folder.parent.name for job in runs} == {f"trial{number}" for number in range(1, 8)}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"name": "../up"}, "name is '../up'"),
+        ({"name": ""}, "name is ''"),
+        ({"seeds": (100, -1)}, "seeds is -1"),
+        ({"space": (*SPACE, "ppo.learning-rate=1e-4..1e-3")}, "names an option twice"),
+    ],
+)
+def test_studies_that_make_no_sense(options, wrong, message):
+    with pytest.raises(UserError, match=message):
+        tuning.tune(dataclasses.replace(options, **wrong), MORE)
+    assert not options.work.exists()
 
 
 def test_another_space_needs_another_name(options, runs):

@@ -9,9 +9,11 @@ import time
 import numpy as np
 import pytest
 
+from envs.housekeep import homes
 from envs.housekeep.env import HousekeepEnv
 from envs.housekeep.placements import Place
 from envs.housekeep.votes import read_votes
+from envs.housekeep.world import HOUSEKEEP
 from tests.envs.housekeep.players import lockstep
 
 PLACES = ["kitchen|fridge", "kitchen|top_cabinet", "childs_room|bed", "pantry_room|shelf", "kitchen|cooktop"]
@@ -68,6 +70,13 @@ def test_homes_from_votes(write):
     assert lockstep("homes", "careless", [1, 2], 60, placements=file)["events"] > 2
     with pytest.raises(ValueError, match=r"^the placements have no living room, which protocol ellm needs$"):
         HousekeepEnv("ellm", placements=file)
+
+
+def test_too_few_objects_for_a_home_are_refused_before_the_run(write, monkeypatch):
+    monkeypatch.setattr(homes, "TRIES", 20)
+    file = write(data())
+    with pytest.raises(ValueError, match="there were never enough objects"):
+        HOUSEKEEP.check({"protocol": "homes", "placements": file})
 
 
 class Bomb:
