@@ -39,7 +39,7 @@ HOUSEKEEP = registry.get("housekeep")
 class Options:
     votes: Path | None = None
     """Housekeep's data.npy, or its votes as a table: object,room,receptacle,right,misplaced (.csv or .csv.gz)."""
-    answers: tuple[Path, ...] = (HOUSEKEEP.recorded_answers,)
+    answers: tuple[Path, ...] = tuple(sorted(HOUSEKEEP.recorded_answers.parent.glob("*.jsonl.gz")))
     """With --votes: recorded answers of language models (docs/housekeep.md)."""
     csv: Path | None = None
     """A table of texts and ratings."""

@@ -72,7 +72,7 @@ def main(options: Options) -> None:
         values = np.array([likelihoods(model, thing, known) for thing in known.objects])  # (objects, places)
     scores = values - values.mean(axis=0)
     report(known, scores)
-    answers = probabilities(scores, known.right[~known.held_out].mean())
+    answers = probabilities(scores, known.right[~known.held_out].mean()).round(2)  # as in the file
     head = {
         "description": f"{model.name} (a pretrained language model), by likelihood: recorded",
         "model": model.name,

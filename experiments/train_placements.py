@@ -1,8 +1,7 @@
 """Trains a small model of what belongs where, on Housekeep's training objects alone, and records its answers.
 
-These are the offline default of ``run_housekeep.py --goal-mode closed``. It is no language model: it generalises the placements
-of the training objects to similar words. Answers about a training object come from a model that did not see that object, so they
-are as good, and as bad, as those about held-out objects.
+``run_housekeep.py --goal-mode closed --llm recorded:trained`` runs on them. It is no language model: it generalises the placements
+of the training objects to similar words. Answers about a training object come from a model that did not see that object.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ HEAD = {
 
 @dataclass(frozen=True)
 class Options:
-    out: Path = HOUSEKEEP.recorded_answers
+    out: Path = HOUSEKEEP.recorded_answers.with_name("trained.jsonl.gz")
     """File of the answers."""
 
 
@@ -66,7 +65,7 @@ def main(options: Options) -> None:
     p[train], p[held_out] = found[decay][1], fit(known, vectors, right, train, decay)(vectors[held_out])
     # Right places are rare, so hardly any P exceeds .5. Shifted: yes as often as training objects have right places.
     least = torch.quantile(p[train].flatten(), 1 - right[train].mean())
-    answers = torch.sigmoid(torch.logit(p, 1e-6) - torch.logit(least)).numpy()
+    answers = torch.sigmoid(torch.logit(p, 1e-6) - torch.logit(least)).numpy().round(2)  # as in the file
     cosines, similar = cosine_baseline(known)
     for name, rows in (("training objects, each left out", train), ("held-out objects", held_out)):
         print(f"{name}: {quality(answers[rows], answers[rows] > 0.5, known.right[rows])}")

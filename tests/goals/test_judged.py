@@ -232,6 +232,10 @@ def test_housekeeps_closed_form_is_offline_by_default():
     from envs import registry
 
     config = in_world(Config(), "housekeep")
-    suggester = make_suggester(config, registry.get("housekeep").language(protocol="ellm"))
-    assert "not a language model" in suggester.description
+    language = registry.get("housekeep").language(protocol="ellm")
+    suggester = make_suggester(config, language)
+    assert "SmolLM2" in suggester.description
+    assert "a pretrained language model" in suggester.description
     assert "at most 292 distinct questions" in suggester.description
+    trained = config.changed(**{"suggester.llm.kind": "recorded", "suggester.llm.answers": "trained"})
+    assert "not a language model" in make_suggester(trained, language).description
