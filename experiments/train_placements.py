@@ -22,7 +22,6 @@ from ellm_agent.text.sentence_bert import sentence_bert
 from envs.housekeep.answers import put_right, recorded
 from envs.housekeep.homes import fixed_homes, new_home
 from envs.housekeep.placements import Placements, placements
-from envs.housekeep.world import HOUSEKEEP
 from envs.interface import HELD_OUT_SEEDS, Statement
 
 FOLDS = 10  # of the training objects
@@ -41,7 +40,7 @@ HEAD = {
 
 @dataclass(frozen=True)
 class Options:
-    out: Path = HOUSEKEEP.recorded_answers.with_name("trained.jsonl.gz")
+    out: Path = Path("envs/housekeep/trained.jsonl.gz")
     """File of the answers."""
 
 
