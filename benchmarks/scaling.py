@@ -213,7 +213,7 @@ def makespan_table(inputs: Inputs) -> Table:
 # --- measured sweeps -------------------------------------------------------------------------------------------------
 
 
-def measure(workers: int, frames: int = 4_000, seeds: int = 3) -> dict[str, float | list[float] | int]:
+def measure(workers: int, frames: int = 30_000, seeds: int = 3) -> dict[str, float | list[float] | int]:
     """Runs a sweep of oracle and novelty on a local Ray; its makespan, and when each cell started and ended, in seconds."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -32,7 +32,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from ellm_agent.agents.sb3_state import BUFFER
 from ellm_agent.build import build, make_suggester
 from ellm_agent.config import PRESETS, Config
-from ellm_agent.experiment import torch_settings
+from ellm_agent.experiment import library_settings
 from ellm_agent.runs.folder import Run
 from ellm_agent.training import Trained, train
 from envs import registry
@@ -142,7 +142,7 @@ def small(algo: str, goal_mode: str, frames: int, preset: str = "default", **opt
 
 def trained(config: Config) -> tuple[Trained, list[dict]]:
     """Trains in a temporary folder; returns also the rows of metrics."""
-    with tempfile.TemporaryDirectory() as folder, torch_settings(config):
+    with tempfile.TemporaryDirectory() as folder, library_settings(config):
         run = Run.create(config.changed(**{"run.out": Path(folder) / "run"}))
         suggester = make_suggester(config, registry.get(config.env.name).language(**config.env.options))
         return train(build(run, suggester), run), run.read("metrics")

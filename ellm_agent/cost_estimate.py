@@ -14,7 +14,7 @@ from rich.table import Table
 from ellm_agent.build import build, make_suggester
 from ellm_agent.config.schema import Config, LLMConfig
 from ellm_agent.errors import UserError
-from ellm_agent.experiment import torch_settings
+from ellm_agent.experiment import library_settings
 from ellm_agent.goals.asking import BATCH
 from ellm_agent.llm.base import Answer, LanguageModelError, Prompt, Wrapped
 from ellm_agent.llm.budget import PRICES, price_of, size, tokens
@@ -87,7 +87,7 @@ def estimate(config: Config) -> Estimate:
         )
         run = Run.create(dry)
         language = registry.get(dry.env.name).language(**dry.env.options)
-        with torch_settings(dry):
+        with library_settings(dry):
             train(build(run, make_suggester(dry, language, model)), run)
         rows = run.read("metrics")
     half, end = rows[len(rows) // 2 - 1] if len(rows) > 1 else rows[-1], rows[-1]

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
+from threadpoolctl import threadpool_limits
 
 from ellm_agent.analysis import run_report
 from ellm_agent.build import build, make_suggester
@@ -56,7 +57,7 @@ def run_experiment(config: Config, resume: Path | None = None, suggester: GoalSu
 
     from ellm_agent.evaluation.rendering import draw_replays  # imports matplotlib
 
-    with torch_settings(config):
+    with library_settings(config):
         trained = train(build(run, suggester, checkpoint), run, checkpoint)
     started = time.monotonic()
     draw_replays(trained.recordings, run.replays, config, config.run.replays)
@@ -74,14 +75,20 @@ def run_experiment(config: Config, resume: Path | None = None, suggester: GoalSu
 
 
 @contextlib.contextmanager
-def torch_settings(config: Config) -> Iterator[None]:
-    """PyTorch's settings for a run, for as long as the block lasts: threads, and no checks of distributions."""
+def library_settings(config: Config) -> Iterator[None]:
+    """Settings of the libraries for a run, for as long as the block lasts: threads of PyTorch and of NumPy's linear algebra,
+    and no checks of distributions.
+
+    Left alone, NumPy takes a thread for each core. On a busy machine these wait for each other, actively: four runs on two
+    cores took a sixth longer.
+    """
     threads, distribution = torch.get_num_threads(), torch.distributions.Distribution
     validates = distribution._validate_args
     torch.set_num_threads(config.run.threads)
     distribution.set_default_validate_args(False)  # SB3 makes a distribution for each frame
     try:
-        yield
+        with threadpool_limits(config.run.threads, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(threads)
         distribution.set_default_validate_args(validates)

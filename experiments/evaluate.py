@@ -73,10 +73,10 @@ def _follow(options: Options, config, trained, folder: Path) -> None:
     """Goal following."""
     from ellm_agent.config import files as config_files
     from ellm_agent.evaluation import goal_following
-    from ellm_agent.experiment import torch_settings
+    from ellm_agent.experiment import library_settings
     from ellm_agent.runs.folder import write_whole
 
-    with torch_settings(config):
+    with library_settings(config):
         found = goal_following.measure(
             config, trained, options.goals, options.episodes or FOLLOWING, options.within
         )
@@ -90,10 +90,10 @@ def _play(options: Options, shared: SharedAgent, out: Path) -> None:
     """A shared agent's episodes."""
     from ellm_agent.evaluation import playing
     from ellm_agent.evaluation.rendering import draw_replays
-    from ellm_agent.experiment import torch_settings
+    from ellm_agent.experiment import library_settings
     from ellm_agent.sharing.folder import Played
 
-    with torch_settings(shared.config):
+    with library_settings(shared.config):
         recordings, results = playing.play(shared, options.episodes)
     print("  ".join(f"{name} {value:,.2f}" for name, value in results.items()))
     counts = Counter(name for recording in recordings for name in recording.unlocked)

@@ -36,7 +36,7 @@ def measure(folder: Path, episodes: int) -> dict:
     from ellm_agent.build import build, make_suggester
     from ellm_agent.evaluation.recording import record_episodes, summarise
     from ellm_agent.evaluation.scores import SuccessRates
-    from ellm_agent.experiment import torch_settings
+    from ellm_agent.experiment import library_settings
     from ellm_agent.runs import checkpoints
     from ellm_agent.runs.folder import Run
     from envs import registry
@@ -49,7 +49,7 @@ def measure(folder: Path, episodes: int) -> dict:
     path, state = found
     world = registry.get(config.env.name)
     language = world.language(**config.env.options)
-    with torch_settings(config):
+    with library_settings(config):
         parts = build(run, make_suggester(config, language), state)
         checkpoints.load(state, path, parts.agent, parts.worlds, parts.bonus)
         recordings = record_episodes(parts.agent, parts.held_out, config.env.name, config.env.options)

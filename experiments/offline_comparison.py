@@ -105,7 +105,7 @@ class Run:
         from ellm_agent.config import files as config_files
         from ellm_agent.config.offline import offline_config
         from ellm_agent.datasets.logs import interface_of
-        from ellm_agent.experiment import torch_settings
+        from ellm_agent.experiment import library_settings
         from ellm_agent.runs.folder import write_whole
         from ellm_agent.text.phrases import PhraseTable
         from envs import registry
@@ -130,7 +130,7 @@ class Run:
         for path, checksum in done.items():
             if checksum != about["checksum"]:
                 raise UserError(f"{path} was made of other data than {folder}; choose another --out")
-        with torch_settings(plain):
+        with library_settings(plain):
             for (name, seed), config in configs.items():
                 path = self._path(folder.name, name, seed)
                 if path in done:

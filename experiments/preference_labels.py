@@ -21,7 +21,7 @@ from ellm_agent import cli
 from ellm_agent.build import generator_seed, make_agent, make_worlds
 from ellm_agent.config import PRESETS, methods
 from ellm_agent.errors import UserError
-from ellm_agent.experiment import torch_settings
+from ellm_agent.experiment import library_settings
 from ellm_agent.goals.base import NoGoals
 from ellm_agent.preferences.clips import Clip, ClipRecorder, RecordedClips
 from ellm_agent.preferences.judges import SyntheticJudge, true_reward
@@ -78,7 +78,7 @@ def main(options: Options) -> None:
         recorder = ClipRecorder(
             worlds.num_envs, config.reward.preference.clip_frames, slots, kept=options.frames
         )
-        with torch_settings(config):
+        with library_settings(config):
             agent = make_agent(config, worlds, AddedReward(worlds, RecordedClips(recorder)))
             agent.learn(options.frames)
         observations = np.stack([clip.observations for clip in recorder.clips])

@@ -527,7 +527,8 @@ class RunConfig(Section):
     report: bool = True
     """Whether to draw the run at its end: curves.png and report.html."""
     threads: int = Field(1, ge=1)
-    """CPU threads for PyTorch. The networks are small; a second thread helps little, and hurts on a busy machine."""
+    """CPU threads for PyTorch and NumPy. The networks are small; a second thread helps little, and hurts on a busy
+    machine."""
     device: Literal["cpu", "cuda", "mps", "auto"] = "cpu"
     """Where agents and novelty models are trained; auto: a GPU if there is one. They are small: the CPU is usually as
     fast. SentenceBERT and the bundled model stay on the CPU, so that their answers have the same bits everywhere."""
