@@ -1,9 +1,20 @@
 """The simulated cluster: makespans worked out by hand, and what losses cost."""
 
+import json
+
 import numpy as np
 import pytest
 
-from benchmarks.scaling import BILLION, Cluster, Inputs, demand, predicted, replayed, simulate
+from benchmarks.scaling import (
+    BILLION,
+    MEASURED,
+    Cluster,
+    Inputs,
+    demand,
+    predicted,
+    replayed,
+    simulate,
+)
 
 
 @pytest.mark.parametrize(
@@ -65,3 +76,12 @@ def test_one_worker_predicts_two_by_hand():
     assert replayed(two) == pytest.approx(3 + 24 + 3)
     assert predicted(two, alone, cores=2) == pytest.approx(3 + 24 + 3)
     assert predicted(two, alone, cores=1) == pytest.approx(3 + 28 + 10 + 3)
+
+
+def test_measured_sweeps_are_as_simulated():
+    found = json.loads(MEASURED.read_text())
+    alone, *_ = found["sweeps"]
+    assert [sweep["workers"] for sweep in found["sweeps"]] == [1, 2, 4]
+    for sweep in found["sweeps"]:
+        assert predicted(sweep, alone, found["cores"]) == pytest.approx(sweep["makespan"], rel=0.2)
+        assert replayed(sweep) == pytest.approx(sweep["makespan"], rel=0.05)
