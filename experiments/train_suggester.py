@@ -193,15 +193,15 @@ class Ppo:
     """Frames at the beginning of each run that are left out."""
     iterations: int = 40
     """Iterations, each with fresh answers."""
-    beta: float = 0.05
+    beta: float = 0.1
     """Weight of the divergence from the first weights, or its first value (InstructGPT: .02)."""
     target_kl: float | None = 5.0
     """Divergence to which the weight is steered (Ziegler et al. 2019), nats an answer. None: the weight is fixed."""
-    horizon: float = 1_000.0
+    horizon: float = 500.0
     """Answers in which the weight can change by the factor e^.2 at most (Ziegler et al. 2019: 10,000, of 2 million)."""
     whiten_rewards: bool = False
     """Whether rewards are scaled to deviation 1, as published; their mean stays."""
-    mix: float = 1.0
+    mix: float = 0.05
     """Weight of the loss on the pretraining corpus. 0: none."""
     rounds: int = 2
     """Rounds of labels: after each but the first, the reward model learns from the present policy's answers."""

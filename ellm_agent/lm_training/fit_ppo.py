@@ -19,7 +19,7 @@ from ellm_agent.lm_training.reward_model import RewardTraining, score
 MEASURED = 300  # rows of held-out worlds, for curves
 MEASURE_EVERY = 5  # iterations
 UNSEEN = 400  # captions of the pretraining corpus, held out
-HORIZON = 1_000.0  # answers; Ziegler et al.: 10,000, in trainings on two million
+HORIZON = 500.0  # answers; Ziegler et al.: 10,000, in trainings on two million
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,11 @@ class Recipe:
     reward_model: Path  # folder of train_suggester.py reward-model
     iterations: int = 40
     answers: int = 128  # in an iteration
-    beta: float = 0.05  # weight of the divergence, or its first value
+    beta: float = 0.1  # weight of the divergence, or its first value
     target_kl: float | None = 5.0  # nats an answer, for the adaptive weight; None: fixed
     horizon: float = HORIZON  # answers, of the adaptive weight
     whiten_rewards: bool = False  # as published: to deviation 1, the mean stays
-    mix: float = 1.0  # weight of the pretraining loss; 0: none
+    mix: float = 0.05  # weight of the pretraining loss; 0: none
     rounds: int = 2  # of labels; the first are the reward model's own
     scenes: int = 500  # captions with fresh labels in a round
     k: int = 6  # answers to each
