@@ -195,7 +195,7 @@ class Ppo:
     """Iterations, each with fresh answers."""
     beta: float = 0.1
     """Weight of the divergence from the first weights, or its first value (InstructGPT: .02)."""
-    target_kl: float | None = 5.0
+    target_kl: float | None = None
     """Divergence to which the weight is steered (Ziegler et al. 2019), nats an answer. None: the weight is fixed."""
     horizon: float = 500.0
     """Answers in which the weight can change by the factor e^.2 at most (Ziegler et al. 2019: 10,000, of 2 million)."""

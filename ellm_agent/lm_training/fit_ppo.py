@@ -31,7 +31,7 @@ class Recipe:
     iterations: int = 40
     answers: int = 128  # in an iteration
     beta: float = 0.1  # weight of the divergence, or its first value
-    target_kl: float | None = 5.0  # nats an answer, for the adaptive weight; None: fixed
+    target_kl: float | None = None  # nats an answer, for the adaptive weight; None: fixed
     horizon: float = HORIZON  # answers, of the adaptive weight
     whiten_rewards: bool = False  # as published: to deviation 1, the mean stays
     mix: float = 0.05  # weight of the pretraining loss; 0: none
