@@ -56,7 +56,7 @@ def test_results_that_were_not_sent_whole_are_not_fetched(tmp_path):
 
 
 def test_a_cell_goes_on_on_another_machine(tmp_path):
-    """The first machine is killed in the middle, and its folders are gone."""
+    """The first machine is killed in the middle (long enough a run that it does not end before), and its folders are gone."""
 
     def machine(name, store=True):
         places = [
@@ -68,7 +68,7 @@ def test_a_cell_goes_on_on_another_machine(tmp_path):
             tmp_path / name / "work",
         ]
         address = ["--store", f"file://{tmp_path}/store"] if store else []
-        return [*places, *SWEEP, "--methods", "oracle", "--frames", "1600", "--cell", "0", *address, *OFTEN]
+        return [*places, *SWEEP, "--methods", "oracle", "--frames", "4800", "--cell", "0", *address, *OFTEN]
 
     alone = script("compare.py", *machine("alone", store=False))
     assert alone.returncode == 0, alone.stderr
