@@ -3,7 +3,7 @@
 ``--from-scratch`` is the control; the other options are those of ``run_crafter.py``, as the pretrained run had them.
 """
 
-from ellm_agent.cli import downstream
+from ellm_agent.run_commands import downstream
 
 if __name__ == "__main__":
     downstream(__doc__, "guide")

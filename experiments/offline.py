@@ -4,7 +4,7 @@ RUN is a run that was played with ``--record``, or a dataset that ``experiments/
 drawn from the log. The other options are those of ``run_crafter.py``; docs/offline.md explains.
 """
 
-from ellm_agent.cli import offline
+from ellm_agent.run_commands import offline
 
 if __name__ == "__main__":
     offline(__doc__)

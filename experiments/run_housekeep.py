@@ -1,6 +1,6 @@
 """Trains an agent that tidies homes and explores by goals in language. ``--help`` lists the options."""
 
-from ellm_agent.cli import experiment
+from ellm_agent.run_commands import experiment
 
 if __name__ == "__main__":
     experiment(__doc__, world="housekeep")

@@ -27,6 +27,6 @@ def end_with(parent: int) -> None:
 
 if __name__ == "__main__":
     threading.Thread(target=end_with, args=(int(sys.argv.pop(1)),), daemon=True).start()
-    from ellm_agent.cli import experiment
+    from ellm_agent.run_commands import experiment
 
     experiment(__doc__)

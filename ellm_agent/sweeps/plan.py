@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ellm_agent import cli
+from ellm_agent import cli, run_commands
 from ellm_agent.analysis.results import ANY, NOTHING, Cell
 from ellm_agent.config import files as config_files
 from ellm_agent.config.downstream import downstream_config, from_scratch_config
@@ -138,7 +138,7 @@ def _configuration(options: Options, more: Sequence[str], protocol: str, method:
     own = ["--protocol", protocol, "--frames", str(options.frames), "--threads", "1", "--replays", "0"]
     own += ["--no-report", "--no-tensorboard", "--algo", algo]
     like = "scratch" if method == NOTHING else method
-    config = cli.parse([*more, *own], "", like, options.world).config
+    config = run_commands.parse([*more, *own], "", like, options.world).config
     if not options.label:
         _check_method(like, config)
     # An endpoint from the environment becomes part of the configuration: a sweep that is continued in another shell

@@ -21,7 +21,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from ellm_agent import cli
+from ellm_agent import cli, run_commands
 from ellm_agent.analysis.results import Cell
 from ellm_agent.config import files as config_files
 from ellm_agent.config.methods import METHODS
@@ -199,7 +199,7 @@ def _config(options: Options, more: Sequence[str], params: Mapping[str, Any]) ->
     """The configuration of a trial's runs, but for their seeds."""
     own = ["--frames", str(options.frames), "--threads", "1", "--replays", "0", "--no-tensorboard"]
     tuned = [word for name, value in params.items() for word in (f"--{name}", str(value))]
-    return cli.parse([*more, *own, *tuned], "", options.method).config
+    return run_commands.parse([*more, *own, *tuned], "", options.method).config
 
 
 def _study(options: Options, folder: Path, ranges: Sequence[Range], defaults: Config) -> optuna.Study:

@@ -3,6 +3,6 @@
 The options are those of ``run_crafter.py``.
 """
 
-from ellm_agent.cli import experiment
+from ellm_agent.run_commands import experiment
 
 experiment(__doc__, method="scratch")

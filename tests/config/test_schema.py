@@ -7,7 +7,7 @@ import shlex
 
 import pytest
 
-from ellm_agent import cli
+from ellm_agent import run_commands
 from ellm_agent.config import PRESETS, Config
 from ellm_agent.config import files as config_files
 from ellm_agent.errors import UserError
@@ -261,7 +261,7 @@ def test_a_part_of_a_configuration_has_the_presets_other_values(tmp_path):
 def test_help_names_every_option(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit) as end:
-        cli.parse(["--help"], "Trains an agent.")
+        run_commands.parse(["--help"], "Trains an agent.")
     assert end.value.code in (0, None)
     named = set(re.findall(r"--([a-z][a-z0-9.-]*)", capsys.readouterr().out))
     assert set(config_files.options()) <= named
@@ -297,7 +297,7 @@ def test_flags_set_their_options():
         lines[flag.startswith("--goals-at-once")].append(flag)
         assert name in known
     for line in lines:
-        options = config_files.flatten(cli.parse(shlex.split(" ".join(line)), "").config)
+        options = config_files.flatten(run_commands.parse(shlex.split(" ".join(line)), "").config)
         for flag in line:
             name, value = README_FLAGS[flag]
             assert options[name] == value, flag
@@ -313,4 +313,4 @@ def _commands():
 
 @pytest.mark.parametrize("line", list(_commands()))
 def test_the_readmes_commands_are_accepted(line):
-    assert cli.parse(shlex.split(line), "").config
+    assert run_commands.parse(shlex.split(line), "").config

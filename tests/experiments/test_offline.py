@@ -275,7 +275,7 @@ def test_foreign_logs_are_refused(logged, dataset, tmp_path, refused):
 
 
 def test_online_runs_refuse_offline_algorithms(refused):
-    from ellm_agent import cli
+    from ellm_agent import run_commands
 
-    message = refused("run_crafter", ["--algo", "iql"], cli.experiment, "")
+    message = refused("run_crafter", ["--algo", "iql"], run_commands.experiment, "")
     assert message == "algo is iql, which learns from logs; use experiments/offline.py RUN..."

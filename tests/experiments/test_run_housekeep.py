@@ -8,7 +8,7 @@ import shlex
 import numpy as np
 import pytest
 
-from ellm_agent import cli
+from ellm_agent import run_commands
 from tests.experiments.test_run import rows
 from tests.helpers.processes import script
 
@@ -124,6 +124,6 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, refused, options, message)
     files["moon"] = votes(tmp_path / "moon.npy")
     words = [word.format(**files) for word in shlex.split(options)]
     monkeypatch.chdir(tmp_path)
-    said = refused("run_housekeep", [*words, "--out", "run"], cli.experiment, "", None, "housekeep")
+    said = refused("run_housekeep", [*words, "--out", "run"], run_commands.experiment, "", None, "housekeep")
     assert message in said
     assert not (tmp_path / "run").exists()

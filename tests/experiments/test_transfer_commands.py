@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 
-from ellm_agent import cli
+from ellm_agent import cli, run_commands
 from ellm_agent.config import files as config_files
 from experiments import evaluate, finetune, guided_exploration
 from tests.experiments.test_run import rows
@@ -111,7 +111,7 @@ def complaint(refused):
     """Runs one of the scripts in this process; the line with which it ends, with status 2."""
 
     def run(module, *arguments):
-        main, words = cli.downstream, (module.__doc__, "finetune" if module is finetune else "guide")
+        main, words = run_commands.downstream, (module.__doc__, "finetune" if module is finetune else "guide")
         if module is evaluate:
             main, words = cli.script, (evaluate.evaluate, evaluate.Options, evaluate.__doc__)
         return refused(module.__name__, arguments, main, *words)
@@ -209,7 +209,7 @@ def test_scripts_are_scripts(pretrained, tmp_path):
 
 def test_from_scratch_in_any_spelling_takes_nothing_over(pretrained):
     def parsed(transfer, *words):
-        return cli.parse_downstream([str(pretrained()), "--task", "sleep", *words], "", transfer)
+        return run_commands.parse_downstream([str(pretrained()), "--task", "sleep", *words], "", transfer)
 
     for words in (["--from-scratch"], ["--from_scratch"], ["--no-from-scratch", "--from-scratch"]):
         config = parsed("finetune", *words)

@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 import transformers.models.gpt2  # noqa: F401 - of the bundled model
 
-from ellm_agent import cli
+from ellm_agent import run_commands
 from ellm_agent.build import make_agent, make_worlds
 from ellm_agent.goals.base import OracleSuggester
 from ellm_agent.text.phrases import PhraseTable
 
 torch.set_num_threads(1)
-_config = cli.parse(["--preset", "debug", "--goal-mode", "oracle", "--algo", "ppo"], "").config
+_config = run_commands.parse(["--preset", "debug", "--goal-mode", "oracle", "--algo", "ppo"], "").config
 make_agent(_config, make_worlds(_config, OracleSuggester(), PhraseTable(), 2)).learn(200)
