@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ellm_agent.builders.rewards import make_similarity
 from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
@@ -27,6 +29,11 @@ VERSIONS = {
 SBERT_SHARE = 0.05  # of the places of a thing that are right, for the cosine baseline
 # Worlds from this seed on, and situations in them, in which the commonest goals are counted.
 SAMPLED_WORLDS, SAMPLED = 1_000_000, 200
+
+
+def caption_form(name: str, language: Language) -> Callable[[str], str]:
+    """A situation's caption -> the caption that a language model reads, by the name of the option."""
+    return {"brief": language.drop_target, "whole": str, "paper": language.names_only}[name]
 
 
 def make_suggester(config: Config, language: Language, model: LanguageModel | None = None) -> GoalSuggester:
@@ -82,9 +89,7 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
         form,
         language,
         candidates=candidates,
-        caption=str
-        if judged
-        else {"brief": language.drop_target, "whole": str, "paper": language.names_only}[llm.caption],
+        caption=str if judged else caption_form(llm.caption, language),
         every=min(suggester.frames_per_question, 1) if judged else suggester.frames_per_question,
         in_flight=llm.concurrency,
         temperature=llm.temperature,

@@ -1,0 +1,128 @@
+"""Asks a language model about the captions that agents meet most, and records its answers in a file.
+
+``--llm recorded:FILE`` then runs on the answers without the model. The captions are those of a run's suggestions
+(``--log-suggestions``). Model and form are the options of runs (``--llm ...``, ``--goal-mode open``, ``closed`` or ``scored``).
+What was answered before is in the model's answer cache, so that a recording that was stopped goes on.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import time
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import tyro
+
+from ellm_agent import cli
+from ellm_agent.config import PRESETS
+from ellm_agent.config import files as config_files
+from ellm_agent.config.schema import SuggesterConfig
+from ellm_agent.errors import UserError
+from prompts import closed_form
+
+if TYPE_CHECKING:
+    from ellm_agent.llm.base import Answer
+
+BATCH = 16  # captions between two lines of progress
+
+
+@dataclass(frozen=True)
+class Options:
+    run: Annotated[Path, tyro.conf.Positional]
+    """Folder of a run with suggestions.jsonl."""
+    out: Path
+    """File for the answers, compressed if it ends in .gz."""
+    count: int = 500
+    """Captions: the most frequent ones."""
+    world: str = "crafter"
+    """The world."""
+    suggester: Annotated[SuggesterConfig, tyro.conf.arg(name="")] = field(default_factory=SuggesterConfig)
+
+
+def main(options: Options) -> None:
+    """Asks, and writes the file at the end.
+
+    Raises:
+        UserError: for options that make no sense, a run without suggestions, or a model that cannot be asked.
+    """
+    cli.at_least(1, count=options.count)
+    if options.out.is_dir() or not os.access(options.out.parent, os.W_OK):
+        raise UserError(f"out is {options.out}, which cannot be written; name a file in a folder that exists")
+    if not options.suggester.asks_model:
+        raise UserError(f"goal-mode is {options.suggester.kind}; choose open, closed or scored")
+    import torch  # imported late: --help must not wait for it
+
+    from ellm_agent.builders.suggesters import VERSIONS, caption_form
+    from ellm_agent.goals.asking import Questions
+    from ellm_agent.goals.scoring import ScoredQuestions
+    from ellm_agent.llm.base import LanguageModelError
+    from ellm_agent.llm.client import RequestPool
+    from ellm_agent.llm.factory import make_model
+    from ellm_agent.lm_training.suggestions import read_logs
+    from ellm_agent.runs.folder import write_whole
+    from envs import registry
+
+    torch.set_num_threads(1)
+    config = PRESETS["default"].changed(suggester=options.suggester.model_dump())
+    config = config_files.in_world(config, options.world)
+    suggester, world = config.suggester, registry.get(options.world)
+    language, form = world.language(**config.env.options), suggester.kind
+    read = caption_form(suggester.llm.caption, language)
+    met = Counter(read(row.caption) for row in read_logs([options.run], world))
+    captions = [caption for caption, _ in met.most_common(options.count)]
+    share = sum(met[caption] for caption in captions) / sum(met.values())
+    print(f"{len(captions):,} of {len(met):,} captions, {share:.0%} of the suggestions of {options.run}")
+    with closing(make_model(suggester, world)) as model:
+        temperature = suggester.llm.temperature
+        temperature = model.default_temperature if temperature is None else temperature
+        if form == "scored":
+            questions = ScoredQuestions(language.goals)
+        else:
+            questions = Questions(form, language, language.goals, temperature, suggester.llm.structured)
+        about = (question.prompt for caption in captions for question in questions.about(caption))
+        prompts = list({prompt.user: prompt for prompt in about}.values())
+        asked = model if model.in_process else RequestPool(model, suggester.llm.concurrency)
+        rows, failures, start = [], [], time.monotonic()
+        for i in range(0, len(prompts), BATCH):
+            batch = prompts[i : i + BATCH]
+            for prompt, answer in zip(batch, asked.answer(batch), strict=True):
+                if isinstance(answer, LanguageModelError):
+                    failures.append(answer)
+                else:
+                    rows.append({"user": prompt.user, **written(answer, form)})
+            if not rows and failures:
+                raise failures[0]
+            rate = (i + len(batch)) / (time.monotonic() - start)
+            left = (len(prompts) - i - len(batch)) / rate / 60
+            print(f"{i + len(batch):,} of {len(prompts):,} questions, {left:.0f} min left", flush=True)
+        head = {
+            "description": f"{model.description}: recorded",
+            "model": model.name,
+            "version": VERSIONS[form],
+            "date": datetime.now(UTC).date().isoformat(),
+            "made": "python experiments/record_answers.py",
+        }
+    lines = "\n".join(map(json.dumps, [head, *rows])).encode()
+    write_whole(options.out, gzip.compress(lines, mtime=0) if options.out.suffix == ".gz" else lines)
+    failed = f"; {len(failures):,} failed: {failures[0]}" if failures else ""
+    print(f"wrote {len(rows):,} answers to {options.out}{failed}")
+
+
+def written(answer: Answer, form: str) -> dict[str, Any]:
+    """An answer as ``ellm_agent.llm.recorded`` reads it."""
+    if form == "closed":
+        return {"yes": round(closed_form.probability_of_yes(answer.text, answer.logprobs), 3)}
+    if form == "scored":
+        return {"text": "", "logprobs": {text: round(value, 3) for text, value in answer.logprobs.items()}}
+    return {"text": answer.text}
+
+
+if __name__ == "__main__":
+    cli.script(main, Options, __doc__)
