@@ -218,7 +218,8 @@ class World:
         options: names of the options that only this world has -> what they do. Environments take them as text.
         settings: preset -> options of the configuration (dotted names) that differ from the preset's in this world.
         has_bundled_model: whether the language model that is shipped was trained for this world.
-        recorded_answers: file of answers to closed questions that the world brings; None: it brings none.
+        recorded_answers: file of recorded answers that the world brings, ``NAME.jsonl.gz``, or one for each form,
+            ``NAME-FORM.jsonl.gz``; None: it brings none.
         published: rows of published results for comparison pages: method, reward, frames, score, unlocks.
         published_note: what to keep in mind beside them.
     """

@@ -39,8 +39,8 @@ class LanguageModelSuggester(GoalSuggester):
 
     *Waiting* (``every`` = 0; Du et al. 2023): each new caption is asked about at once, and training waits.
     *Ahead*: one caption for every ``every`` frames, while training continues: the most frequent one and the
-    newest by turns. A caption without an answer borrows what the answers to others let expect
-    (:class:`AnsweredCaptions`). A model in this process makes a run reproducible either way.
+    newest by turns. A caption without an answer, or one that recorded answers leave out, borrows what the answers to
+    others let expect (:class:`AnsweredCaptions`). A model in this process makes a run reproducible either way.
 
     A question that fails is asked again later, unless its answer was empty or a refusal. When all answers of a call are
     failures, asking pauses (:class:`Backoff`) and a line on stderr says so: a dead server must not hold up training.
@@ -93,6 +93,7 @@ class LanguageModelSuggester(GoalSuggester):
         self._borrows = form != "statements"
         self._answers = AnsweredCaptions(language.clauses_of if self._borrows else lambda _: ())
         self._queue = CaptionQueue(every) if every and model.can_be_asked_ahead else None
+        self._always_borrows = self._queue is not None or model.leaves_out
         self._backoff = Backoff()
         self._pool = None if model.in_process else RequestPool(model, in_flight)
         self._in_flight: dict[str, list[tuple[Question, Future]]] = {}
@@ -109,7 +110,7 @@ class LanguageModelSuggester(GoalSuggester):
         (self._ask_ahead if self._queue else self._ask_waiting)(captions)
         self._counts["met"] += len(captions)
         self._counts["unanswered"] += sum(self._answers.goals.get(caption) is None for caption in captions)
-        return self._goals(captions, borrow=self._queue is not None)
+        return self._goals(captions, borrow=self._always_borrows)
 
     def recall(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
         """Known goals. In evaluation, captions without an answer borrow also if training waits; statements are looked up
@@ -288,7 +289,7 @@ class LanguageModelSuggester(GoalSuggester):
     def _goals_of(self, caption: str, borrow: bool) -> tuple[Goal, ...] | None:
         if caption in self._answers.goals:
             own = self._answers.goals[caption]
-            own = () if own is None and not self._queue and self._borrows else own
+            own = () if own is None and not self._always_borrows and self._borrows else own
         else:
             own = self._questions.partial_goals(caption)
         return self._answers.borrow(caption) if own is None and borrow else own

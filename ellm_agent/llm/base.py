@@ -94,6 +94,9 @@ class LanguageModel:
     can_be_asked_ahead: bool = (
         True  # whether `llm.every` applies; otherwise new captions are asked about at once
     )
+    leaves_out: bool = (
+        False  # whether it never answers some prompts; their captions then borrow goals from others
+    )
     default_temperature: float | None = None  # of open answers, unless configured; None: the prompt's
     likely_goals: Sequence[str] = ()  # that it is known to suggest, if any are known beforehand
     counted: Sequence[str] = ()  # names of its counters

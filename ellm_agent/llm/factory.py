@@ -19,6 +19,7 @@ from ellm_agent.llm.recorded import RecordedModel
 from ellm_agent.llm.scripted import ScriptedModel
 from envs.interface import World
 
+SHIPPED = ".jsonl.gz"  # ending of the files of recorded answers that a world brings
 # Options without effect on other models.
 ENDPOINTS_ONLY = (
     "base_url", "model", "structured", "rpm", "tpm", "budget_usd", "budget_tokens", "price_read", "price_written",
@@ -88,7 +89,7 @@ def make_model(suggester: SuggesterConfig, world: World) -> LanguageModel:
     """
     llm = resolve(suggester, world).llm
     if llm.kind == "recorded":
-        return RecordedModel(_recorded(llm.answers, world))
+        return RecordedModel(_recorded(llm.answers, world, suggester.kind))
     if llm.kind == "script":
         advice = world.advice()
         if advice is None:
@@ -121,22 +122,26 @@ def make_model(suggester: SuggesterConfig, world: World) -> LanguageModel:
     return CachedModel(model, cache) if cache else model
 
 
-def _recorded(answers: Path | None, world: World) -> Path:
-    """The file of recorded answers: as given, or one of that name beside those that the world brings.
+def _recorded(answers: Path | None, world: World, form: str) -> Path:
+    """The file of recorded answers: as given, or the one of that name, or of that name and form, that the world brings.
 
     Raises:
         UserError: if there are none.
     """
-    if answers is None and world.recorded_answers is None:
+    if answers and (answers.exists() or answers.name != str(answers) or answers.suffix):
+        return answers
+    if world.recorded_answers is None:
         raise UserError(f"no answers are recorded for the world {world.name}; give --llm recorded:FILE")
-    if answers is None or answers.exists() or answers.name != str(answers) or answers.suffix:
-        return answers or world.recorded_answers
-    shipped = sorted(world.recorded_answers.parent.glob("*.jsonl.gz")) if world.recorded_answers else []
-    names = {path.name.removesuffix(".jsonl.gz"): path for path in shipped}
-    if str(answers) not in names:
-        known = f"; the world {world.name} brings {', '.join(names)}" if names else ""
-        raise UserError(f"llm is recorded:{answers}, but there is no such file{known}")
-    return names[str(answers)]
+    shipped = sorted(world.recorded_answers.parent.glob(f"*{SHIPPED}"))
+    names = {path.name.removesuffix(SHIPPED): path for path in shipped}
+    name = str(answers or world.recorded_answers.name.removesuffix(SHIPPED))
+    found = names.get(name) or names.get(f"{name}-{form}")
+    if not found:
+        raise UserError(
+            f"llm is recorded:{name} and goal-mode {form}, but there is no such file; the world {world.name} brings "
+            + ", ".join(names)
+        )
+    return found
 
 
 def _cache(llm: LLMConfig) -> AnswerCache | None:

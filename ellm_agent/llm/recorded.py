@@ -10,7 +10,8 @@ log-probabilities, or the probability of "Yes" alone:
     {"user": "Do people ...? Yes or No?", "yes": 0.93}
     {"user": "...", "text": "- chop tree", "logprobs": {}}
 
-A file may leave prompts out: they have no goals, and are counted (``llm/not_recorded``).
+A file may leave prompts out, which are counted (``llm/not_recorded``): captions borrow goals from those that are answered;
+statements have none.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class RecordedModel(LanguageModel):
         UserError: if it cannot be read or is no such file.
     """
 
-    can_be_asked_ahead = False
+    can_be_asked_ahead, leaves_out = False, True
     name = "recorded"
     counted = ("recorded", "not_recorded")
 

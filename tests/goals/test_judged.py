@@ -188,8 +188,9 @@ def test_a_file_may_leave_situations_out(tmp_path, form):
     head = {"description": "somebody", "version": VERSIONS[form]}
     model = RecordedModel(write(tmp_path / "a.jsonl", head, *ROWS[form]))
     suggester = suggester_of(model, form, scoring={"best": 1} if form == "scored" else None)
-    assert suggester.suggest(states("A.", "B.")) == [("chop tree",), ()]
-    assert suggester.suggest(states("B.")) == [()]
+    assert suggester.suggest(states("B.")) == [None]  # there is nothing to borrow yet
+    assert suggester.suggest(states("A.", "B.")) == [("chop tree",), ("chop tree",)]  # all answers name it
+    assert suggester.recall(states("B.", "C.")) == [("chop tree",), ("chop tree",)]
     missing = {"open": 1, "closed": 3, "scored": 1}[form]  # closed: "drink water" in A, and both goals in B
     assert suggester.metrics()["llm/not_recorded"] == missing
 
@@ -199,7 +200,7 @@ def test_scored_answers_without_the_neutral_caption_are_no_goals(tmp_path, left)
     head = {"description": "somebody", "version": scored.VERSION}
     rows = [row for row in ROWS["scored"] if any(row["user"].startswith(caption) for caption in left)]
     suggester = suggester_of(RecordedModel(write(tmp_path / "a.jsonl", head, *rows)), "scored")
-    assert suggester.suggest(states("A.")) == [()]
+    assert suggester.suggest(states("A.")) == [None]
 
 
 def test_a_file_for_other_prompts_is_refused(tmp_path):
