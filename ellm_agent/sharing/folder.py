@@ -1,7 +1,7 @@
 """A trained agent as a folder that plays anywhere and that the Hugging Face hub can hold. Loading one runs no code from it.
 
 README.md            model card: what it is, results, how to play it (with metadata of the hub)
-agent.safetensors    the policy's parameters, and the vectors of the phrases that it reads
+agent.safetensors    the policy's parameters, and the vectors of phrases that SentenceBERT does not give again, bit for bit
 agent.json           format, names of shared parameters, the phrases' texts, what its suggester knows, frames, checksums of the files
 config.yaml          the configuration of its run
 results.json         the run's results, and the episodes of its last evaluation: world seeds and actions
@@ -20,6 +20,7 @@ from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as read_tensors
@@ -34,10 +35,12 @@ from ellm_agent.evaluation.recording import Recording
 from ellm_agent.runs import checkpoints
 from ellm_agent.runs.folder import Run
 from ellm_agent.runs.pretrained import Pretrained, trained_agent
-from ellm_agent.sharing import card
+from ellm_agent.sharing import card, vectors
+from ellm_agent.terminal import print_stderr
 from envs import registry
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, 2)  # in format 1 all vectors are in the folder
 AGENT, WEIGHTS, CONFIG, RESULTS, CARD = (
     "agent.json",
     "agent.safetensors",
@@ -47,7 +50,6 @@ AGENT, WEIGHTS, CONFIG, RESULTS, CARD = (
 )
 GIF, LICENCE = "episode.gif", "LICENSE"
 CHECKED = (WEIGHTS, CONFIG, RESULTS)  # by their checksums
-LANGUAGE_MODELS = ("open", "closed")  # kinds of suggesters
 VECTORS = "phrases"  # name of the phrases' vectors beside the policy's parameters
 GIF_FRAMES = 12  # and those with a reward: about .3 MB
 POLICY = "policy."
@@ -90,11 +92,6 @@ class SharedAgent:
     results: dict[str, Any]
     episodes: tuple[Played, ...]
 
-    @property
-    def plain_suggester(self) -> dict[str, Any]:
-        """The state of its suggester, without that of a filter around it."""
-        return self.suggester["suggester"] if self.config.suggester.learned_filter else self.suggester
-
 
 def is_shared(folder: Path) -> bool:
     """Whether a folder holds a shared agent, and no run."""
@@ -126,9 +123,10 @@ def write(run: Run, target: Path) -> None:
         "episodes": [vars(Played.of(recording)) for recording in recordings],
     }
     tensors, same = _distinct({POLICY + name: tensor for name, tensor in trained.state["policy"].items()})
-    phrases = trained.state["phrases"]
+    phrases, likely = trained.state["phrases"], _likely_goals(run.config)
+    known = _known(run.config, likely, suggester, phrases)
     files = {
-        WEIGHTS: tensors_to_bytes({**tensors, VECTORS: phrases["vectors"].contiguous()}),
+        WEIGHTS: tensors_to_bytes({**tensors, VECTORS: phrases["vectors"][len(known) :].contiguous()}),
         CONFIG: config_files.to_yaml(config).encode(),
         RESULTS: json.dumps(results).encode(),
         LICENCE: (distribution("ellm-agent").read_text(f"licenses/{LICENCE}") or "MIT\n").encode(),
@@ -142,7 +140,8 @@ def write(run: Run, target: Path) -> None:
             "same": same,
             "phrases": phrases["texts"],
             "suggester": suggester,
-            "likely_goals": _likely_goals(run.config),
+            "known": {"phrases": len(known), "sha256": vectors.digest(known)},
+            "likely_goals": likely,
             "sha256": {name: hashlib.sha256(files[name]).hexdigest() for name in CHECKED},
         }
     ).encode()
@@ -167,7 +166,7 @@ def read(folder: Path) -> SharedAgent:
     try:
         data = json.loads((folder / AGENT).read_bytes())
         contents = {name: (folder / name).read_bytes() for name in CHECKED}
-        if data["format"] != FORMAT:
+        if data["format"] not in READABLE:
             raise UserError(
                 f"{folder} has format {data['format']!r}, of version {data['version']}; this version reads {FORMAT}"
             )
@@ -182,6 +181,7 @@ def read(folder: Path) -> SharedAgent:
             name.removeprefix(POLICY): tensor for name, tensor in tensors.items() if name.startswith(POLICY)
         }
         phrases = {"texts": data["phrases"], "vectors": tensors[VECTORS]}
+        known = data.get("known", {"phrases": 0})
         state = {"policy": policy, "phrases": phrases, "frames": int(data["frames"])}
         results = json.loads(contents[RESULTS])
         episodes = tuple(Played(own["world_seed"], tuple(own["actions"])) for own in results["episodes"])
@@ -199,9 +199,34 @@ def read(folder: Path) -> SharedAgent:
             f"{folder} holds no shared agent, or a damaged one ({type(error).__name__})"
         ) from error
     config = config_files.load(folder / CONFIG)
+    if known["phrases"]:
+        with checkpoints.readable(folder / AGENT):
+            again = vectors.known_phrases(config, vectors.remembering_suggester(config, likely, suggester))
+            phrases["vectors"] = _joined(again, known, phrases, folder)
     return SharedAgent(
         config, Pretrained(config, state, folder / WEIGHTS), suggester, likely, results, episodes
     )
+
+
+def _known(config: Config, likely: Sequence[str], suggester: Mapping[str, Any], phrases) -> np.ndarray:
+    """The vectors at the front of a phrase table that are computed again to the same bits, ``(n, 384)``."""
+    texts, again = vectors.known_phrases(config, vectors.remembering_suggester(config, likely, suggester))
+    n = len(texts)
+    same = phrases["texts"][:n] == texts and np.array_equal(phrases["vectors"][:n].numpy(), again)
+    return again if same else again[:0]
+
+
+def _joined(again, known: Mapping[str, Any], phrases: Mapping[str, Any], folder: Path) -> torch.Tensor:
+    """All vectors: those computed again, and those of the folder. Raises ValueError if they are of other phrases."""
+    texts, first = again
+    if len(texts) != known["phrases"] or phrases["texts"][: len(texts)] != texts:
+        raise ValueError("it reads phrases that this version's worlds do not have")
+    if vectors.digest(first) != known["sha256"]:
+        print_stderr(
+            f"note: SentenceBERT's vectors differ here in their last bits from those of {folder}; the agent is the same, its"
+            " episodes may not be"
+        )
+    return torch.cat([torch.from_numpy(first), phrases["vectors"]])
 
 
 def _distinct(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
@@ -235,7 +260,7 @@ def _portable(config: Config) -> Config:
 
 def _likely_goals(config: Config) -> list[str]:
     """Goals that the run's language model was known to suggest beforehand: the bundled one's, as only it says."""
-    if config.suggester.kind not in LANGUAGE_MODELS or config.suggester.llm.kind != "bundled":
+    if config.suggester.kind not in vectors.LANGUAGE_MODELS or config.suggester.llm.kind != "bundled":
         return []
     language = registry.get(config.env.name).language(**config.env.options)
     return list(make_suggester(config, language).likely_goals)

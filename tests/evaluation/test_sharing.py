@@ -91,13 +91,31 @@ def test_a_shared_agent_follows_goals(shared, tmp_path):
     assert json.loads(out.read_text())["goals"] == ["chop tree"]
 
 
+def test_vectors_that_are_computed_again_are_not_in_the_folder(shared, tmp_path, capsys):
+    data = json.loads((shared / "agent.json").read_text())
+    stored = load_file(shared / "agent.safetensors")["phrases"]
+    assert data["known"]["phrases"] > 1_000
+    assert len(stored) == len(data["phrases"]) - data["known"]["phrases"]
+    vectors = folder.read(shared).agent.state["phrases"]["vectors"]
+    assert vectors.shape == (len(data["phrases"]), 384)
+    assert capsys.readouterr().err == ""
+    # On a machine whose arithmetic differs in the last bits, it says so.
+    away = tmp_path / "away"
+    shutil.copytree(shared, away)
+    data["known"]["sha256"] = "0" * 64
+    (away / "agent.json").write_text(json.dumps(data))
+    assert folder.read(away).agent.state["phrases"]["vectors"].equal(vectors)
+    assert "vectors differ here in their last bits" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "spoil", "message"),
     [
         ("agent.safetensors", lambda b: b[:-1] + b"x", "agent.safetensors is damaged: its checksum is wrong"),
         ("agent.safetensors", None, "holds no shared agent, or a damaged one"),
         ("agent.json", lambda b: b[:-9], "holds no shared agent, or a damaged one"),
-        ("agent.json", lambda b: b.replace(b'"format": 1', b'"format": 9'), "has format 9, of version"),
+        ("agent.json", lambda b: b.replace(b'"format": 2', b'"format": 9'), "has format 9, of version"),
+        ("agent.json", lambda b: b.replace(b'"known": {"phrases": 1', b'"known": {"phrases": 2'), "agent.json does not fit"),
         ("config.yaml", lambda b: b + b"x: 1\n", "config.yaml is damaged"),
     ],
 )
