@@ -38,6 +38,7 @@ METHODS: dict[str, dict[str, Any]] = {  # name -> changed options
     },
     "novelty": {"suggester.kind": "novelty"},
     "novelty-filtered": {"suggester.kind": "novelty", "suggester.learned_filter": True},
+    "common": {"suggester.kind": "common"},
     "sbert": {"suggester.kind": "sbert"},
     # Which part of the result is the reward's, and which that of goals in the observation and of the prior?
     "oracle-observed": {
