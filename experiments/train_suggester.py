@@ -141,6 +141,8 @@ class RewardModel:
     """World of the logs."""
     skip_frames: int = 0
     """Frames at the beginning of each run that are left out."""
+    rarity: float = 0.0
+    """Power of the rarity that events are worth in the usefulness, as in the agent's reward (.5). 0: all are worth the same."""
     scenes: int = 2_000
     """Captions whose answers are compared."""
     k: int = 6
@@ -159,10 +161,10 @@ class RewardModel:
         from ellm_agent.lm_training import data, fit_reward_model
 
         cli.at_least(1, scenes=self.scenes, steps=self.steps)
-        cli.at_least(0, seed=self.seed, skip_frames=self.skip_frames)
+        cli.at_least(0, seed=self.seed, skip_frames=self.skip_frames, rarity=self.rarity)
         _set_threads(1)
         recipe = fit_reward_model.Recipe(
-            data.Sources(self.logs, self.model, _world(self.world).name, self.skip_frames),
+            data.Sources(self.logs, self.model, _world(self.world).name, self.skip_frames, self.rarity),
             choices=self.choices,
             scenes=self.scenes,
             k=self.k,
@@ -191,6 +193,8 @@ class Ppo:
     """World of the logs."""
     skip_frames: int = 0
     """Frames at the beginning of each run that are left out."""
+    rarity: float = 0.0
+    """Power of the rarity that events are worth in the usefulness, as in the agent's reward (.5). 0: all are worth the same."""
     iterations: int = 40
     """Iterations, each with fresh answers."""
     beta: float = 0.1
@@ -215,10 +219,10 @@ class Ppo:
     def run(self) -> None:
         from ellm_agent.lm_training import data, fit_ppo
 
-        cli.at_least(0, seed=self.seed, skip_frames=self.skip_frames)
+        cli.at_least(0, seed=self.seed, skip_frames=self.skip_frames, rarity=self.rarity)
         _set_threads(1)
         recipe = fit_ppo.Recipe(
-            data.Sources(self.logs, self.model, _world(self.world).name, self.skip_frames),
+            data.Sources(self.logs, self.model, _world(self.world).name, self.skip_frames, self.rarity),
             self.reward_model,
             iterations=self.iterations,
             beta=self.beta,
@@ -251,6 +255,8 @@ class Ilql:
     """World of the logs."""
     skip_frames: int = 0
     """Frames at the beginning of each run that are left out."""
+    rarity: float = 0.0
+    """Power of the rarity that events are worth in the usefulness, as in the agent's reward (.5). 0: all are worth the same."""
     steps: int = 300
     """Gradient steps."""
     tau: float = 0.8
@@ -266,10 +272,10 @@ class Ilql:
         from ellm_agent.lm_training import data, fit_ilql
 
         cli.at_least(1, steps=self.steps)
-        cli.at_least(0, seed=self.seed, skip_frames=self.skip_frames)
+        cli.at_least(0, seed=self.seed, skip_frames=self.skip_frames, rarity=self.rarity)
         _set_threads(1)
         recipe = fit_ilql.Recipe(
-            data.Sources(self.logs, self.model, _world(self.world).name, self.skip_frames),
+            data.Sources(self.logs, self.model, _world(self.world).name, self.skip_frames, self.rarity),
             method=self.method,
             steps=self.steps,
             tau=self.tau,

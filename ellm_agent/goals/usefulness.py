@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 
 WINDOW = 64  # frames after a suggestion in which a goal counts as achieved
 COST = 0.1  # of each goal that is not achieved
@@ -14,10 +15,11 @@ def usefulness(
     before: Collection[str],
     after: Mapping[str, int],
     satisfies: Callable[[str, str], bool],
+    worth: Mapping[str, float] = MappingProxyType({}),
 ) -> float:
     """What the agent gains of an answer: new events that the goals name, less a cost for each goal that names none.
 
-        U = sum over e in after that an open goal names of .95^(t_e - 1)  -  .1 |{open g that names no e in after}|
+        U = sum over e in after that an open goal names of w_e .95^(t_e - 1)  -  .1 |{open g that names no e in after}|
 
     A goal is open if no event of ``before`` satisfies it; closed ones count nothing, for the achieved filter drops them.
     An event counts once, however many goals name it: two wordings of a goal are worth one. Without the discount, naming
@@ -29,12 +31,13 @@ def usefulness(
         before: events that happened in the episode before.
         after: event that happened within ``WINDOW`` frames, and not before -> frames until it first did, at least 1.
         satisfies: (event, goal) -> whether the event fulfils the goal.
+        worth: event -> w_e; 1 where it has none.
     """
     still_open = [
         goal for goal in dict.fromkeys(goals) if not any(satisfies(event, goal) for event in before)
     ]
     gain = sum(
-        DISCOUNT ** (frames - 1)
+        worth.get(event, 1.0) * DISCOUNT ** (frames - 1)
         for event, frames in after.items()
         if any(satisfies(event, goal) for goal in still_open)
     )

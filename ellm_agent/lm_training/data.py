@@ -19,7 +19,7 @@ from ellm_agent.lm_training.resumable import generators
 from ellm_agent.lm_training.reward_model import Comparison
 from ellm_agent.lm_training.sft import HELD_OUT_WORLDS, TRAINING_WORLDS, captions
 from ellm_agent.lm_training.suggester import Suggester
-from ellm_agent.lm_training.suggestions import Suggestion, read_logs, split
+from ellm_agent.lm_training.suggestions import Suggestion, rarity, read_logs, split
 from ellm_agent.rewards.goal_similarity import GoalSimilarity
 from envs import registry
 
@@ -36,12 +36,14 @@ class Sources:
         model: folder of the language model; None: the bundled one.
         world: of the logs.
         skip_frames: of each run, at its beginning.
+        rarity: power of the rarity that events are worth; 0: all are worth the same.
     """
 
     logs: tuple[Path, ...]
     model: Path | None = None
     world: str = "crafter"
     skip_frames: int = 0
+    rarity: float = 0.0
 
 
 def check_labels(k: int, noise: float) -> None:
@@ -81,8 +83,10 @@ class Data:
             held_out[i]
             for i in np.linspace(0, len(held_out) - 1, min(len(held_out), MOST_HELD_OUT)).astype(int)
         ]
+        self.rarity = sources.rarity
+        self.worth = rarity(self.train, sources.rarity)
         self.judge = ExpectedUsefulness(
-            self.train, self.language.goals, self.language.clauses_of, self.satisfies
+            self.train, self.language.goals, self.language.clauses_of, self.satisfies, self.worth
         )
 
     def questions(self, rows: Sequence[Suggestion]) -> list[list[int]]:
@@ -92,7 +96,8 @@ class Data:
     def usefulness(self, rows: Sequence[Suggestion], answers: Sequence[Sequence[int]]) -> np.ndarray:
         """True usefulness of answers, one for each row: what the agent then achieved there."""
         goals = map(self.suggester.goals, answers)
-        return np.array([row.usefulness(own, self.satisfies) for row, own in zip(rows, goals, strict=True)])
+        pairs = zip(rows, goals, strict=True)
+        return np.array([row.usefulness(own, self.satisfies, self.worth) for row, own in pairs])
 
     def measure(self, seed: int, adjust: Adjust | None = None) -> dict[str, float]:
         """Mean true usefulness on held-out worlds of one sampled answer for each row, and goals in an answer."""

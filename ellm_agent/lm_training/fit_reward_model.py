@@ -74,7 +74,7 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
     if unseen_choices:
         figures["four_way_accuracy_of_choices"] = accuracies(model, unseen_choices)["best_accuracy"]
         figures["held_out_choices"] = len(unseen_choices)
-    checkpoints.write(folder / FILE, {"model": model.state_dict()})
+    checkpoints.write(folder / FILE, {"model": model.state_dict(), "rarity": recipe.sources.rarity})
     report.draw_rows(rows, folder / "curves.png")
     report.write_card(
         folder,
@@ -121,12 +121,17 @@ def load(folder: Path, data: Data) -> ScalarModel:
     """The reward model of a folder.
 
     Raises:
-        UserError: if there is none, or it is of another language model.
+        UserError: if there is none, or it is of another language model or another usefulness.
     """
     path = folder / FILE
     if not path.is_file():
         raise UserError(f"{folder} holds no reward model; train one with train_suggester.py reward-model")
     state = checkpoints.read(path)
+    learned = state.get("rarity", 0.0)
+    if learned != data.rarity:
+        raise UserError(
+            f"rarity is {data.rarity:g}, but {folder} learned with {learned:g}; give --rarity {learned:g}"
+        )
     model = ScalarModel(data.suggester.model, resumable.generators(0, 0)[1])
     with checkpoints.readable(path):
         model.load_state_dict(state["model"])

@@ -7,7 +7,7 @@ agent of its logs played for the goals that were suggested then.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ import torch
 from ellm_agent.goals.logistic import design_matrix
 from ellm_agent.goals.usefulness import COST
 from ellm_agent.lm_training.reward_model import Comparison
-from ellm_agent.lm_training.suggestions import Suggestion
+from ellm_agent.lm_training.suggestions import EQUAL, Suggestion
 
 NOISE = 0.1  # share of labels that are random
 DECAY = 1.0  # of the ridge regression
@@ -33,6 +33,7 @@ class ExpectedUsefulness:
         events: all that can happen.
         clauses_of: caption -> its clauses.
         satisfies: (event, goal) -> whether the event fulfils the goal.
+        worth: event -> w_e in the usefulness.
     """
 
     def __init__(
@@ -41,15 +42,16 @@ class ExpectedUsefulness:
         events: Sequence[str],
         clauses_of: Callable[[str], frozenset[str]],
         satisfies: Callable[[str, str], bool],
+        worth: Mapping[str, float] = EQUAL,
     ):
         self._clauses_of = clauses_of
         self._named = functools.cache(lambda goal: [i for i, e in enumerate(events) if satisfies(e, goal)])
         self._columns, inputs = design_matrix([frozenset(clauses_of(row.caption)) for row in rows])
-        worth = np.array([[row.usefulness((event,), satisfies) for event in events] for row in rows])
+        alone = np.array([[row.usefulness((event,), satisfies, worth) for event in events] for row in rows])
         penalty = DECAY * np.eye(inputs.shape[1])
         penalty[0, 0] = 0.0  # not of the intercept
         self._weights = np.linalg.solve(
-            inputs.T @ inputs + penalty, inputs.T @ worth
+            inputs.T @ inputs + penalty, inputs.T @ alone
         )  # (1 + clauses, events)
 
     def __call__(self, caption: str, goals: Sequence[str]) -> float:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from ellm_agent.errors import UserError
 from ellm_agent.goals.usefulness import WINDOW, usefulness
@@ -18,6 +19,8 @@ from envs.interface import Language, World
 from prompts import open_ended
 
 HELD_OUT = 0.2  # share of the worlds
+EQUAL: Mapping[str, float] = MappingProxyType({})  # every event is worth 1
+MOST_WORTH = 10.0  # of an event, as in the agent's reward (``rewards.rarity``)
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,14 @@ class Suggestion:
     ended: bool
     log: int = 0
 
-    def usefulness(self, goals: Sequence[str], satisfies: Callable[[str, str], bool]) -> float:
-        """Of any goals here, as far as the log tells: the agent played for the goals that were suggested, not for these."""
-        return usefulness(goals, self.before, self.after, satisfies)
+    def usefulness(
+        self, goals: Sequence[str], satisfies: Callable[[str, str], bool], worth: Mapping[str, float] = EQUAL
+    ) -> float:
+        """Of any goals here, as far as the log tells: the agent played for the goals that were suggested, not for these.
+
+        ``worth``: as in ``goals.usefulness``.
+        """
+        return usefulness(goals, self.before, self.after, satisfies, worth)
 
 
 def read_logs(paths: Sequence[Path], world: World, skip_frames: int = 0) -> list[Suggestion]:
@@ -113,6 +121,19 @@ def split(rows: Sequence[Suggestion]) -> tuple[list[Suggestion], list[Suggestion
         [row for row, held in zip(rows, held_out, strict=True) if not held],
         [row for row, held in zip(rows, held_out, strict=True) if held],
     )
+
+
+def rarity(rows: Sequence[Suggestion], power: float) -> dict[str, float]:
+    """What events are worth by their rarity: (rate / highest rate) ** -power, at most ``MOST_WORTH``, as in the agent's reward.
+
+    An event's rate is the share of the episodes in which it happened.
+    """
+    episodes: dict[tuple[int, int], set[str]] = defaultdict(set)
+    for row in rows:
+        episodes[row.log, row.world_seed].update(row.before, row.after)
+    counts = Counter(event for events in episodes.values() for event in events)
+    most = max(counts.values(), default=1)
+    return {event: min((n / most) ** -power, MOST_WORTH) for event, n in counts.items()}
 
 
 def chains(rows: Sequence[Suggestion]) -> list[list[Suggestion]]:

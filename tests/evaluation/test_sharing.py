@@ -115,7 +115,11 @@ def test_vectors_that_are_computed_again_are_not_in_the_folder(shared, tmp_path,
         ("agent.safetensors", None, "holds no shared agent, or a damaged one"),
         ("agent.json", lambda b: b[:-9], "holds no shared agent, or a damaged one"),
         ("agent.json", lambda b: b.replace(b'"format": 2', b'"format": 9'), "has format 9, of version"),
-        ("agent.json", lambda b: b.replace(b'"known": {"phrases": 1', b'"known": {"phrases": 2'), "agent.json does not fit"),
+        (
+            "agent.json",
+            lambda b: b.replace(b'"known": {"phrases": 1', b'"known": {"phrases": 2'),
+            "agent.json does not fit",
+        ),
         ("config.yaml", lambda b: b + b"x: 1\n", "config.yaml is damaged"),
     ],
 )

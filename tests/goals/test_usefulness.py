@@ -18,6 +18,15 @@ def test_by_hand():
     assert achieved_goals(goals, ["sleep"], after, satisfies) == ["chop tree", "drink water"]
 
 
+def test_rare_events_may_be_worth_more():
+    worth = usefulness(
+        ["chop tree", "mine iron"], [], {"chop tree": 1, "mine iron": 2}, satisfies, {"mine iron": 4.0}
+    )
+    assert worth == pytest.approx(1 + 4 * 0.95)
+    # The cost of a goal that is not achieved stays.
+    assert usefulness(["mine iron"], [], {}, satisfies, {"mine iron": 4.0}) == pytest.approx(-0.1)
+
+
 def test_two_wordings_are_worth_one():
     worth = usefulness(["chop tree", "fell the tree", "chop tree"], [], {"chop tree": 1}, satisfies)
     assert worth == pytest.approx(1.0)

@@ -17,7 +17,7 @@ from ellm_agent.lm_training.choices import read_choices
 from ellm_agent.lm_training.judge import ExpectedUsefulness, compare
 from ellm_agent.lm_training.ppo import PPO
 from ellm_agent.lm_training.suggester import Suggester
-from ellm_agent.lm_training.suggestions import Suggestion, chains, read_logs, split
+from ellm_agent.lm_training.suggestions import Suggestion, chains, rarity, read_logs, split
 from envs import registry
 from experiments import train_suggester
 from prompts import open_ended
@@ -65,6 +65,18 @@ def test_logs_are_read_as_the_model_reads_captions(log):
     assert rows[0].caption == "You see grass, tree."
     assert rows[0].usefulness(["chop tree", "sleep"], satisfies) == pytest.approx(0.9)
     assert len(read_logs([log], CRAFTER, skip_frames=200)) == 40
+
+
+def test_rarity_by_hand():
+    def happened(seed, *events):
+        return Suggestion(seed, 0, "You see sand.", (), events[:1], dict.fromkeys(events[1:], 1), False)
+
+    # In 400 episodes all sleep, a quarter drink, one eats; rows of one episode count once.
+    rows = [happened(seed, "sleep", *["drink water"] * (seed % 4 == 0)) for seed in range(400)]
+    rows += [happened(0, "sleep", "eat cow"), happened(0, "sleep", "eat cow")]
+    assert rarity(rows, 0.5) == {"sleep": 1.0, "drink water": 2.0, "eat cow": 10.0}  # 400 ** .5 is cut
+    assert rarity(rows, 0.0) == dict.fromkeys(("sleep", "drink water", "eat cow"), 1.0)
+    assert rarity(rows[-1:], 1.0) == {"sleep": 1.0, "eat cow": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -282,6 +294,12 @@ def test_heads_change_what_a_folder_answers(tmp_path):
     (folder / value_heads.SETTINGS).write_text("{}")
     with pytest.raises(UserError, match="holds no model that can be read"):
         BundledModel(folder).load()
+
+
+def test_ppo_needs_a_reward_model_of_the_same_usefulness(reward_model, log, tmp_path):
+    ppo = train_suggester.Ppo((log,), reward_model, tmp_path / "ppo", rarity=0.5)
+    with pytest.raises(UserError, match=r"^rarity is 0.5, but .* learned with 0; give --rarity 0$"):
+        ppo.run()
 
 
 def test_a_training_is_continued_with_its_own_recipe_only(reward_model, log):
