@@ -12,6 +12,7 @@ SIDES = ("west", "east", "north", "south")  # in the order of ``homes.DIRECTIONS
 WALL, FLOOR = "wall", "floor"
 NOTHING_HELD = "you hold nothing"
 REACHING = "you reach out"
+UNSEEN = "a room not seen yet"  # the nearest one
 FIXED = tuple(f"{n} fixed" for n in range(1, 6))  # achievements: misplaced objects set right at one time
 ACHIEVEMENTS = ("misplaced object picked up", "object put right", *FIXED, "all tidy")
 
@@ -38,6 +39,11 @@ def lies_clause(thing: str, where: str) -> str:
 def door(room: str) -> str:
     """A door, by the room behind it."""
     return f"door to {room}"
+
+
+def way(room: str) -> str:
+    """The first door on the way to a room that is not next door."""
+    return f"way to {room}"
 
 
 def side_clause(side: str, thing: str) -> str:

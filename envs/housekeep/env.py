@@ -19,6 +19,7 @@ from envs.interface import Privileged, Situation, unknown
 from envs.text_env import Outcome, TextEnv
 
 PROTOCOLS = ("ellm", "homes")
+CAPTIONS = ("map", "spatial")
 ACTIONS = ("noop", "west", "east", "north", "south", "grab or release")
 GRAB = vocabulary.GRAB
 EPISODE_LENGTH = 1_000  # frames
@@ -34,11 +35,12 @@ class HousekeepEnv(TextEnv):
     **Home**: 1 to 7 rooms of 5x5 cells on a board of 3x3, doors between neighbours, 3 to 8 receptacles in each room, 7 to
     10 objects of which 3 to 5 lie in a typical wrong place. Each has at least one right place in this home.
 
-    **Observation**: ``Box(0, n - 1, (31,), int16 or int32)``: ids into ``language.vocabulary``, padded with 0, of the
+    **Observation**: ``Box(0, n - 1, (34,), int16 or int32)``: ids into ``language.vocabulary``, padded with 0, of the
     clauses of the caption. The player sees its own room, and nothing else: all receptacles, objects and doors in a window
-    of 9x9 cells (which covers the room from each of its cells; doors are in the wall, up to one cell further). It
-    remembers nothing. An example: "this is the kitchen. kitchen fridge: 3 west, 1 north. apple: in kitchen fridge. door
-    to bathroom: 2 east. west of you: floor. east of you: ... you face kitchen fridge. grab: pick up apple from kitchen fridge. you hold nothing."
+    of 9x9 cells (which covers the room from each of its cells; doors are in the wall, up to one cell further). With
+    caption ``spatial`` it remembers nothing. With ``map`` it remembers the doors of the rooms in which it has been: the
+    caption says which door leads to each room that it knows of, and to the nearest one in which it has not been. An example: "this is the kitchen. kitchen fridge: 3 west, 1 north. apple: in kitchen fridge. door
+    to bathroom: 2 east. way to bedroom: 2 east. way to a room not seen yet: 2 east. west of you: floor. east of you: ... you face kitchen fridge. grab: pick up apple from kitchen fridge. you hold nothing."
 
     **Actions**: ``Discrete(6)``.
 
@@ -73,7 +75,7 @@ class HousekeepEnv(TextEnv):
 
     Args:
         protocol: "ellm" or "homes".
-        caption: "spatial".
+        caption: "map" or "spatial".
         action_space: None; there is one.
         episode_length: frames; None: 1,000.
         task: None, or one of ``tasks.TASKS``: an instruction, and success when all is tidy. The reward is the same.
@@ -97,7 +99,7 @@ class HousekeepEnv(TextEnv):
     def __init__(
         self,
         protocol: str = PROTOCOLS[0],
-        caption: str = "spatial",
+        caption: str = CAPTIONS[0],
         action_space: str | None = None,
         episode_length: int | None = None,
         task: str | None = None,
@@ -107,13 +109,13 @@ class HousekeepEnv(TextEnv):
     ):
         for name, value, choices in (
             ("protocol", protocol, PROTOCOLS),
-            ("caption", caption, ("spatial",)),
+            ("caption", caption, CAPTIONS),
             ("action-space", action_space, (None,)),
             ("task", task, (None, *TASKS)),
         ):
             if value not in choices:
                 raise ValueError(unknown(name, value, [c for c in choices if c]))
-        self.protocol, self.known = protocol, known_placements(placements)
+        self.protocol, self.caption, self.known = protocol, caption, known_placements(placements)
         self.task, self.fixed_home = task, home_of_task(task, protocol)
         language = vocabulary.words(self.known, protocol).language
         super().__init__(
@@ -272,6 +274,7 @@ class HousekeepEnv(TextEnv):
         ]
         for x, y, room in home.doors(here):
             clauses.append(captions.where_clause(captions.door(self.room_name(room)), x - self.x, y - self.y))
+        clauses += self._map() if self.caption == "map" else []
         for side, (dx, dy) in zip(captions.SIDES, DIRECTIONS, strict=True):
             clauses.append(captions.side_clause(side, self.thing_at(self.x + dx, self.y + dy)))
         dx, dy = self.facing
@@ -286,6 +289,21 @@ class HousekeepEnv(TextEnv):
         if self.reaching:
             clauses.append(captions.REACHING)
         clauses.append(captions.NOTHING_HELD if self.held < 0 else captions.held_clause(self.name(self.held)))
+        return clauses
+
+    def _map(self) -> list[str]:
+        """Which door leads to each known room that is not next door, and to the nearest one not seen yet."""
+        ways, doors = self.home.ways(self.room, self.visited), self.home.doors(self.room)
+        cell = {room: (x - self.x, y - self.y) for x, y, room in doors}
+        first = {room: int(self.home.neighbours[self.room, direction]) for room, direction in ways.items()}
+        clauses = [
+            captions.where_clause(captions.way(self.room_name(room)), *cell[first[room]])
+            for room in sorted(first)
+            if room not in cell
+        ]
+        unseen = next((room for room in first if room not in self.visited), None)
+        if unseen is not None:
+            clauses.append(captions.where_clause(captions.way(captions.UNSEEN), *cell[first[unseen]]))
         return clauses
 
     def situation(self) -> Situation:

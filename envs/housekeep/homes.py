@@ -7,7 +7,7 @@ stand along the walls; in front of doors and in corners none stands, so each can
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -86,6 +86,24 @@ class Home:
         away = _MIDDLE + 1
         behind = zip(DIRECTIONS, self.neighbours[room].tolist(), strict=True)
         return [(x + away * dx, y + away * dy, other) for (dx, dy), other in behind if other >= 0]
+
+    def ways(self, here: int, visited: Collection[int]) -> dict[int, int]:
+        """The rooms to which a player knows a way, the nearest first -> the direction of its first door.
+
+        The player knows the doors of the rooms in which it has been, and which rooms are behind them.
+
+        Args:
+            here: the player's room.
+            visited: rooms in which it has been, its own among them.
+        """
+        first: dict[int, int] = {}
+        rooms = [here]
+        for room in rooms:  # it grows: breadth-first search
+            for direction, other in enumerate(self.neighbours[room].tolist() if room in visited else ()):
+                if other >= 0 and other != here and other not in first:
+                    first[other] = direction if room == here else first[room]
+                    rooms.append(other)
+        return first
 
 
 def home_of(

@@ -18,6 +18,7 @@ from envs.housekeep.captions import (
     NOTHING_HELD,
     REACHING,
     SIDES,
+    UNSEEN,
     WALL,
     canonical,
     door,
@@ -31,6 +32,7 @@ from envs.housekeep.captions import (
     room_clause,
     side_clause,
     to_sentence,
+    way,
     where_clause,
 )
 from envs.housekeep.homes import MOST_IN_ROOM, MOST_OBJECTS, MOST_ROOMS, ROOM, fixed_homes
@@ -41,8 +43,9 @@ from envs.interface import Example, Language
 REACH = ROOM - 1  # cells to each side in which receptacles of the player's room can be; doors one further
 WINDOW = 2 * REACH + 1  # cells, side of the window that the player sees
 DOOR_WINDOW = WINDOW + 2
-# The room, receptacles, objects, 4 doors, 4 sides, what is faced, what a grab would do, reaching out, what is held.
-MAX_CLAUSES = 1 + MOST_IN_ROOM + MOST_OBJECTS + 4 + 4 + 1 + 1 + 1 + 1
+# The room, receptacles, objects, doors or ways to the other rooms, the way to a room not seen yet, 4 sides, what is faced,
+# what a grab would do, reaching out, what is held.
+MAX_CLAUSES = 1 + MOST_IN_ROOM + MOST_OBJECTS + (MOST_ROOMS - 1) + 1 + 4 + 1 + 1 + 1 + 1
 GRAB = 5  # number of the action that grabs or releases; the moves are 1 to 4, in the order of ``SIDES``
 MOST_ACHIEVED = 64  # events that an agent observes
 CLOSEST = 0.983  # largest cosine of two different goals' vectors, measured (docs/housekeep.md)
@@ -120,16 +123,18 @@ class Words:
         wide = [*itertools.product(range(-REACH - 1, REACH + 2), repeat=2)]
         # Doors are in the middle of walls, so never further than half a room sideways.
         near = [max(abs(dx), abs(dy)) > 0 and min(abs(dx), abs(dy)) <= ROOM // 2 for dx, dy in wide]
-        self.door = np.zeros((len(rooms), DOOR_WINDOW**2), np.int32)
-        if doors:
-            self.door = numbers(
-                (
-                    where_clause(d, dx, dy) if close else None
-                    for d in doors
-                    for (dx, dy), close in zip(wide, near, strict=True)
-                ),
-                self.door.shape,
+
+        def through_doors(names: list[str], rows: int) -> np.ndarray:
+            texts = (
+                where_clause(name, dx, dy) if close else None
+                for name in names
+                for (dx, dy), close in zip(wide, near, strict=True)
             )
+            return numbers(texts if names else [None] * (rows * len(wide)), (rows, len(wide)))
+
+        self.door = through_doors(doors, len(rooms))
+        self.way = through_doors([way(room) for room in rooms] if doors else [], len(rooms))
+        self.unseen = through_doors([way(UNSEEN)] if doors else [], 1)[0]
         things = [WALL, FLOOR, *(p if u else None for p, u in zip(places, place_used, strict=True))]
         things += doors or [None] * len(rooms)
         self.side = numbers((t and side_clause(side, t) for side in SIDES for t in things), (4, len(things)))
@@ -151,10 +156,9 @@ class Words:
             for dx, dy in offsets
             if there and (dx or dy)
         }
-        for name in rooms if doors else ():
-            meanings |= {
-                where_clause(door(name), dx, dy): _moves(dx, dy, name) for dx, dy in wide if dx or dy
-            }
+        behind = [(door(name), name) for name in rooms] + [(way(name), name) for name in (*rooms, UNSEEN)]
+        for sign, name in behind if doors else ():
+            meanings |= {where_clause(sign, dx, dy): _moves(dx, dy, name) for dx, dy in wide if dx or dy}
         # To reach a place: go to it, or into its room.
         supporting = {
             goal: (go_to(places[p]), *([go_to(known.places[p].room)] if doors else []))

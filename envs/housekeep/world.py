@@ -26,7 +26,7 @@ class HousekeepWorld(World):
     name = "housekeep"
     title = "Housekeep"
     protocols = ("ellm", "homes")
-    captions = ("spatial",)
+    captions = ("map", "spatial")
     options: Mapping[str, str] = {
         "placements": "FILE with Housekeep's votes (data.npy) that says what belongs where, in place of the world's own"
     }

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 ROOM, SIDE = 5, 19  # cells: inner side of a room, side of the map
-MOST_ROOMS, MOST_PLACES, MOST_OBJECTS, MAX_CLAUSES = 7, 56, 10, 31
+MOST_ROOMS, MOST_PLACES, MOST_OBJECTS, MAX_CLAUSES = 7, 56, 10, 34
 DOOR, FLOOR = -1, 0  # cells of the map
 DX, DY = (-1, 1, 0, 0), (0, 0, -1, 1)
 GRAB = 5
@@ -67,6 +67,8 @@ class Numbers(NamedTuple):
     where: np.ndarray
     lies: np.ndarray
     door: np.ndarray
+    way: np.ndarray
+    unseen: np.ndarray
     side: np.ndarray
     faced: np.ndarray
     pick: np.ndarray
@@ -212,7 +214,50 @@ def _thing(h, direction, places):
 
 
 @njit(cache=True)
-def _describe(h, numbers, out):
+def _offset(h, direction):
+    """The door in a direction, as an index into ``Numbers.door``: its offset from the player in the wider window."""
+    reach, window = ROOM, 2 * ROOM + 1
+    dx = h.corner[h.room, 0] + ROOM // 2 + (ROOM // 2 + 1) * DX[direction] - h.x
+    dy = h.corner[h.room, 1] + ROOM // 2 + (ROOM // 2 + 1) * DY[direction] - h.y
+    return (dx + reach) * window + dy + reach
+
+
+@njit(cache=True)
+def _describe_map(h, numbers, out, n):
+    """``HousekeepEnv._map``, as numbers from ``out[n]`` on; returns the next free index."""
+    first = np.full(MOST_ROOMS, -1, np.int8)  # direction of the first door on the way to each room
+    rooms = np.empty(MOST_ROOMS, np.int8)  # the nearest first
+    rooms[0], known, done = h.room, 1, 0
+    unseen = -1
+    while done < known:
+        room = rooms[done]
+        done += 1
+        if not h.visited[room]:
+            if unseen < 0:
+                unseen = room
+            continue
+        for direction in range(4):
+            other = h.neighbours[room, direction]
+            if other >= 0 and other != h.room and first[other] < 0:
+                first[other] = direction if room == h.room else first[room]
+                rooms[known] = other
+                known += 1
+    for room in range(MOST_ROOMS):
+        if first[room] >= 0:
+            beside = False
+            for direction in range(4):
+                beside = beside or h.neighbours[h.room, direction] == room
+            if not beside:
+                out[n] = numbers.way[h.room_kind[room], _offset(h, first[room])]
+                n += 1
+    if unseen >= 0:
+        out[n] = numbers.unseen[_offset(h, first[unseen])]
+        n += 1
+    return n
+
+
+@njit(cache=True)
+def _describe(h, numbers, remembers, out):
     """``HousekeepEnv.clauses``, as numbers."""
     places = len(numbers.where)
     reach, window = ROOM - 1, 2 * ROOM - 1
@@ -230,10 +275,10 @@ def _describe(h, numbers, out):
     for direction in range(4):
         other = h.neighbours[h.room, direction]
         if other >= 0:
-            dx = h.corner[h.room, 0] + ROOM // 2 + (ROOM // 2 + 1) * DX[direction] - h.x
-            dy = h.corner[h.room, 1] + ROOM // 2 + (ROOM // 2 + 1) * DY[direction] - h.y
-            out[n] = numbers.door[h.room_kind[other], (dx + reach + 1) * (window + 2) + dy + reach + 1]
+            out[n] = numbers.door[h.room_kind[other], _offset(h, direction)]
             n += 1
+    if remembers:
+        n = _describe_map(h, numbers, out, n)
     for direction in range(4):
         out[n] = numbers.side[direction, _thing(h, direction, places)]
         n += 1
@@ -255,16 +300,20 @@ def _describe(h, numbers, out):
 
 
 @njit(cache=True)
-def describe(homes: np.ndarray, first: int, last: int, numbers: Numbers, out: Outputs) -> None:
-    """Describes the present states of the homes from the first to before the last."""
+def describe(
+    homes: np.ndarray, first: int, last: int, numbers: Numbers, remembers: bool, out: Outputs
+) -> None:
+    """Describes the present states of the homes from the first to before the last; ``remembers``: with caption "map"."""
     for i in range(first, last):
-        _describe(homes[i], numbers, out.observation[i])
+        _describe(homes[i], numbers, remembers, out.observation[i])
 
 
 @njit(cache=True)
-def play(homes: np.ndarray, first: int, actions: np.ndarray, numbers: Numbers, out: Outputs) -> None:
+def play(
+    homes: np.ndarray, first: int, actions: np.ndarray, numbers: Numbers, remembers: bool, out: Outputs
+) -> None:
     """Plays one frame in the homes from the first on, one for each action, and describes them."""
     for k in range(len(actions)):
         i = first + k
         _step(homes[i], actions[k], i, out)
-        _describe(homes[i], numbers, out.observation[i])
+        _describe(homes[i], numbers, remembers, out.observation[i])

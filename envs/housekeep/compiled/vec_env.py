@@ -42,6 +42,7 @@ class CompiledHousekeep(CompiledVecEnv):
         super().__init__(n_envs, reference.observation_space, reference.action_space)
         self._known, self._protocol = reference.known, reference.protocol
         self._task, self._fixed_home = reference.task, reference.fixed_home
+        self._remembers = reference.caption == "map"
         words = vocabulary.words(self._known, self._protocol)
         self._numbers = Numbers(*(getattr(words, name) for name in Numbers._fields))
         self.records = np.zeros(n_envs, HOME)
@@ -99,12 +100,12 @@ class CompiledHousekeep(CompiledVecEnv):
         )
         self._homes[i] = home
         _write(home, start, self.records[i : i + 1])
-        describe(self.records, i, i + 1, self._numbers, self._out)
+        describe(self.records, i, i + 1, self._numbers, self._remembers, self._out)
         self._describe_texts(i)
 
     def _play(self, first: int, actions: np.ndarray) -> None:
         """Plays one frame in the homes from the first on, one for each action."""
-        play(self.records, first, actions, self._numbers, self._out)
+        play(self.records, first, actions, self._numbers, self._remembers, self._out)
         for i, action in enumerate(actions.tolist(), first):
             self._actions_taken[i].append(action)
         for i in np.flatnonzero(self._out.changed[first : first + len(actions)]):

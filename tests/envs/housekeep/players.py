@@ -69,9 +69,9 @@ def choose(env, policy, rng):
 POLICIES = ("random", "busy", "careless", "tidy")
 
 
-def lockstep(protocol, policy, world_seeds, frames, placements=None):
+def lockstep(protocol, policy, world_seeds, frames, placements=None, caption="map"):
     """Plays the worlds in both, side by side, and compares everything at every frame; counts what happened."""
-    options = {"protocol": protocol, "episode_length": frames, "placements": placements}
+    options = {"protocol": protocol, "episode_length": frames, "placements": placements, "caption": caption}
     envs = [HousekeepEnv(**options) for _ in world_seeds]
     ours = CompiledHousekeep(len(envs), **options)
     ours._options = [{"world_seed": seed} for seed in world_seeds]

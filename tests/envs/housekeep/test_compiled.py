@@ -25,6 +25,10 @@ def test_lockstep(protocol, policy):
         assert counts["terminated"] > 0
 
 
+def test_lockstep_without_memory():
+    assert lockstep("homes", "tidy", [5, 6, 7], frames=150, caption="spatial")["frames"] > 100
+
+
 def test_vectorised_homes_equal_the_references():
     """Over episode ends, with seeds drawn by the environments themselves."""
     options = {"protocol": "homes", "episode_length": 30}

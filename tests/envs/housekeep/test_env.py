@@ -84,6 +84,35 @@ def test_a_step_into_a_door_leads_into_the_next_room():
     assert captions.room_clause(env.room_name(behind)) in env.clauses()
 
 
+def test_the_map_tells_the_way_to_known_rooms_and_to_the_nearest_unseen_one():
+    env = start("homes", caption="map")
+    seed = next(s for s in range(100) if len(homes.new_home(env.known, s).rooms) == 7)
+    env, plain = (start("homes", seed, caption=caption) for caption in ("map", "spatial"))
+    rng, seen = np.random.default_rng(0), set()
+    for _ in range(3_000):
+        action = int(rng.integers(1, 5))
+        env.act(action), plain.act(action)
+        told = [clause for clause in env.clauses() if clause.startswith(("door to ", "way to "))]
+        assert plain.clauses() == [clause for clause in env.clauses() if not clause.startswith("way to ")]
+        signs = dict(clause.split(": ") for clause in told)
+        beside = [env.room_name(r) for r in env.home.neighbours[env.room].tolist() if r >= 0]
+        known = {r for v in env.visited for r in env.home.neighbours[v].tolist() if r >= 0} - {env.room}
+        others = {env.room_name(r) for r in known} - {*beside}
+        unseen = {f"way to {captions.UNSEEN}"} if known - env.visited else set()
+        assert {*signs} == {f"door to {r}" for r in beside} | {f"way to {r}" for r in others} | unseen
+        doors = {signs[f"door to {r}"] for r in beside}
+        assert {*signs.values()} == doors
+        for room in known - env.visited:  # next door: that is the nearest one
+            if env.room_name(room) in beside:
+                assert signs[f"way to {captions.UNSEEN}"] in {
+                    signs[f"door to {env.room_name(r)}"]
+                    for r in known - env.visited
+                    if env.room_name(r) in beside
+                }
+        seen.add(len(env.visited))
+    assert seen >= {1, 2, 3, 4, 5}
+
+
 def test_taking_and_putting_take_two_frames():
     env = start()
     thing = misplaced(env)
@@ -264,7 +293,7 @@ def test_a_world_seed_is_an_episode_in_any_process():
     ("options", "message"),
     [
         ({"protocol": "elm"}, "protocol is 'elm'; did you mean 'ellm'?"),
-        ({"caption": "paper"}, "caption is 'paper'; choose one of spatial"),
+        ({"caption": "paper"}, "caption is 'paper'; choose one of map, spatial"),
         ({"task": "tidy"}, "task is 'tidy'; did you mean 'tidy up'?"),
         ({"episode_length": 0}, "episode_length is 0; it must be at least 1 frame"),
     ],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
 import pytest
 
 from envs.housekeep import homes
@@ -71,3 +74,19 @@ def test_the_fixed_homes_are_four_rooms_with_five_misplaced_training_objects():
         "flour": "top cabinet",
         "mug": "freezer",
     }
+
+
+def test_ways_by_hand():
+    """Rooms 0 - 1 - 2 - 3 from west to east, and 4 south of 1."""
+    neighbours = np.full((5, 4), -1, np.int8)
+    for west, east in ((0, 1), (1, 2), (2, 3)):
+        neighbours[west, 1], neighbours[east, 0] = east, west
+    neighbours[1, 3], neighbours[4, 2] = 4, 1
+    home = dataclasses.replace(homes.new_home(placements(), 0), neighbours=neighbours)
+    assert home.ways(0, {0}) == {1: 1}
+    assert list(home.ways(1, {1}).items()) == [(0, 0), (2, 1), (4, 3)]
+    # What lies behind room 2 is known only to who has been there.
+    assert home.ways(0, {0, 1}) == {1: 1, 2: 1, 4: 1}
+    assert list(home.ways(4, {0, 1, 2, 4}).items()) == [(1, 2), (0, 2), (2, 2), (3, 2)]
+    # Rooms that were visited, but to which no known door leads, are unknown.
+    assert home.ways(0, {0, 3}) == {1: 1}
