@@ -5,6 +5,7 @@ A sentence is encoded once in its life; observations, goals and replay hold ids.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,9 @@ from ellm_agent.text.sentence_bert import (
     DIMENSIONS,
     sentence_bert,
 )
+
+BLOCK = 128  # texts that are encoded together
+BLOCKS = 256  # that are remembered: 50 MB
 
 
 class Growing:
@@ -32,6 +36,34 @@ class Growing:
             self._storage = np.resize(self._storage, (max(needed, 2 * len(self._storage)), DIMENSIONS))
         self._storage[used:needed] = new
         self.rows = self._storage[:needed]
+
+
+class Blocks:
+    """Vectors of a closed vocabulary that is too large to be encoded beforehand.
+
+    When a text is first needed, a block of neighbours is encoded with it: a quarter of the time of each alone, and
+    neighbours in a vocabulary are often met together. Blocks are fixed, so a vector depends on the vocabulary alone.
+
+    Args:
+        texts: the vocabulary.
+        encode: texts -> ``(n, 384)`` float32 unit vectors.
+    """
+
+    def __init__(self, texts: Sequence[str], encode=sentence_bert):
+        self._texts, self._encode = texts, encode
+        self._index = {text: i for i, text in enumerate(texts)}
+        self._block = functools.lru_cache(BLOCKS)(self._encode_block)
+
+    def __contains__(self, text: str) -> bool:
+        return text in self._index
+
+    def vector(self, text: str) -> np.ndarray:
+        """The vector of a text of the vocabulary, ``(384,)``."""
+        block, row = divmod(self._index[text], BLOCK)
+        return self._block(block)[row]
+
+    def _encode_block(self, block: int) -> np.ndarray:
+        return self._encode(self._texts[block * BLOCK : (block + 1) * BLOCK])
 
 
 class PhraseTable:
@@ -65,17 +97,23 @@ class PhraseTable:
         """Ids of several phrases."""
         return [self.id(text) for text in texts]
 
-    def meet(self, texts: Iterable[str]) -> list[int]:
-        """Ids of phrases, like ``ids``. A new one gets its vector at once, computed alone: so it depends on no batch, and is
-        found on disk in the next run. For vocabularies that are too large to be known beforehand.
+    def meet(self, texts: Iterable[str], blocks: Blocks | None = None) -> list[int]:
+        """Ids of phrases, like ``ids``. A new one gets its vector at once: from the blocks of a vocabulary, or computed alone.
+        So it depends on no batch, and is found on disk in the next run. For vocabularies that are too large to be known
+        beforehand.
         """
         found = []
         for text in texts:
             if text not in self._ids:
                 _ = self.vectors  # of all phrases before it
-                self._vectors.extend(self._encode([text]))
+                known = blocks is not None and text in blocks
+                self._vectors.extend(blocks.vector(text)[None] if known else self._encode([text]))
             found.append(self.id(text))
         return found
+
+    def blocks(self, texts: Sequence[str]) -> Blocks:
+        """A vocabulary for ``meet``."""
+        return Blocks(texts, self._encode)
 
     def text(self, phrase: int) -> str:
         """The text of an id."""

@@ -60,7 +60,8 @@ class ObservationWriter:
         self._language, self._phrases, self._sentence = language, phrases, sentence
         closed = closed_vocabulary(language)
         self.on_demand = len(closed) > CLOSED
-        self._ids_of = phrases.meet if self.on_demand else phrases.ids
+        blocks = phrases.blocks(closed) if self.on_demand else None
+        self._ids_of = functools.partial(phrases.meet, blocks=blocks) if self.on_demand else phrases.ids
         ids = [UNKNOWN] * len(language.vocabulary) if self.on_demand else phrases.ids(language.vocabulary)
         ids[0] = PADDING
         # In batches that are the same in every run, so that their vectors are found on disk.
@@ -116,7 +117,7 @@ class ObservationWriter:
         ids = self._ids[captions]
         if self.on_demand and (ids == UNKNOWN).any():
             new = np.unique(captions[ids == UNKNOWN])
-            self._ids[new] = self._phrases.meet(self._language.vocabulary[clause] for clause in new)
+            self._ids[new] = self._ids_of(self._language.vocabulary[clause] for clause in new)
             ids = self._ids[captions]
         return ids
 

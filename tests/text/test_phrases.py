@@ -79,3 +79,30 @@ def test_large_batches_are_encoded_once(tmp_path, monkeypatch):
     assert calls == [300, 300, 9, 9, 300]
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")  # nothing can be kept there
     assert phrases.sentence_bert(texts).shape == (300, 384)
+
+
+def test_a_large_vocabulary_is_encoded_in_blocks_when_it_is_met():
+    calls = []
+
+    def encode(texts):
+        calls.append(list(texts))
+        rows = np.zeros((len(texts), 384), np.float32)
+        rows[:, 0] = [float(text.split()[-1]) for text in texts]
+        rows[:, 1] = len(texts)  # what a batch does to the last bits
+        return rows
+
+    vocabulary = [f"phrase {i}" for i in range(300)]
+
+    def vectors(order):
+        phrases = PhraseTable(encode)
+        blocks = phrases.blocks(vocabulary)
+        ids = phrases.meet(order, blocks)
+        return dict(zip(order, phrases.vectors_of(ids)[:, :2].tolist(), strict=True))
+
+    found = vectors(["phrase 5", "phrase 290", "other 7", "phrase 127", "phrase 128", "phrase 5"])
+    assert calls == [vocabulary[:128], vocabulary[256:], ["other 7"], vocabulary[128:256]]
+    assert found["phrase 290"] == [290, 44]
+    assert found["other 7"] == [7, 1]
+    # A vector does not depend on what was met before.
+    again = vectors(["phrase 128", "other 7", "phrase 290"])
+    assert again == {text: found[text] for text in again}
