@@ -71,6 +71,7 @@ def render(config: Config, frames: int, summary: Mapping[str, Any], has_episodes
         summary=summary,
         rows={name: value for name, value in evaluation.items() if isinstance(value, int | float)},
         score=world.score[0],
+        goal=world.language(**config.env.options).goals[0],
         changed=changed[:SHOWN],
         has_episodes=has_episodes,
     )

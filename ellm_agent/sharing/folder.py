@@ -1,8 +1,9 @@
 """A trained agent as a folder that plays anywhere and that the Hugging Face hub can hold. Loading one runs no code from it.
 
 README.md            model card: what it is, results, how to play it (with metadata of the hub)
-agent.safetensors    the policy's parameters, and the vectors of phrases that SentenceBERT does not give again, bit for bit
-agent.json           format, names of shared parameters, the phrases' texts, what its suggester knows, frames, checksums of the files
+agent.safetensors    the policy's parameters without rows of zeros (phrases that were never observed), and the vectors of phrases
+                     that SentenceBERT does not give again, bit for bit
+agent.json           format, names of shared parameters, lengths of those without rows of zeros, the phrases' texts, what its suggester knows, frames, checksums of the files
 config.yaml          the configuration of its run
 results.json         the run's results, and the episodes of its last evaluation: world seeds and actions
 episode.gif          the best of them, if the world can be drawn
@@ -52,7 +53,7 @@ GIF, LICENCE = "episode.gif", "LICENSE"
 CHECKED = (WEIGHTS, CONFIG, RESULTS)  # by their checksums
 VECTORS = "phrases"  # name of the phrases' vectors beside the policy's parameters
 GIF_FRAMES = 12  # and those with a reward: about .3 MB
-POLICY = "policy."
+POLICY, ROWS = "policy.", ".rows"  # before and behind names of parameters
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ def write(run: Run, target: Path) -> None:
         "episodes": [vars(Played.of(recording)) for recording in recordings],
     }
     tensors, same = _distinct({POLICY + name: tensor for name, tensor in trained.state["policy"].items()})
+    tensors, lengths = _without_zeros(tensors)
     phrases, likely = trained.state["phrases"], _likely_goals(run.config)
     known = _known(run.config, likely, suggester, phrases)
     files = {
@@ -138,6 +140,7 @@ def write(run: Run, target: Path) -> None:
             "version": ellm_agent.__version__,
             "frames": trained.state["frames"],
             "same": same,
+            "lengths": lengths,
             "phrases": phrases["texts"],
             "suggester": suggester,
             "known": {"phrases": len(known), "sha256": vectors.digest(known)},
@@ -176,6 +179,8 @@ def read(folder: Path) -> SharedAgent:
                     f"{folder / name} is damaged: its checksum is wrong; download or share it again"
                 )
         tensors = read_tensors(contents[WEIGHTS])
+        for name, length in data.get("lengths", {}).items():
+            tensors[name] = _with_zeros(tensors[name], tensors.pop(name + ROWS), length)
         tensors |= {name: tensors[first] for name, first in data["same"].items()}
         policy = {
             name.removeprefix(POLICY): tensor for name, tensor in tensors.items() if name.startswith(POLICY)
@@ -190,6 +195,7 @@ def read(folder: Path) -> SharedAgent:
         OSError,
         ValueError,
         KeyError,
+        IndexError,
         TypeError,
         AttributeError,
         RecursionError,
@@ -238,6 +244,26 @@ def _distinct(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tens
         if first != name:
             same[name] = first
     return {name: tensor.contiguous() for name, tensor in tensors.items() if name not in same}, same
+
+
+def _without_zeros(tensors: Mapping[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], dict[str, int]]:
+    """Tensors without the rows of zeros of those that have many, the numbers of the others' rows under NAME.rows, and how
+    many rows each of those had.
+    """
+    found, lengths = dict(tensors), {}
+    for name, tensor in tensors.items():
+        rows = tensor.flatten(1).any(1).nonzero().flatten() if tensor.dim() > 1 else ()
+        if tensor.dim() > 1 and 2 * len(rows) < len(tensor):
+            found |= {name: tensor[rows].contiguous(), name + ROWS: rows.int()}
+            lengths[name] = len(tensor)
+    return found, lengths
+
+
+def _with_zeros(tensor: torch.Tensor, rows: torch.Tensor, length: int) -> torch.Tensor:
+    """Undoes ``_without_zeros`` for a tensor. Raises IndexError: for rows beyond the length."""
+    whole = tensor.new_zeros(length, *tensor.shape[1:])
+    whole[rows.long()] = tensor
+    return whole
 
 
 def _portable(config: Config) -> Config:

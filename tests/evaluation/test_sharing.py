@@ -5,11 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from safetensors.torch import load_file
 
 from ellm_agent.errors import UserError
 from ellm_agent.runs.folder import Run
+from ellm_agent.runs.pretrained import trained_agent
 from ellm_agent.sharing import card, folder, hub
 from tests.helpers.processes import ROOT, script
 from tests.helpers.transfers import SMALL
@@ -136,7 +138,7 @@ def test_a_damaged_folder_is_refused(shared, tmp_path, name, spoil, message):
 
 def test_shipped_agents_are_whole_and_small():
     agents = sorted((ROOT / "results" / "agents").iterdir())
-    assert "crafter" in {agent.name for agent in agents}
+    assert {"crafter", "housekeep"} <= {agent.name for agent in agents}
     for agent in agents:
         assert folder.read(agent).episodes
         assert sum(path.stat().st_size for path in agent.iterdir()) <= 5_000_000
@@ -191,3 +193,21 @@ def test_a_hub_that_refuses_is_one_line(shared, monkeypatch):
         UserError, match=r"cannot push to me/agent: 401: no token; .* is complete, push it again"
     ):
         hub.push(shared, "me/agent")
+
+
+def test_rows_of_zeros_are_left_out_by_hand():
+    sparse = torch.tensor([[0.0, 0.0], [0.0, 2.0], [0.0, 0.0]])
+    tensors = {"a": sparse, "b": torch.ones(3, 2), "c": torch.zeros(3)}
+    found, lengths = folder._without_zeros(tensors)
+    assert lengths == {"a": 3}
+    assert (found["a"].tolist(), found["a.rows"].tolist()) == ([[0.0, 2.0]], [1])
+    assert (found["b"] is tensors["b"], found["c"] is tensors["c"]) == (True, True)
+    assert folder._with_zeros(found["a"], found["a.rows"], 3).equal(sparse)
+
+
+def test_an_agent_of_the_folder_has_the_parameters_of_its_run(shared, run):
+    stored = load_file(shared / "agent.safetensors")
+    assert any(name.endswith(".rows") for name in stored)
+    trained, again = trained_agent(Run.open(run)).state["policy"], folder.read(shared).agent.state["policy"]
+    assert trained.keys() == again.keys()
+    assert all(tensor.equal(again[name]) for name, tensor in trained.items())
