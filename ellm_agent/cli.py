@@ -97,7 +97,7 @@ def parse_options(
         UserError: for a value that does not fit, or an option that does not exist.
         SystemExit: after ``--help``, with status 0.
     """
-    box, words = io.StringIO(), list(arguments)
+    box, words = io.StringIO(), _recorded(arguments)
     try:
         with contextlib.redirect_stderr(box):
             options, unknown = tyro.cli(kind, args=words, description=description, return_unknown_args=True)
@@ -111,6 +111,18 @@ def parse_options(
         names = map(config_files.option, config_files.flatten(options)) if known is None else known
         raise unknown_option(unknown, [*names, "help"])
     return options
+
+
+def _recorded(arguments: Sequence[str]) -> list[str]:
+    """``--llm recorded:FILE`` as the two options that it stands for."""
+    words: list[str] = []
+    for word in arguments:
+        match = re.fullmatch(r"(--llm=)?recorded:(.*)", word)
+        if match and (match[1] or words[-1:] == ["--llm"]):
+            words += [*(["--llm"] if match[1] else []), "recorded", "--llm-answers", match[2]]
+        else:
+            words.append(word)
+    return words
 
 
 def _unboxed(end: SystemExit, text: str) -> str:

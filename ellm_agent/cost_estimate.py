@@ -60,6 +60,8 @@ def estimate(config: Config) -> Estimate:
         UserError: if the run would ask no language model.
     """
     kind = config.suggester.kind
+    if kind == "scored":
+        raise UserError("goal-mode is scored, whose cost is not estimated; choose open or closed")
     if kind not in ("open", "closed"):
         raise UserError(f"goal-mode is {kind}, which asks no language model; choose open or closed")
     judgements = registry.get(config.env.name).language(**config.env.options).judgements
@@ -117,7 +119,7 @@ def print_estimate(config: Config, console: Console | None = None) -> None:
     console = console or Console(highlight=False)
     llm = config.suggester.llm
     asks = config.suggester.asks_model
-    if asks and llm.kind in ("script", "replay", "local"):
+    if asks and llm.kind in ("script", "replay", "local", "recorded"):
         console.print(f"llm is {llm.kind}: such a run asks nothing that costs")
         return
     url = endpoint(llm.base_url) if asks and llm.kind in ("auto", "endpoint") else None

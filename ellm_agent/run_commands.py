@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +68,6 @@ def parse(
         SystemExit: after ``--help``, with status 0.
     """
     early = _early(arguments, "preset", "config", "resume", "world")
-    arguments = _recorded(arguments)
     preset = early["preset"] or "default"
     if preset not in PRESETS:
         raise UserError(f"preset is {preset!r}; choose one of {', '.join(PRESETS)}")
@@ -157,7 +155,7 @@ def parse_downstream(arguments: Sequence[str], description: str, transfer: str) 
         options = parse_options(Options, words, description, [*config_files.options(), "from-scratch"])
         return options.which, options.run
 
-    words = _recorded(arguments)
+    words = list(arguments)
     if any(word in ("-h", "--help") for word in words):
         read(PRESETS["default"])  # which ends here
     if not words or words[0].startswith("-"):
@@ -201,7 +199,7 @@ def parse_offline(arguments: Sequence[str], description: str) -> Request:
     """
     words = list(arguments)
     folders = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
-    if "--resume" in words:
+    if any(word == "--resume" or word.startswith("--resume=") for word in words):
         if folders:
             raise UserError("a resumed run keeps its logs; give --resume without other folders")
         return parse(words, description)
@@ -230,18 +228,6 @@ def parse_offline(arguments: Sequence[str], description: str) -> Request:
     for interface in logged:  # before there is a run folder
         check_interface(interface, config)
     return Request(config, None)
-
-
-def _recorded(arguments: Sequence[str]) -> list[str]:
-    """``--llm recorded:FILE`` as the two options that it stands for."""
-    words: list[str] = []
-    for word in arguments:
-        match = re.fullmatch(r"(--llm=)?recorded:(.*)", word)
-        if match and (match[1] or words[-1:] == ["--llm"]):
-            words += [*(["--llm"] if match[1] else []), "recorded", "--llm-answers", match[2]]
-        else:
-            words.append(word)
-    return words
 
 
 def _with_world_options(

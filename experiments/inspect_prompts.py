@@ -43,7 +43,10 @@ def main(options: Options) -> None:
         raise UserError(f"goal-mode is {suggester.kind}; choose open or closed, where a model is asked")
     if (suggester.kind == "closed") != (options.goal is not None):
         raise UserError("--goal goes with --goal-mode closed, where one goal is asked about")
-    from ellm_agent.goals.asking import Questions  # imported late: --help must not wait for PyTorch
+    from ellm_agent.goals.asking import (  # imported late: --help must not wait for PyTorch
+        Questions,
+        caption_form,
+    )
     from ellm_agent.llm.factory import make_model
 
     with config_files.one_line():
@@ -55,8 +58,7 @@ def main(options: Options) -> None:
         judged = suggester.kind == "closed" and language.judgements is not None
         form = "statements" if judged else suggester.kind
         questions = Questions(form, language, [options.goal], temperature, llm.structured)
-        forms = {"brief": language.drop_target, "whole": str, "paper": language.names_only}
-        caption = options.goal if judged else forms[llm.caption](options.caption)
+        caption = options.goal if judged else caption_form(llm.caption, language)(options.caption)
         if judged and options.goal not in map(str, language.judgements.all):
             known = str(language.judgements.all[0])
             raise UserError(f"goal is {options.goal!r}; {world.name} asks about statements such as {known!r}")

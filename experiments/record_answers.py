@@ -59,8 +59,8 @@ def main(options: Options) -> None:
         raise UserError(f"goal-mode is {options.suggester.kind}; choose open, closed or scored")
     import torch  # imported late: --help must not wait for it
 
-    from ellm_agent.builders.suggesters import VERSIONS, caption_form
-    from ellm_agent.goals.asking import Questions
+    from ellm_agent.builders.suggesters import VERSIONS
+    from ellm_agent.goals.asking import Questions, caption_form
     from ellm_agent.goals.scoring import ScoredQuestions
     from ellm_agent.llm.base import LanguageModelError
     from ellm_agent.llm.client import RequestPool
@@ -75,7 +75,7 @@ def main(options: Options) -> None:
     suggester, world = config.suggester, registry.get(options.world)
     language, form = world.language(**config.env.options), suggester.kind
     read = caption_form(suggester.llm.caption, language)
-    met = Counter(read(row.caption) for row in read_logs([options.run], world))
+    met = Counter(read(row.whole) for row in read_logs([options.run], world))
     captions = [caption for caption, _ in met.most_common(options.count)]
     share = sum(met[caption] for caption in captions) / sum(met.values())
     print(f"{len(captions):,} of {len(met):,} captions, {share:.0%} of the suggestions of {options.run}")

@@ -141,7 +141,7 @@ class RewardModel:
     """World of the logs."""
     skip_frames: int = 0
     """Frames at the beginning of each run that are left out."""
-    rarity: float = 0.0
+    rarity_power: float = 0.0
     """Power of the rarity that events are worth in the usefulness, as in the agent's reward (.5). 0: all are worth the same."""
     scenes: int = 2_000
     """Captions whose answers are compared."""
@@ -161,10 +161,10 @@ class RewardModel:
         from ellm_agent.lm_training import data, fit_reward_model
 
         cli.at_least(1, scenes=self.scenes, steps=self.steps)
-        cli.at_least(0, seed=self.seed, skip_frames=self.skip_frames, rarity=self.rarity)
+        cli.at_least(0, seed=self.seed, skip_frames=self.skip_frames, rarity_power=self.rarity_power)
         _set_threads(1)
         recipe = fit_reward_model.Recipe(
-            data.Sources(self.logs, self.model, _world(self.world).name, self.skip_frames, self.rarity),
+            data.Sources(self.logs, self.model, _world(self.world).name, self.skip_frames, self.rarity_power),
             choices=self.choices,
             scenes=self.scenes,
             k=self.k,
@@ -193,7 +193,7 @@ class Ppo:
     """World of the logs."""
     skip_frames: int = 0
     """Frames at the beginning of each run that are left out."""
-    rarity: float = 0.0
+    rarity_power: float = 0.0
     """Power of the rarity that events are worth in the usefulness, as in the agent's reward (.5). 0: all are worth the same."""
     iterations: int = 40
     """Iterations, each with fresh answers."""
@@ -219,10 +219,10 @@ class Ppo:
     def run(self) -> None:
         from ellm_agent.lm_training import data, fit_ppo
 
-        cli.at_least(0, seed=self.seed, skip_frames=self.skip_frames, rarity=self.rarity)
+        cli.at_least(0, seed=self.seed, skip_frames=self.skip_frames, rarity_power=self.rarity_power)
         _set_threads(1)
         recipe = fit_ppo.Recipe(
-            data.Sources(self.logs, self.model, _world(self.world).name, self.skip_frames, self.rarity),
+            data.Sources(self.logs, self.model, _world(self.world).name, self.skip_frames, self.rarity_power),
             self.reward_model,
             iterations=self.iterations,
             beta=self.beta,
@@ -255,7 +255,7 @@ class Ilql:
     """World of the logs."""
     skip_frames: int = 0
     """Frames at the beginning of each run that are left out."""
-    rarity: float = 0.0
+    rarity_power: float = 0.0
     """Power of the rarity that events are worth in the usefulness, as in the agent's reward (.5). 0: all are worth the same."""
     steps: int = 300
     """Gradient steps."""
@@ -272,10 +272,10 @@ class Ilql:
         from ellm_agent.lm_training import data, fit_ilql
 
         cli.at_least(1, steps=self.steps)
-        cli.at_least(0, seed=self.seed, skip_frames=self.skip_frames, rarity=self.rarity)
+        cli.at_least(0, seed=self.seed, skip_frames=self.skip_frames, rarity_power=self.rarity_power)
         _set_threads(1)
         recipe = fit_ilql.Recipe(
-            data.Sources(self.logs, self.model, _world(self.world).name, self.skip_frames, self.rarity),
+            data.Sources(self.logs, self.model, _world(self.world).name, self.skip_frames, self.rarity_power),
             method=self.method,
             steps=self.steps,
             tau=self.tau,

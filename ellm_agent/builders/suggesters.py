@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ellm_agent.builders.rewards import make_similarity
 from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
+from ellm_agent.goals.asking import caption_form
 from ellm_agent.goals.attempts import AttemptFilter
 from ellm_agent.goals.base import AllGoals, CommonGoals, GoalSuggester, NoGoals, OracleSuggester, TaskGoals
 from ellm_agent.goals.judged import CosineJudge, JudgedGoals, ModelJudge
@@ -29,11 +28,6 @@ VERSIONS = {
 SBERT_SHARE = 0.05  # of the places of a thing that are right, for the cosine baseline
 # Worlds from this seed on, and situations in them, in which the commonest goals are counted.
 SAMPLED_WORLDS, SAMPLED = 1_000_000, 200
-
-
-def caption_form(name: str, language: Language) -> Callable[[str], str]:
-    """A situation's caption -> the caption that a language model reads, by the name of the option."""
-    return {"brief": language.drop_target, "whole": str, "paper": language.names_only}[name]
 
 
 def make_suggester(config: Config, language: Language, model: LanguageModel | None = None) -> GoalSuggester:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ellm_agent.config.schema import Config
+from ellm_agent.config.schema import OFFLINE, Config
 
 LEARNING_RATE = 2e-5  # of fine-tuning: the paper's. PPO forgets what it knew at 8e-5 (docs/log.md)
 # The entropy bonus of the softmax policy is worth up to temperature * ln(actions) / (1 - discount) = 1.7, more than a
@@ -22,6 +22,7 @@ def downstream_config(pretrained: Path, config: Config, task: str, transfer: str
         transfer: "finetune" (1M frames, epsilon from .5, learning rate 2e-5), "guide" (a new DQN, 2M frames), or
             None: from scratch, as long as fine-tuning.
     """
+    algo = OFFLINE.get(config.agent.algo, config.agent.algo)  # what an offline agent learns online with
     changes = {
         "run.frames": 1_000_000,
         "run.out": None,
@@ -29,11 +30,15 @@ def downstream_config(pretrained: Path, config: Config, task: str, transfer: str
         "suggester.kind": "task",
         "suggester.max_active_goals": None,
         "suggester.learned_filter": False,
+        "suggester.oracle_recall": 1.0,
+        "suggester.oracle_precision": 1.0,
         "reward.success": "effect",
         "reward.novelty.kind": None,
+        "reward.preference": {},
+        "agent.algo": algo,
+        "agent.offline.data": (),
         "transfer": {"mode": transfer or "none", "pretrained": pretrained if transfer else None},
     }
-    algo = config.agent.algo
     if transfer == "finetune":
         changes |= {
             "agent.dqn.learning_rate": LEARNING_RATE,

@@ -93,6 +93,8 @@ def measure(
             "env.task": None,
             "suggester.kind": "novelty",
             "suggester.max_active_goals": None,
+            "suggester.oracle_recall": 1.0,
+            "suggester.oracle_precision": 1.0,
             "reward.success": "effect",
         }
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ellm_agent.goals.base import Goal
@@ -20,6 +20,11 @@ BATCH = 64  # captions that a model in this process is asked about at once
 COUNTED = 2**14  # captions whose frequency is counted; some are forgotten when there are twice as many
 LONGEST_PAUSE = 1024  # calls
 TRUE = "true"  # goal of a question about a statement
+
+
+def caption_form(name: str, language: Language) -> Callable[[str], str]:
+    """A situation's caption -> the caption that a language model reads, by the value of --llm-caption."""
+    return {"brief": language.drop_target, "whole": str, "paper": language.names_only}[name]
 
 
 class Question(NamedTuple):

@@ -141,10 +141,14 @@ class Wrapped(LanguageModel):
         self.model = model
         self.description, self.source, self.name = model.description, model.source, model.name
         self.in_process, self.can_be_asked_ahead = model.in_process, model.can_be_asked_ahead
+        self.leaves_out = model.leaves_out
         self.default_temperature, self.likely_goals = model.default_temperature, model.likely_goals
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
         return self.model.answer(prompts)
+
+    def look_up(self, prompts: Sequence[Prompt]) -> list[Answer | None]:
+        return self.model.look_up(prompts)
 
     def metrics(self) -> dict[str, float]:
         return self.model.metrics() | super().metrics()

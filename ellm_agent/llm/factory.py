@@ -60,6 +60,10 @@ def resolve(suggester: SuggesterConfig, world: World) -> SuggesterConfig:
         for name in ("gguf", "threads"):
             if getattr(llm, name) is not None:
                 raise UserError(f"llm-{name} is {getattr(llm, name)}, but llm is {kind}; it is for local")
+    elif suggester.kind == "scored" and llm.threads is not None:
+        raise UserError(
+            f"llm-threads is {llm.threads}, but goal-mode is scored, which asks no server; use --threads"
+        )
     resolved = {"kind": kind}
     if kind == "endpoint":
         resolved |= {"base_url": url, "model": model_at(url, llm.model)}

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ellm_agent.config.schema import RewardConfig
+from ellm_agent.builders.rewards import make_similarity
+from ellm_agent.config import PRESETS
+from ellm_agent.config import files as config_files
 from ellm_agent.errors import UserError
 from ellm_agent.lm_training.corpus import Corpus
 from ellm_agent.lm_training.decoding import Adjust
@@ -20,7 +22,6 @@ from ellm_agent.lm_training.reward_model import Comparison
 from ellm_agent.lm_training.sft import HELD_OUT_WORLDS, TRAINING_WORLDS, captions
 from ellm_agent.lm_training.suggester import Suggester
 from ellm_agent.lm_training.suggestions import Suggestion, rarity, read_logs, split
-from ellm_agent.rewards.goal_similarity import GoalSimilarity
 from envs import registry
 
 MOST_HELD_OUT = 1_000  # rows for measurements, at most
@@ -72,7 +73,7 @@ class Data:
         self.world = registry.get(sources.world)
         self.language = self.world.language()
         self.suggester = Suggester(sources.model)
-        similarity = GoalSimilarity(RewardConfig.model_fields["threshold"].default, self.language.canonical)
+        similarity = make_similarity(config_files.in_world(PRESETS["default"], sources.world), self.language)
         similarity.prepare((*self.language.goals, *self.suggester.likely_goals))
         self.satisfies = functools.cache(similarity.satisfies)
         rows = read_logs(sources.logs, self.world, sources.skip_frames)

@@ -130,7 +130,7 @@ def load(folder: Path, data: Data) -> ScalarModel:
     learned = state.get("rarity", 0.0)
     if learned != data.rarity:
         raise UserError(
-            f"rarity is {data.rarity:g}, but {folder} learned with {learned:g}; give --rarity {learned:g}"
+            f"rarity-power is {data.rarity:g}, but {folder} learned with {learned:g}; give --rarity-power {learned:g}"
         )
     model = ScalarModel(data.suggester.model, resumable.generators(0, 0)[1])
     with checkpoints.readable(path):

@@ -80,6 +80,8 @@ def summarise(folders: Sequence[Path]) -> list[dict[str, Any]]:
             raise UserError(f"{folder} holds no finished training") from error
         seed = recipe.pop("seed")
         kept = {name: value for name, value in recipe.items() if name not in ("sources", "reward_model")}
+        data = recipe.get("sources", {})
+        kept["sources"] = {name: value for name, value in data.items() if name not in ("logs", "model")}
         kind = kinds.setdefault(
             json.dumps(kept), {"method": kept["method"], "recipe": kept, "seeds": [], "all": []}
         )

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ellm_agent.goals.base import FullState, Goal, GoalSuggester
+from ellm_agent.goals.base import CommonGoals, FullState, Goal, GoalSuggester
 from ellm_agent.goals.quality import BINS, GoalCounts, shares
 from ellm_agent.lm_training.measure import roc_auc
 from ellm_agent.lm_training.sft import HELD_OUT_WORLDS
@@ -120,23 +119,6 @@ def _candidates(state: FullState, language: Language) -> Sequence[Goal]:
     return language.candidates(state.situation.caption) if language.candidates else language.goals
 
 
-class Commonest(GoalSuggester):
-    """Suggests the goals that are possible most often in other situations, whatever it sees.
-
-    Args:
-        others: those situations.
-    """
-
-    description = "the commonest goals, without the scene (not a language model)"
-
-    def __init__(self, others: Sequence[FullState]):
-        counts = Counter(goal for state in others for goal in state.privileged.possible)
-        self.goals = tuple(goal for goal, _ in counts.most_common(usual_number(others)))
-
-    def suggest(self, situations: Sequence[object]) -> list[tuple[Goal, ...]]:
-        return [self.goals] * len(situations)
-
-
 class RandomGoals(GoalSuggester):
     """Suggests goals at random, out of those that a state's candidates are.
 
@@ -166,6 +148,6 @@ def references(others: Sequence[FullState], language: Language) -> dict[str, Goa
     """The suggesters that know nothing, beside which another stands; as many goals as are possible on average."""
     count = usual_number(others)
     return {
-        f"the {count} commonest goals, always": Commonest(others),
+        f"the {count} commonest goals, always": CommonGoals(others, count),
         f"{count} goals at random": RandomGoals(count, lambda state: _candidates(state, language)),
     }

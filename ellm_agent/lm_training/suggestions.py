@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ellm_agent.errors import UserError
+from ellm_agent.goals.asking import caption_form
 from ellm_agent.goals.usefulness import WINDOW, usefulness
 from envs.interface import Language, World
 from prompts import open_ended
@@ -36,6 +37,7 @@ class Suggestion:
         after: new event within the window -> frames until it happened.
         ended: whether the episode ended within the window.
         log: which of the logs it is from: worlds of two logs may have the same seed.
+        whole: the caption with everything that the agent reads.
     """
 
     world_seed: int
@@ -46,6 +48,7 @@ class Suggestion:
     after: Mapping[str, int]
     ended: bool
     log: int = 0
+    whole: str = ""
 
     def usefulness(
         self, goals: Sequence[str], satisfies: Callable[[str, str], bool], worth: Mapping[str, float] = EQUAL
@@ -95,7 +98,7 @@ def read_logs(paths: Sequence[Path], world: World, skip_frames: int = 0) -> list
 
 
 def _suggestion(row: Mapping, language: Language, log: int) -> Suggestion:
-    form = {"brief": language.drop_target, "whole": str, "paper": language.names_only}[row["caption_form"]]
+    form = caption_form(row["caption_form"], language)
     return Suggestion(
         int(row["world_seed"]),
         int(row["frame"]),
@@ -105,6 +108,7 @@ def _suggestion(row: Mapping, language: Language, log: int) -> Suggestion:
         {str(event): int(frames) for event, frames in row["after"].items()},
         bool(row["ended"]),
         log,
+        row["caption"],
     )
 
 

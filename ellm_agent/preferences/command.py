@@ -118,6 +118,8 @@ def taught_config(folder: Path, finished: Config) -> Config:
             "run.out": None,
             "suggester.kind": "none",
             "suggester.learned_filter": False,
+            "suggester.oracle_recall": 1.0,
+            "suggester.oracle_precision": 1.0,
             "reward.novelty.kind": None,
             "reward.extrinsic_weight": 0.0,
             "reward.success": "effect",

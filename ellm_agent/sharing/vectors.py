@@ -26,12 +26,14 @@ class Remembered(LanguageModel):
     Args:
         likely_goals: of the model.
         can_be_asked_ahead: as the model's.
+        leaves_out: as the model's.
     """
 
     name = description = "remembered answers"
 
-    def __init__(self, likely_goals: Sequence[str], can_be_asked_ahead: bool):
-        self.likely_goals, self.can_be_asked_ahead = tuple(likely_goals), can_be_asked_ahead
+    def __init__(self, likely_goals: Sequence[str], can_be_asked_ahead: bool, leaves_out: bool):
+        self.likely_goals = tuple(likely_goals)
+        self.can_be_asked_ahead, self.leaves_out = can_be_asked_ahead, leaves_out
 
     def answer(self, prompts: Sequence[Prompt]) -> list[Answer | LanguageModelError]:
         return [LanguageModelError("no model is asked here", kind="never_asked") for _ in prompts]
@@ -55,7 +57,8 @@ def remembering_suggester(
     """
     plain = state["suggester"] if config.suggester.learned_filter else state
     asks = config.suggester.kind in LANGUAGE_MODELS
-    model = Remembered(likely_goals, "queue" in plain) if asks else None
+    leaves_out = config.suggester.llm.kind == "recorded"
+    model = Remembered(likely_goals, "queue" in plain, leaves_out) if asks else None
     suggester = make_suggester(config, registry.get(config.env.name).language(**config.env.options), model)
     suggester.load_state_dict(state)
     return suggester

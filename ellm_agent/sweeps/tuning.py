@@ -147,7 +147,7 @@ def tune(options: Options, more: Sequence[str] = ()) -> dict[str, Any]:
         raise UserError(f"method is {options.method!r}; choose from {', '.join(METHODS)}")
     defaults = _config(options, more, {})
     folder = options.work / options.name
-    study = _study(options, folder, ranges, defaults)
+    study = _study(options, more, folder, ranges, defaults)
     failed = 0
     while _wanted(study, options.trials):
         _adopt(study, folder)
@@ -197,16 +197,27 @@ def as_options(params: Mapping[str, Any]) -> str:
 
 def _config(options: Options, more: Sequence[str], params: Mapping[str, Any]) -> Config:
     """The configuration of a trial's runs, but for their seeds."""
-    own = ["--frames", str(options.frames), "--threads", "1", "--replays", "0", "--no-tensorboard"]
+    own = [
+        "--frames",
+        str(options.frames),
+        "--threads",
+        "1",
+        "--replays",
+        "0",
+        "--no-tensorboard",
+        "--no-report",
+    ]
     tuned = [word for name, value in params.items() for word in (f"--{name}", str(value))]
     return run_commands.parse([*more, *own, *tuned], "", options.method).config
 
 
-def _study(options: Options, folder: Path, ranges: Sequence[Range], defaults: Config) -> optuna.Study:
+def _study(
+    options: Options, more: Sequence[str], folder: Path, ranges: Sequence[Range], defaults: Config
+) -> optuna.Study:
     """The study in its file, made if there is none. Its first trial has the defaults, where these are in the space.
 
     Raises:
-        UserError: if the file cannot be read, or holds a study of another space.
+        UserError: if the file cannot be read, or holds another study.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     folder.mkdir(parents=True, exist_ok=True)
@@ -219,7 +230,13 @@ def _study(options: Options, folder: Path, ranges: Sequence[Range], defaults: Co
             sampler=optuna.samplers.TPESampler(constant_liar=True),
             pruner=optuna.pruners.MedianPruner(STARTUP, int(WARM_UP * options.frames)),
         )
-        wanted = {"space": list(options.space), "seeds": list(options.seeds), "frames": options.frames}
+        wanted = {
+            "method": options.method,
+            "options": list(more),
+            "space": list(options.space),
+            "seeds": list(options.seeds),
+            "frames": options.frames,
+        }
         known = study.user_attrs.get("wanted")
         if known is None:
             study.set_user_attr("wanted", wanted)

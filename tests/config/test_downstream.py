@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import pytest
+
 from ellm_agent.config import files as config_files
 from ellm_agent.config.downstream import downstream_config, from_scratch_config
+from ellm_agent.config.offline import offline_config
 from ellm_agent.config.presets import PRESETS
 from ellm_agent.runs.pretrained import SAME_NETWORKS
 
 PAPER = PRESETS["paper"]
+LOGGED = SimpleNamespace(world="crafter", options={})
 
 
 def test_fine_tuning_has_the_papers_settings(tmp_path):
@@ -67,3 +73,24 @@ def test_the_control_of_guided_exploration_differs_in_the_guide_alone(tmp_path):
 def test_the_novelty_reward_of_pretraining_is_dropped(tmp_path):
     theirs = PRESETS["debug"].changed(**{"reward.novelty.kind": "rnd"})
     assert downstream_config(tmp_path, theirs, "sleep", "finetune").reward.novelty.kind is None
+
+
+def test_what_belongs_to_the_pretrained_runs_suggester_or_reward_is_dropped(tmp_path):
+    noisy = PRESETS["debug"].changed(
+        **{
+            "suggester.kind": "noisy-oracle",
+            "suggester.oracle_recall": 0.6,
+            "suggester.oracle_precision": 0.3,
+        }
+    )
+    assert downstream_config(tmp_path, noisy, "sleep", "finetune").suggester.kind == "task"
+    taught = PRESETS["debug"].changed(**{"suggester.kind": "none", "reward.preference.labels": 300})
+    assert downstream_config(tmp_path, taught, "sleep", "finetune").reward.preference.labels == 0
+
+
+@pytest.mark.parametrize(("offline", "online"), [("iql", "ppo"), ("cql", "dqn")])
+def test_an_offline_agent_learns_a_task_by_playing(tmp_path, offline, online):
+    config = offline_config(PRESETS["debug"], LOGGED, (tmp_path,)).changed(**{"agent.algo": offline})
+    tuned = downstream_config(tmp_path, config, "sleep", "finetune")
+    assert (tuned.agent.algo, tuned.agent.offline.data) == (online, ())
+    assert downstream_config(tmp_path, config, "sleep", "guide").agent.algo == "dqn"

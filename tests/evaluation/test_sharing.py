@@ -9,10 +9,15 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
+from ellm_agent.build import make_suggester
+from ellm_agent.config import PRESETS
 from ellm_agent.errors import UserError
 from ellm_agent.runs.folder import Run
 from ellm_agent.runs.pretrained import trained_agent
-from ellm_agent.sharing import card, folder, hub
+from ellm_agent.sharing import card, folder, hub, vectors
+from envs import registry
+from envs.interface import Situation
+from prompts import open_ended
 from tests.helpers.processes import ROOT, script
 from tests.helpers.transfers import SMALL
 
@@ -211,3 +216,20 @@ def test_an_agent_of_the_folder_has_the_parameters_of_its_run(shared, run):
     trained, again = trained_agent(Run.open(run)).state["policy"], folder.read(shared).agent.state["policy"]
     assert trained.keys() == again.keys()
     assert all(tensor.equal(again[name]) for name, tensor in trained.items())
+
+
+def test_captions_that_recorded_answers_leave_out_borrow_also_in_a_shared_agent(tmp_path):
+    language = registry.get("crafter").language()
+    seen = [f"You see tree, {thing}." for thing in ("cow", "water", "sand", "grass")]
+    head = {"description": "somebody", "version": open_ended.VERSION}
+    rows = [{"user": open_ended.prompt(caption, language).user, "text": "- chop tree"} for caption in seen]
+    file = tmp_path / "answers.jsonl"
+    file.write_text("\n".join(map(json.dumps, [head, *rows])))
+    config = PRESETS["debug"].changed(
+        **{"suggester": {"kind": "open", "llm": {"kind": "recorded", "answers": file}}}
+    )
+    playing = make_suggester(config, language)
+    met = [Situation(caption) for caption in (*seen, "You see tree, stone.")]
+    playing.suggest(met)  # which learns what is left out, too
+    again = vectors.remembering_suggester(config, (), playing.state_dict())
+    assert again.recall(met) == playing.suggest(met) == [("chop tree",)] * 5

@@ -204,6 +204,18 @@ def test_same_seed_same_run(tmp_path):
         (["--llm", "replay"], "answers.sqlite"),
         (["--llm", "endpoint"], "none is configured"),
         (["--estimate-cost", "--goal-mode", "oracle"], "asks no language model"),
+        (
+            [
+                "--estimate-cost",
+                "--goal-mode",
+                "scored",
+                "--llm-base-url",
+                "http://127.0.0.1:9/v1",
+                "--llm-model",
+                "m",
+            ],
+            "goal-mode is scored, whose cost is not estimated",
+        ),
         (["--config", "/nowhere.yaml"], "cannot read the configuration /nowhere.yaml"),
         (["--resume", "/nowhere"], "/nowhere is not a folder"),
         (["--resume", "."], "is not a run folder"),

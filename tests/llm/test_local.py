@@ -126,6 +126,7 @@ def test_a_model_is_named_after_its_content(tmp_path):
         ("open", {"kind": "bundled", "threads": 2}, "llm-threads is 2, but llm is bundled; it is for local"),
         ("open", {"kind": "local", "rpm": 3}, "llm-rpm is for endpoints, but llm is local"),
         ("open", {"kind": "local", "budget_usd": 1.0}, "llm-budget-usd is for endpoints, but llm is local"),
+        ("scored", {"kind": "local", "threads": 2}, "llm-threads is 2, but goal-mode is scored"),
         (
             "scored",
             {},

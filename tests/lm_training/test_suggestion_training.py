@@ -297,8 +297,10 @@ def test_heads_change_what_a_folder_answers(tmp_path):
 
 
 def test_ppo_needs_a_reward_model_of_the_same_usefulness(reward_model, log, tmp_path):
-    ppo = train_suggester.Ppo((log,), reward_model, tmp_path / "ppo", rarity=0.5)
-    with pytest.raises(UserError, match=r"^rarity is 0.5, but .* learned with 0; give --rarity 0$"):
+    ppo = train_suggester.Ppo((log,), reward_model, tmp_path / "ppo", rarity_power=0.5)
+    with pytest.raises(
+        UserError, match=r"^rarity-power is 0.5, but .* learned with 0; give --rarity-power 0$"
+    ):
         ppo.run()
 
 

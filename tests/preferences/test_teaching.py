@@ -124,6 +124,9 @@ def test_a_run_after_one_that_learned_from_logs_learns_by_playing(tmp_path):
     offline = configure(tmp_path, reward__preference__labels=0, agent__algo="cql", agent__goal_conditioned=False,
                         agent__offline__data=("runs/x",))  # fmt: skip
     assert taught_config(tmp_path, offline).agent.algo == "dqn"
+    noisy = configure(tmp_path, reward__preference__labels=0, suggester__kind="noisy-oracle",
+                      suggester__oracle_recall=0.6)  # fmt: skip
+    assert taught_config(tmp_path, noisy).suggester.kind == "none"
 
 
 def test_labels_that_are_damaged_end_the_run_before_it_begins(tmp_path):

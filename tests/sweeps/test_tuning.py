@@ -93,7 +93,7 @@ def test_a_study_begins_with_the_defaults_and_finds_better(options, runs):
 def test_what_is_poor_is_stopped(options, runs):
     """After four trials, one below the median of the others at the same frame is not played to its end."""
     folder = options.work / "tuning"
-    study = tuning._study(options, folder, [Range.parse(SPACE[0])], tuning._config(options, MORE, {}))
+    study = tuning._study(options, MORE, folder, [Range.parse(SPACE[0])], tuning._config(options, MORE, {}))
     for rate in (1e-3, 2e-3, 5e-4, 1e-5):
         study.enqueue_trial({"ppo.learning-rate": rate})
     table = tuning.tune(options, MORE)
@@ -104,7 +104,7 @@ def test_what_is_poor_is_stopped(options, runs):
 
 def test_a_trial_whose_process_has_ended_goes_on_in_its_folder(options, runs):
     folder, ranges = options.work / "tuning", [Range.parse(SPACE[0])]
-    study = tuning._study(options, folder, ranges, tuning._config(options, MORE, {}))
+    study = tuning._study(options, MORE, folder, ranges, tuning._config(options, MORE, {}))
     lost = study.ask()
     rate = ranges[0].suggest(lost)
     table = tuning.tune(options, MORE)
@@ -141,6 +141,8 @@ def test_another_space_needs_another_name(options, runs):
     tuning.tune(options, MORE)
     with pytest.raises(UserError, match=r"holds a study of .*; choose another --name"):
         tuning.tune(Options(**{**vars(options), "space": ("ppo.epochs=1..8",)}), MORE)
+    with pytest.raises(UserError, match=r"holds a study of .*; choose another --name"):
+        tuning.tune(options, [*MORE, "--ppo.epochs", "3"])
 
 
 def test_runs_that_keep_failing_end_it(options, monkeypatch):
