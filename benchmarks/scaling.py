@@ -144,12 +144,11 @@ class Inputs:
     """Measured figures, with where they come from; all others follow from them."""
 
     frames_per_second: float = 3_679.0  # of a core: ppo, bundled model (docs/performance.md, 0.9.0)
-    frames_per_second_paper: float = 284.3  # the paper's preset (results/speed.json)
     log_bytes_per_frame: float = 1.8  # episodes, metrics (results/prior-1m)
     checkpoint_bytes: float = 9.16e6  # ppo (results of prior-5m), each
     frames_per_checkpoint: float = 50_000.0
     questions_per_frame: float = 1 / 256  # asking ahead (--llm-every); at most
-    questions_per_frame_waiting: float = 0.034  # --llm-wait: new captions in a million frames (docs/llm.md)
+    questions_per_frame_bundled: float = 1 / 64  # the same, of the bundled model
     tokens_read: float = 275.0  # of an open question (docs/llm.md)
     tokens_written: float = 24.0
     model_seconds: float = 0.0025  # of a core, bundled model: 380 to 455 captions/s (docs/performance.md)
@@ -175,7 +174,10 @@ def demand(inputs: Inputs, frames: float) -> dict[str, float]:
         "questions": questions,
         "tokens": questions * (inputs.tokens_read + inputs.tokens_written),
         "GPU hours of an 8B model": gpu_hours,
-        "core hours of the bundled model": questions * inputs.model_seconds / 3600,
+        "core hours of the bundled model": frames
+        * inputs.questions_per_frame_bundled
+        * inputs.model_seconds
+        / 3600,
         "GB of logs": frames * inputs.log_bytes_per_frame / 1e9,
         "GB written as checkpoints": frames / inputs.frames_per_checkpoint * inputs.checkpoint_bytes / 1e9,
         "$ for cores": core_hours * inputs.price_core_hour,

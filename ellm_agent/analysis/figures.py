@@ -160,7 +160,7 @@ def line_styles(methods: Iterable[str]) -> dict[str, LineStyle]:
     fixed["none"] = fixed["scratch"]  # of downstream tasks: not pretrained
     spare = itertools.cycle([*COLOURS[len(KNOWN) :], *COLOURS])
     styles: dict[str, LineStyle] = {}
-    for name in sorted(methods, key=lambda name: (name.count("-"), name)):
+    for name in sorted(methods, key=lambda name: (name not in fixed, name.count("-"), name)):
         base = name.partition("-")[0]
         if base not in fixed:
             fixed[base] = next(spare)
