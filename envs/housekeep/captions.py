@@ -79,6 +79,11 @@ def put(thing: str, where: str) -> str:
     return f"place {thing} {where}"
 
 
+def explore(room: str) -> str:
+    """Event and goal: to go into a room for the first time in the episode: "explore kitchen"."""
+    return f"explore {room}"
+
+
 _ARTICLES = re.compile(r"\b(a|an|the|some|your)\b")
 _NOT_WORDS = re.compile(r"[^a-z0-9' -]+")
 _SYNONYMS = (
@@ -86,6 +91,7 @@ _SYNONYMS = (
     (re.compile(r"^(put away|put|set|store|return) "), "place "),
     (re.compile(r" (into|inside|inside of) "), " in "),
     (re.compile(r" (onto|on top of) "), " on "),
+    (re.compile(r"^(enter|visit|search|look (?:in|into|around in)|go into) "), "explore "),
 )
 
 

@@ -70,7 +70,8 @@ class HousekeepEnv(TextEnv):
     - ``situation``: the paper's caption: receptacles (with their rooms) and objects seen so far in the episode, where
       these are, what is held and where it was at first, and what the player has put where.
     - ``privileged``: goals that the oracle would suggest (:func:`scenes.oracle`).
-    - ``events`` and ``attempt``: "pick up apple from living room sofa", "place apple in kitchen fridge".
+    - ``events`` and ``attempt``: "pick up apple from living room sofa", "place apple in kitchen fridge", and in a room in
+      which the player has not been before in the episode "explore kitchen".
     - at the end of an episode ``success`` (with a task: whether all is tidy), ``unlocked`` (of ``captions.ACHIEVEMENTS``) and ``scores`` (:meth:`last_info`).
 
     Args:
@@ -155,7 +156,7 @@ class HousekeepEnv(TextEnv):
         self.frame += 1
         event, reward = None, 0.0
         if 1 <= action <= 4:
-            self._move(DIRECTIONS[action - 1])
+            event = self._move(DIRECTIONS[action - 1])
         grabs = action == GRAB and self.faced_place >= 0 and max(self.held, self.in_reach) >= 0
         if grabs and self.reaching and self.held >= 0:
             event, reward = self._put(self.held, self.faced_place)
@@ -165,7 +166,8 @@ class HousekeepEnv(TextEnv):
         self.all_tidy = self.held < 0 and all(self.is_right(o) for o in range(len(self.at)))
         return Outcome(reward, self.all_tidy, (event,) if event else (), event)
 
-    def _move(self, direction: tuple[int, int]) -> None:
+    def _move(self, direction: tuple[int, int]) -> str | None:
+        """Turns and goes; the event of coming into a room for the first time."""
         again, self.facing = direction == self.facing, direction
         x, y = self.x + direction[0], self.y + direction[1]
         if self.home.grid[x, y] == DOOR:
@@ -173,9 +175,11 @@ class HousekeepEnv(TextEnv):
         if self.home.grid[x, y] == FLOOR:
             self.x, self.y = x, y
             self.room = int(self.home.room_at[x, y])
-            self.visited.add(self.room)
             again = False
         self.looking = self.looking + 1 if again else 0
+        new = self.room not in self.visited
+        self.visited.add(self.room)
+        return captions.explore(self.room_name(self.room)) if new else None
 
     def _pick_up(self, thing: int, place: int) -> tuple[str, float]:
         misplaced = not self.is_right(thing)

@@ -87,6 +87,11 @@ class Home:
         behind = zip(DIRECTIONS, self.neighbours[room].tolist(), strict=True)
         return [(x + away * dx, y + away * dy, other) for (dx, dy), other in behind if other >= 0]
 
+    def unseen(self, visited: Collection[int]) -> list[int]:
+        """The rooms behind doors of the rooms in which a player has been, and in which it has not been."""
+        behind = {other for room in visited for other in self.neighbours[room].tolist() if other >= 0}
+        return sorted(behind - {*visited})
+
     def ways(self, here: int, visited: Collection[int]) -> dict[int, int]:
         """The rooms to which a player knows a way, the nearest first -> the direction of its first door.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from envs.housekeep.captions import pick_up, put
+from envs.housekeep.captions import explore, pick_up, put
 from envs.housekeep.homes import Home
 from envs.housekeep.placements import Placements
 from envs.interface import Judgements, Privileged, Situation, Statement
@@ -18,7 +18,7 @@ QUESTIONS = (
     'Do people usually keep "mixing bowl" in the kitchen dishwasher? Yes\n'
     'Do people usually keep "sock" in the bedroom dresser? Yes'
 )
-_SEEN, _HOLD, _PUT = "You have seen ", "You hold ", "You have put "
+_SEEN, _UNSEEN, _HOLD, _PUT = "You have seen ", "You have not been in ", "You hold ", "You have put "
 
 
 def situation(
@@ -30,7 +30,8 @@ def situation(
     put_where: Iterable[tuple[int, int]],
     instruction: str | None = None,
 ) -> Situation:
-    """Everything seen so far in the episode, what is held, and what the player has put where: the paper's caption.
+    """Everything seen so far in the episode, rooms that were seen from outside, what is held, and what the player has put
+    where: the paper's caption.
 
     Args:
         known: what belongs where.
@@ -45,6 +46,8 @@ def situation(
     places = seen_places(home, visited)
     sentences = [_SEEN + ", ".join(str(known.places[home.places[p]]) for p in places)]
     sentences += [f"{thing[o]} is {known.where(home.places[p])}" for o, p in enumerate(at) if p in places]
+    unseen = _rooms(known, home, home.unseen(visited))
+    sentences += [_UNSEEN + ", ".join(unseen)] if unseen else []
     if held >= 0:
         sentences.append(f"{_HOLD}{thing[held]} from {known.places[home.places[home.at[held]]]}")
     else:
@@ -66,7 +69,8 @@ def oracle(
     Holding nothing: pick up each object seen so far that lies where it does not belong. Holding one that was misplaced at
     the start: place it in each right receptacle seen so far. An object that was put into a right place once leaves the
     goals (as in the paper). So does the picking up of an object that the player has moved: otherwise moving it from one
-    wrong place to the next would be rewarded again and again.
+    wrong place to the next would be rewarded again and again. Without any such goal: explore each room that the player
+    knows of, and in which it has not been.
 
     Bad goals: pick up what lies right; place it where it does not belong.
     """
@@ -77,20 +81,25 @@ def oracle(
         goals = {p: put(thing, known.where(home.places[p])) for p in places}
         done = any(o == held and home.right[o, p] for o, p in put_where)
         wanted = held in home.misplaced and not done
-        return Privileged(
-            tuple(goal for p, goal in goals.items() if wanted and home.right[held, p]),
-            bad=tuple(goal for p, goal in goals.items() if not home.right[held, p]),
-        )
-    moved = {o for o, _ in put_where}
-    goals = {
-        o: pick_up(known.objects[home.objects[o]], str(known.places[home.places[p]]))
-        for o, p in enumerate(at)
-        if p in places
-    }
-    return Privileged(
-        tuple(goal for o, goal in goals.items() if not home.right[o, at[o]] and o not in moved),
-        bad=tuple(goal for o, goal in goals.items() if home.right[o, at[o]]),
-    )
+        possible = [goal for p, goal in goals.items() if wanted and home.right[held, p]]
+        bad = [goal for p, goal in goals.items() if not home.right[held, p]]
+    else:
+        moved = {o for o, _ in put_where}
+        goals = {
+            o: pick_up(known.objects[home.objects[o]], str(known.places[home.places[p]]))
+            for o, p in enumerate(at)
+            if p in places
+        }
+        possible = [goal for o, goal in goals.items() if not home.right[o, at[o]] and o not in moved]
+        bad = [goal for o, goal in goals.items() if home.right[o, at[o]]]
+    unseen = map(explore, _rooms(known, home, home.unseen(visited)))
+    return Privileged(tuple(possible or unseen), bad=tuple(bad))
+
+
+def _rooms(known: Placements, home: Home, rooms: Iterable[int]) -> list[str]:
+    """Names of rooms of a home."""
+    names = list(known.rooms)
+    return [names[home.rooms[room]] for room in rooms]
 
 
 def seen_places(home: Home, visited: Sequence[int]) -> list[int]:
@@ -122,42 +131,55 @@ class Reader:
 
     def __init__(self, known: Placements):
         self._where = {str(place): known.where(i) for i, place in enumerate(known.places)}
+        self._rooms = frozenset(known.rooms)
         self._place = {where: place for place, where in self._where.items()}
 
     def candidates(self, caption: str) -> tuple[str, ...]:
-        """What could be done: holding an object, place it in each receptacle seen; else pick up each object seen."""
-        seen, lying, held, _ = self._read(caption)
+        """What could be done: holding an object, place it in each receptacle seen; else pick up each object seen; explore
+        each room known and not seen.
+        """
+        seen, lying, held, _, unseen = self._read(caption)
         if held:
-            return tuple(put(held.thing, self._where[place]) for place in seen)
-        return tuple(pick_up(s.thing, self._place[s.where]) for s in lying)
+            possible = [put(held.thing, self._where[place]) for place in seen]
+        else:
+            possible = [pick_up(s.thing, self._place[s.where]) for s in lying]
+        return (*possible, *map(explore, unseen))
 
     def statements(self, caption: str) -> tuple[Statement, ...]:
         """That objects belong where they lie, lay or were put, and that the held one belongs in each receptacle seen."""
-        seen, lying, held, were_put = self._read(caption)
+        seen, lying, held, were_put, _ = self._read(caption)
         if not held:
             return (*lying, *were_put)
         return (held, *(Statement(held.thing, self._where[place]) for place in seen), *were_put)
 
     def goals(self, caption: str, judge: Callable[[Statement], bool | None]) -> tuple[str, ...]:
         """The goals of somebody who judges so: the rules of :func:`oracle`."""
-        seen, lying, held, were_put = self._read(caption)
-        if not held:
+        seen, lying, held, were_put, unseen = self._read(caption)
+        if held:
+            done = any(s.thing == held.thing and judge(s) for s in were_put)
+            wanted = not done and judge(held) is False
+            there = [self._where[place] for place in seen] if wanted else []
+            goals = [put(held.thing, where) for where in there if judge(Statement(held.thing, where))]
+        else:
             moved = {s.thing for s in were_put}
             wrong = [s for s in lying if s.thing not in moved and judge(s) is False]
-            return tuple(pick_up(s.thing, self._place[s.where]) for s in wrong)
-        done = any(s.thing == held.thing and judge(s) for s in were_put)
-        if done or judge(held) is not False:
-            return ()
-        there = [self._where[place] for place in seen]
-        return tuple(put(held.thing, where) for where in there if judge(Statement(held.thing, where)))
+            goals = [pick_up(s.thing, self._place[s.where]) for s in wrong]
+        return tuple(goals or map(explore, unseen))
 
-    def _read(self, caption: str) -> tuple[list[str], list[Statement], Statement | None, list[Statement]]:
-        """Receptacles seen; objects and where they lie; the held one and where it lay at first; what was put where."""
+    def _read(
+        self, caption: str
+    ) -> tuple[list[str], list[Statement], Statement | None, list[Statement], list[str]]:
+        """Receptacles seen; objects and where they lie; the held one and where it lay at first; what was put where; rooms
+        in which the player has not been.
+        """
         seen: list[str] = []
+        unseen: list[str] = []
         lying, were_put, held = [], [], None
         for sentence in caption.rstrip(".").split(". "):
             if sentence.startswith(_SEEN):
                 seen = [place for place in sentence[len(_SEEN) :].split(", ") if place in self._where]
+            elif sentence.startswith(_UNSEEN):
+                unseen = [room for room in sentence[len(_UNSEEN) :].split(", ") if room in self._rooms]
             elif sentence.startswith(_PUT):
                 were_put += self._split(sentence[len(_PUT) :], " ")
             elif sentence.startswith(_HOLD):
@@ -165,7 +187,7 @@ class Reader:
                 held = Statement(thing, self._where[place]) if place in self._where else None
             else:
                 lying += self._split(sentence, " is ")
-        return seen, lying, held, were_put
+        return seen, lying, held, were_put, unseen
 
     def _split(self, text: str, between: str) -> list[Statement]:
         """The object and the place of a sentence; nothing if there is no such place."""

@@ -22,6 +22,7 @@ from envs.housekeep.captions import (
     WALL,
     canonical,
     door,
+    explore,
     faced_clause,
     go_to,
     grab_clause,
@@ -159,8 +160,12 @@ class Words:
         behind = [(door(name), name) for name in rooms] + [(way(name), name) for name in (*rooms, UNSEEN)]
         for sign, name in behind if doors else ():
             meanings |= {where_clause(sign, dx, dy): _moves(dx, dy, name) for dx, dy in wide if dx or dy}
-        # To reach a place: go to it, or into its room.
+        explorations = [explore(room) for room in rooms] if doors else []
+        # To reach a place: go to it, or into its room. To explore a room: go there, or where the next such room is.
         supporting = {
+            goal: (go_to(room), go_to(UNSEEN)) for goal, room in zip(explorations, rooms, strict=False)
+        }
+        supporting |= {
             goal: (go_to(places[p]), *([go_to(known.places[p].room)] if doors else []))
             for goals in (picks, puts)
             for goal, (_, p) in zip(goals, pairs, strict=True)
@@ -169,7 +174,7 @@ class Words:
         self.language = Language(
             vocabulary=tuple(vocabulary),
             to_sentence=to_sentence,
-            goals=(*picks, *puts),
+            goals=(*picks, *puts, *explorations),
             clauses_of=clauses_of,
             canonical=canonical,
             achievements=ACHIEVEMENTS,
@@ -178,7 +183,7 @@ class Words:
             action_meanings={clause: pairs for clause, pairs in meanings.items() if clause in vocabulary},
             supporting=supporting,
             candidates=Reader(known).candidates,
-            most_candidates=max(most_places, MOST_OBJECTS),
+            most_candidates=max(most_places, MOST_OBJECTS) + MOST_ROOMS - 1,
             most_achieved=MOST_ACHIEVED,
             closest=CLOSEST,
             judgements=judgements(known, used),

@@ -17,7 +17,7 @@ DOOR, FLOOR = -1, 0  # cells of the map
 DX, DY = (-1, 1, 0, 0), (0, 0, -1, 1)
 GRAB = 5
 RIGHT, WRONG = 1.0, -0.1  # rewards
-NOTHING, PICK, PUT = 0, 1, 2  # events
+NOTHING, PICK, PUT, EXPLORE = 0, 1, 2, 3  # events
 
 # Truth values are 0 or 1: Numba has no arrays of booleans in records.
 # A home and the state of its episode. Rooms, places and objects are numbered within the home.
@@ -82,7 +82,7 @@ class Outputs(NamedTuple):
     """Of each home: its present state, and its last frame."""
 
     observation: np.ndarray  # (n, MAX_CLAUSES) int32
-    event: np.ndarray  # (n, 3) int16: NOTHING, PICK or PUT; the object; the receptacle
+    event: np.ndarray  # (n, 3) int16: NOTHING; PICK or PUT, the object, the receptacle; or EXPLORE, the room
     reward: np.ndarray  # (n,) float64
     changed: np.ndarray  # (n,) bool: whether what the paper's caption says has changed
 
@@ -150,7 +150,7 @@ def _move(h, direction, i, out):
         again = False
         if not h.visited[h.room]:
             h.visited[h.room] = True
-            out.changed[i] = True
+            _note(i, out, EXPLORE, h.room, 0)
     h.looking = h.looking + 1 if again else 0
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from envs.compiled_vec import CompiledVecEnv
 from envs.housekeep import captions, env, homes, scenes, vocabulary
 from envs.housekeep.compiled import rules
-from envs.housekeep.compiled.rules import HOME, PICK, Numbers, Outputs, describe, play
+from envs.housekeep.compiled.rules import EXPLORE, HOME, PICK, Numbers, Outputs, describe, play
 from envs.text_env import read_episode
 
 assert (rules.ROOM, rules.SIDE, rules.MOST_ROOMS) == (homes.ROOM, homes.SIDE, homes.MOST_ROOMS)
@@ -135,6 +135,8 @@ class CompiledHousekeep(CompiledVecEnv):
     def _event(self, i: int) -> str:
         kind, thing, place = self._out.event[i].tolist()
         home = self._homes[i]
+        if kind == EXPLORE:
+            return captions.explore(list(self._known.rooms)[home.rooms[thing]])
         name = self._known.objects[home.objects[thing]]
         if kind == PICK:
             return captions.pick_up(name, str(self._known.places[home.places[place]]))

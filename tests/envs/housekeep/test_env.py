@@ -14,6 +14,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 from envs import registry
 from envs.housekeep import captions, homes, scenes
 from envs.housekeep.env import ACTIONS, GRAB, HousekeepEnv
+from envs.housekeep.placements import placements
 from envs.interface import HELD_OUT_SEEDS
 from tests.envs.housekeep.players import act_at, tidy, toward
 
@@ -248,6 +249,47 @@ def test_the_oracle_suggests_what_is_seen_and_wrong():
         wrong = [o for o in env.home.misplaced if env.place_name(env.at[o]) in seen]
         assert goals == tuple(f"pick up {env.name(o)} from {env.place_name(env.at[o])}" for o in wrong)
         env.visited.add(min(set(range(len(env.home.rooms))) - env.visited))
+
+
+def test_without_a_goal_for_what_it_has_seen_the_oracle_explores():
+    env = start("homes", next(s for s in range(100) if len(homes.new_home(placements(), s).rooms) == 5))
+    names = [env.room_name(room) for room in range(5)]
+
+    def suggested():
+        return set(env.privileged().possible)
+
+    # Nothing lies wrong in what it has seen: explore what is behind the doors.
+    env.at = [right_place(env, o) for o in range(len(env.at))]
+    behind = {int(r) for r in env.home.neighbours[env.room] if r >= 0}
+    assert suggested() == {captions.explore(names[room]) for room in behind}
+    assert all("You have not been in" in env.situation().caption for _ in behind)
+    # Something does: tidy first.
+    thing = env.home.misplaced[0]
+    env.at[thing] = next(
+        p for p, r in enumerate(env.home.place_room) if r == env.room and not env.home.right[thing, p]
+    )
+    assert {goal.split()[0] for goal in suggested()} == {"pick"}
+    # It is in the hand, and no right place was seen: explore.
+    env.held, env.at[thing] = thing, -1
+    env.home.right[thing] = [r != env.room for r in env.home.place_room]
+    assert suggested() == {captions.explore(names[room]) for room in behind}
+    # Everywhere has been seen: nothing.
+    env.held, env.at[thing], env.visited = -1, right_place(env, thing), set(range(5))
+    assert suggested() == set()
+    assert "You have not been in" not in env.situation().caption
+
+
+def test_coming_into_a_room_for_the_first_time_is_an_event():
+    env = start("homes", next(s for s in range(100) if len(homes.new_home(placements(), s).rooms) == 3))
+    rng, events, visited = np.random.default_rng(0), [], [env.room]
+    for _ in range(4_000):
+        happened = env.act(int(rng.integers(1, 5))).events
+        assert len(happened) == (env.room not in visited)
+        if happened:
+            visited.append(env.room)
+            events += happened
+    assert len(visited) == 3
+    assert events == [captions.explore(env.room_name(room)) for room in visited[1:]]
 
 
 def test_an_object_leaves_the_goals_of_the_oracle_once_it_was_put_right():
