@@ -25,6 +25,15 @@ METHODS: dict[str, dict[str, Any]] = {  # name -> changed options
         "suggester.llm.kind": "script",
         "suggester.llm.caption": "whole",
     },
+    # A pretrained language model's recorded answers (docs/llm.md).
+    **{
+        f"smollm2-{form}": {
+            "suggester.kind": form,
+            "suggester.llm.kind": "recorded",
+            "suggester.llm.answers": "smollm2",
+        }
+        for form in ("open", "closed", "scored")
+    },
     "oracle": {"suggester.kind": "oracle"},
     # How good must a suggester be? docs/llm.md
     **{
