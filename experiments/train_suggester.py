@@ -143,6 +143,8 @@ class RewardModel:
     """Frames at the beginning of each run that are left out."""
     rarity_power: float = 0.0
     """Power of the rarity that events are worth in the usefulness, as in the agent's reward (.5). 0: all are worth the same."""
+    cost: float = 0.1
+    """Of each goal that is not achieved, in the usefulness."""
     scenes: int = 2_000
     """Captions whose answers are compared."""
     k: int = 6
@@ -161,10 +163,14 @@ class RewardModel:
         from ellm_agent.lm_training import data, fit_reward_model
 
         cli.at_least(1, scenes=self.scenes, steps=self.steps)
-        cli.at_least(0, seed=self.seed, skip_frames=self.skip_frames, rarity_power=self.rarity_power)
+        cli.at_least(
+            0, seed=self.seed, skip_frames=self.skip_frames, rarity_power=self.rarity_power, cost=self.cost
+        )
         _set_threads(1)
         recipe = fit_reward_model.Recipe(
-            data.Sources(self.logs, self.model, _world(self.world).name, self.skip_frames, self.rarity_power),
+            data.Sources(
+                self.logs, self.model, _world(self.world).name, self.skip_frames, self.rarity_power, self.cost
+            ),
             choices=self.choices,
             scenes=self.scenes,
             k=self.k,
@@ -195,6 +201,8 @@ class Ppo:
     """Frames at the beginning of each run that are left out."""
     rarity_power: float = 0.0
     """Power of the rarity that events are worth in the usefulness, as in the agent's reward (.5). 0: all are worth the same."""
+    cost: float = 0.1
+    """Of each goal that is not achieved, in the usefulness."""
     iterations: int = 40
     """Iterations, each with fresh answers."""
     beta: float = 0.1
@@ -219,10 +227,14 @@ class Ppo:
     def run(self) -> None:
         from ellm_agent.lm_training import data, fit_ppo
 
-        cli.at_least(0, seed=self.seed, skip_frames=self.skip_frames, rarity_power=self.rarity_power)
+        cli.at_least(
+            0, seed=self.seed, skip_frames=self.skip_frames, rarity_power=self.rarity_power, cost=self.cost
+        )
         _set_threads(1)
         recipe = fit_ppo.Recipe(
-            data.Sources(self.logs, self.model, _world(self.world).name, self.skip_frames, self.rarity_power),
+            data.Sources(
+                self.logs, self.model, _world(self.world).name, self.skip_frames, self.rarity_power, self.cost
+            ),
             self.reward_model,
             iterations=self.iterations,
             beta=self.beta,
@@ -257,6 +269,8 @@ class Ilql:
     """Frames at the beginning of each run that are left out."""
     rarity_power: float = 0.0
     """Power of the rarity that events are worth in the usefulness, as in the agent's reward (.5). 0: all are worth the same."""
+    cost: float = 0.1
+    """Of each goal that is not achieved, in the usefulness."""
     steps: int = 300
     """Gradient steps."""
     tau: float = 0.8
@@ -272,10 +286,14 @@ class Ilql:
         from ellm_agent.lm_training import data, fit_ilql
 
         cli.at_least(1, steps=self.steps)
-        cli.at_least(0, seed=self.seed, skip_frames=self.skip_frames, rarity_power=self.rarity_power)
+        cli.at_least(
+            0, seed=self.seed, skip_frames=self.skip_frames, rarity_power=self.rarity_power, cost=self.cost
+        )
         _set_threads(1)
         recipe = fit_ilql.Recipe(
-            data.Sources(self.logs, self.model, _world(self.world).name, self.skip_frames, self.rarity_power),
+            data.Sources(
+                self.logs, self.model, _world(self.world).name, self.skip_frames, self.rarity_power, self.cost
+            ),
             method=self.method,
             steps=self.steps,
             tau=self.tau,

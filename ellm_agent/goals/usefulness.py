@@ -16,10 +16,11 @@ def usefulness(
     after: Mapping[str, int],
     satisfies: Callable[[str, str], bool],
     worth: Mapping[str, float] = MappingProxyType({}),
+    cost: float = COST,
 ) -> float:
     """What the agent gains of an answer: new events that the goals name, less a cost for each goal that names none.
 
-        U = sum over e in after that an open goal names of w_e .95^(t_e - 1)  -  .1 |{open g that names no e in after}|
+        U = sum over e in after that an open goal names of w_e .95^(t_e - 1)  -  c |{open g that names no e in after}|
 
     A goal is open if no event of ``before`` satisfies it; closed ones count nothing, for the achieved filter drops them.
     An event counts once, however many goals name it: two wordings of a goal are worth one. Without the discount, naming
@@ -32,6 +33,7 @@ def usefulness(
         after: event that happened within ``WINDOW`` frames, and not before -> frames until it first did, at least 1.
         satisfies: (event, goal) -> whether the event fulfils the goal.
         worth: event -> w_e; 1 where it has none.
+        cost: c.
     """
     still_open = [
         goal for goal in dict.fromkeys(goals) if not any(satisfies(event, goal) for event in before)
@@ -41,7 +43,7 @@ def usefulness(
         for event, frames in after.items()
         if any(satisfies(event, goal) for goal in still_open)
     )
-    return gain - COST * sum(not any(satisfies(event, goal) for event in after) for goal in still_open)
+    return gain - cost * sum(not any(satisfies(event, goal) for event in after) for goal in still_open)
 
 
 def achieved_goals(

@@ -13,6 +13,7 @@ from ellm_agent.builders.rewards import make_similarity
 from ellm_agent.config import PRESETS
 from ellm_agent.config import files as config_files
 from ellm_agent.errors import UserError
+from ellm_agent.goals.usefulness import COST
 from ellm_agent.lm_training.corpus import Corpus
 from ellm_agent.lm_training.decoding import Adjust
 from ellm_agent.lm_training.judge import ExpectedUsefulness, compare
@@ -37,7 +38,8 @@ class Sources:
         model: folder of the language model; None: the bundled one.
         world: of the logs.
         skip_frames: of each run, at its beginning.
-        rarity: power of the rarity that events are worth; 0: all are worth the same.
+        rarity: power of the rarity that events are worth in the usefulness; 0: all are worth the same.
+        cost: of each goal that is not achieved, in it.
     """
 
     logs: tuple[Path, ...]
@@ -45,6 +47,7 @@ class Sources:
     world: str = "crafter"
     skip_frames: int = 0
     rarity: float = 0.0
+    cost: float = COST
 
 
 def check_labels(k: int, noise: float) -> None:
@@ -84,10 +87,15 @@ class Data:
             held_out[i]
             for i in np.linspace(0, len(held_out) - 1, min(len(held_out), MOST_HELD_OUT)).astype(int)
         ]
-        self.rarity = sources.rarity
+        self.sources = sources
         self.worth = rarity(self.train, sources.rarity)
         self.judge = ExpectedUsefulness(
-            self.train, self.language.goals, self.language.clauses_of, self.satisfies, self.worth
+            self.train,
+            self.language.goals,
+            self.language.clauses_of,
+            self.satisfies,
+            self.worth,
+            sources.cost,
         )
 
     def questions(self, rows: Sequence[Suggestion]) -> list[list[int]]:
@@ -98,7 +106,9 @@ class Data:
         """True usefulness of answers, one for each row: what the agent then achieved there."""
         goals = map(self.suggester.goals, answers)
         pairs = zip(rows, goals, strict=True)
-        return np.array([row.usefulness(own, self.satisfies, self.worth) for row, own in pairs])
+        return np.array(
+            [row.usefulness(own, self.satisfies, self.worth, self.sources.cost) for row, own in pairs]
+        )
 
     def measure(self, seed: int, adjust: Adjust | None = None) -> dict[str, float]:
         """Mean true usefulness on held-out worlds of one sampled answer for each row, and goals in an answer."""

@@ -74,7 +74,7 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
     if unseen_choices:
         figures["four_way_accuracy_of_choices"] = accuracies(model, unseen_choices)["best_accuracy"]
         figures["held_out_choices"] = len(unseen_choices)
-    checkpoints.write(folder / FILE, {"model": model.state_dict(), "rarity": recipe.sources.rarity})
+    checkpoints.write(folder / FILE, {"model": model.state_dict(), **_usefulness(recipe.sources)})
     report.draw_rows(rows, folder / "curves.png")
     report.write_card(
         folder,
@@ -117,6 +117,11 @@ def measure(model: ScalarModel, data: Data, recipe: Recipe) -> dict[str, float]:
     }
 
 
+def _usefulness(sources: Sources) -> dict[str, float]:
+    """What defines usefulness, by the names of the options."""
+    return {"rarity_power": sources.rarity, "cost": sources.cost}
+
+
 def load(folder: Path, data: Data) -> ScalarModel:
     """The reward model of a folder.
 
@@ -127,11 +132,12 @@ def load(folder: Path, data: Data) -> ScalarModel:
     if not path.is_file():
         raise UserError(f"{folder} holds no reward model; train one with train_suggester.py reward-model")
     state = checkpoints.read(path)
-    learned = state.get("rarity", 0.0)
-    if learned != data.rarity:
-        raise UserError(
-            f"rarity-power is {data.rarity:g}, but {folder} learned with {learned:g}; give --rarity-power {learned:g}"
-        )
+    for name, asked in _usefulness(data.sources).items():
+        if state.get(name, asked) != asked:
+            option, learned = name.replace("_", "-"), state[name]
+            raise UserError(
+                f"{option} is {asked:g}, but {folder} learned with {learned:g}; give --{option} {learned:g}"
+            )
     model = ScalarModel(data.suggester.model, resumable.generators(0, 0)[1])
     with checkpoints.readable(path):
         model.load_state_dict(state["model"])

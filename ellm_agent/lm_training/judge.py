@@ -24,7 +24,7 @@ DECAY = 1.0  # of the ridge regression
 class ExpectedUsefulness:
     """Expected usefulness of answers: a ridge regression of each event's worth on the clauses of captions.
 
-        U(x, y) = sum over events e that y names of v_e(x)  -  .1 |{goals of y that name no event}|
+        U(x, y) = sum over events e that y names of v_e(x)  -  c |{goals of y that name no event}|
 
     where v_e(x) fits the usefulness of naming e alone.
 
@@ -34,6 +34,7 @@ class ExpectedUsefulness:
         clauses_of: caption -> its clauses.
         satisfies: (event, goal) -> whether the event fulfils the goal.
         worth: event -> w_e in the usefulness.
+        cost: c in it.
     """
 
     def __init__(
@@ -43,11 +44,14 @@ class ExpectedUsefulness:
         clauses_of: Callable[[str], frozenset[str]],
         satisfies: Callable[[str, str], bool],
         worth: Mapping[str, float] = EQUAL,
+        cost: float = COST,
     ):
-        self._clauses_of = clauses_of
+        self._clauses_of, self._cost = clauses_of, cost
         self._named = functools.cache(lambda goal: [i for i, e in enumerate(events) if satisfies(e, goal)])
         self._columns, inputs = design_matrix([frozenset(clauses_of(row.caption)) for row in rows])
-        alone = np.array([[row.usefulness((event,), satisfies, worth) for event in events] for row in rows])
+        alone = np.array(
+            [[row.usefulness((event,), satisfies, worth, cost) for event in events] for row in rows]
+        )
         penalty = DECAY * np.eye(inputs.shape[1])
         penalty[0, 0] = 0.0  # not of the intercept
         self._weights = np.linalg.solve(
@@ -62,7 +66,7 @@ class ExpectedUsefulness:
         for goal in dict.fromkeys(goals):
             named.update(self._named(goal))
             nothing += not self._named(goal)
-        return float(worth[sorted(named)].sum()) - COST * nothing
+        return float(worth[sorted(named)].sum()) - self._cost * nothing
 
 
 def compare(

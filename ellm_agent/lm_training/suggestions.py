@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from ellm_agent.errors import UserError
 from ellm_agent.goals.asking import caption_form
-from ellm_agent.goals.usefulness import WINDOW, usefulness
+from ellm_agent.goals.usefulness import COST, WINDOW, usefulness
 from envs.interface import Language, World
 from prompts import open_ended
 
@@ -51,13 +51,17 @@ class Suggestion:
     whole: str = ""
 
     def usefulness(
-        self, goals: Sequence[str], satisfies: Callable[[str, str], bool], worth: Mapping[str, float] = EQUAL
+        self,
+        goals: Sequence[str],
+        satisfies: Callable[[str, str], bool],
+        worth: Mapping[str, float] = EQUAL,
+        cost: float = COST,
     ) -> float:
         """Of any goals here, as far as the log tells: the agent played for the goals that were suggested, not for these.
 
-        ``worth``: as in ``goals.usefulness``.
+        ``worth`` and ``cost``: as in ``goals.usefulness``.
         """
-        return usefulness(goals, self.before, self.after, satisfies, worth)
+        return usefulness(goals, self.before, self.after, satisfies, worth, cost)
 
 
 def read_logs(paths: Sequence[Path], world: World, skip_frames: int = 0) -> list[Suggestion]:

@@ -25,6 +25,7 @@ def test_rare_events_may_be_worth_more():
     assert worth == pytest.approx(1 + 4 * 0.95)
     # The cost of a goal that is not achieved stays.
     assert usefulness(["mine iron"], [], {}, satisfies, {"mine iron": 4.0}) == pytest.approx(-0.1)
+    assert usefulness(["mine iron"], [], {}, satisfies, cost=1.0) == pytest.approx(-1.0)
 
 
 def test_two_wordings_are_worth_one():
