@@ -25,8 +25,12 @@ ROWS = {  # world -> sweeps and methods without environment reward, the newest f
         *(("million", "open"), ("million", "rnd"), ("million", "apt"), ("million", "random")),
     ],
     "housekeep": [
-        ("housekeep-ellm", method)
-        for method in ("oracle", "closed", "sbert", "novelty", "noveld", "rnd", "apt", "random")
+        *(("housekeep-homes", "oracle"), ("housekeep-homes-trained", "closed")),
+        *(("housekeep-homes", method) for method in ("sbert", "closed", "novelty", "rnd", "random")),
+        *(
+            ("housekeep-ellm", method)
+            for method in ("oracle", "closed", "sbert", "novelty", "noveld", "rnd", "apt", "random")
+        ),
     ],
 }
 HEAD = (
