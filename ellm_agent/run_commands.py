@@ -83,7 +83,8 @@ def parse(
     else:
         defaults = config_files.in_world(PRESETS[preset], early["world"] or world)
     if method and not early["resume"]:
-        defaults = methods.apply(method, defaults)
+        with config_files.one_line():
+            defaults = methods.apply(method, defaults)
 
     @dataclass(frozen=True)
     class Options:

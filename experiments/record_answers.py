@@ -30,7 +30,7 @@ from prompts import closed_form
 if TYPE_CHECKING:
     from ellm_agent.llm.base import Answer
 
-BATCH = 16  # captions between two lines of progress
+BATCH = 16  # questions between two lines of progress
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class Options:
     count: int = 500
     """Captions: the most frequent ones."""
     world: str = "crafter"
-    """The world."""
+    """The world. Where closed questions are about statements (Housekeep), all of them are asked, whatever the run met."""
+    threads: int = 1
+    """CPU threads of a model in this process."""
     suggester: Annotated[SuggesterConfig, tyro.conf.arg(name="")] = field(default_factory=SuggesterConfig)
 
 
@@ -52,15 +54,16 @@ def main(options: Options) -> None:
     Raises:
         UserError: for options that make no sense, a run without suggestions, or a model that cannot be asked.
     """
-    cli.at_least(1, count=options.count)
+    cli.at_least(1, count=options.count, threads=options.threads)
     if options.out.is_dir() or not os.access(options.out.parent, os.W_OK):
         raise UserError(f"out is {options.out}, which cannot be written; name a file in a folder that exists")
     if not options.suggester.asks_model:
         raise UserError(f"goal-mode is {options.suggester.kind}; choose open, closed or scored")
     import torch  # imported late: --help must not wait for it
 
-    from ellm_agent.builders.suggesters import VERSIONS
+    from ellm_agent.builders.suggesters import VERSIONS, form_and_candidates
     from ellm_agent.goals.asking import Questions, caption_form
+    from ellm_agent.goals.language_model import SAME_AGAIN
     from ellm_agent.goals.scoring import ScoredQuestions
     from ellm_agent.llm.base import LanguageModelError
     from ellm_agent.llm.client import RequestPool
@@ -69,36 +72,42 @@ def main(options: Options) -> None:
     from ellm_agent.runs.folder import write_whole
     from envs import registry
 
-    torch.set_num_threads(1)
-    config = PRESETS["default"].changed(suggester=options.suggester.model_dump())
-    config = config_files.in_world(config, options.world)
+    torch.set_num_threads(options.threads)
+    config = config_files.in_world(PRESETS["default"], options.world)
+    with config_files.one_line():
+        config = config.changed(suggester=options.suggester.model_dump())
     suggester, world = config.suggester, registry.get(options.world)
-    language, form = world.language(**config.env.options), suggester.kind
-    read = caption_form(suggester.llm.caption, language)
-    met = Counter(read(row.whole) for row in read_logs([options.run], world))
-    captions = [caption for caption, _ in met.most_common(options.count)]
-    share = sum(met[caption] for caption in captions) / sum(met.values())
-    print(f"{len(captions):,} of {len(met):,} captions, {share:.0%} of the suggestions of {options.run}")
+    language = world.language(**config.env.options)
+    form, candidates = form_and_candidates(suggester, language)
+    if form == "statements":  # they hold in all situations
+        captions = list(map(str, language.judgements.all))
+    else:
+        read = caption_form(suggester.llm.caption, language)
+        met = Counter(read(row.whole) for row in read_logs([options.run], world))
+        captions = [caption for caption, _ in met.most_common(options.count)]
+        share = sum(met[caption] for caption in captions) / sum(met.values())
+        print(f"{len(captions):,} of {len(met):,} captions, {share:.0%} of the suggestions of {options.run}")
     with closing(make_model(suggester, world)) as model:
         temperature = suggester.llm.temperature
         temperature = model.default_temperature if temperature is None else temperature
-        if form == "scored":
-            questions = ScoredQuestions(language.goals)
-        else:
-            questions = Questions(form, language, language.goals, temperature, suggester.llm.structured)
+        questions = (
+            ScoredQuestions(candidates)
+            if form == "scored"
+            else Questions(form, language, candidates, temperature, suggester.llm.structured)
+        )
         about = (question.prompt for caption in captions for question in questions.about(caption))
         prompts = list({prompt.user: prompt for prompt in about}.values())
         asked = model if model.in_process else RequestPool(model, suggester.llm.concurrency)
         rows, failures, start = [], [], time.monotonic()
         for i in range(0, len(prompts), BATCH):
             batch = prompts[i : i + BATCH]
-            for prompt, answer in zip(batch, asked.answer(batch), strict=True):
-                if isinstance(answer, LanguageModelError):
-                    failures.append(answer)
-                else:
-                    rows.append({"user": prompt.user, **written(answer, form)})
-            if not rows and failures:
-                raise failures[0]
+            answers = asked.answer(batch)
+            lost = [one for one in answers if isinstance(one, LanguageModelError)]
+            if len(lost) == len(batch) and lost[0].kind not in SAME_AGAIN:
+                raise lost[0]  # what was answered is in the cache
+            failures += lost
+            pairs = zip(batch, answers, strict=True)
+            rows += [{"user": p.user, **written(one, form)} for p, one in pairs if one not in lost]
             rate = (i + len(batch)) / (time.monotonic() - start)
             left = (len(prompts) - i - len(batch)) / rate / 60
             print(f"{i + len(batch):,} of {len(prompts):,} questions, {left:.0f} min left", flush=True)
@@ -117,8 +126,8 @@ def main(options: Options) -> None:
 
 def written(answer: Answer, form: str) -> dict[str, Any]:
     """An answer as ``ellm_agent.llm.recorded`` reads it."""
-    if form == "closed":
-        return {"yes": round(closed_form.probability_of_yes(answer.text, answer.logprobs), 3)}
+    if form in ("closed", "statements"):
+        return {"yes": round(closed_form.probability_of_yes(answer.text, answer.logprobs), 6)}
     if form == "scored":
         return {"text": "", "logprobs": {text: round(value, 3) for text, value in answer.logprobs.items()}}
     return {"text": answer.text}

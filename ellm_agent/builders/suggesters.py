@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 from ellm_agent.builders.rewards import make_similarity
-from ellm_agent.config.schema import Config
+from ellm_agent.config.schema import Config, SuggesterConfig
 from ellm_agent.errors import UserError
 from ellm_agent.goals.asking import caption_form
 from ellm_agent.goals.attempts import AttemptFilter
-from ellm_agent.goals.base import AllGoals, CommonGoals, GoalSuggester, NoGoals, OracleSuggester, TaskGoals
+from ellm_agent.goals.base import (
+    AllGoals,
+    CommonGoals,
+    Goal,
+    GoalSuggester,
+    NoGoals,
+    OracleSuggester,
+    TaskGoals,
+)
 from ellm_agent.goals.judged import CosineJudge, JudgedGoals, ModelJudge
 from ellm_agent.goals.language_model import LanguageModelSuggester
 from ellm_agent.goals.noisy_oracle import NoisyOracle
@@ -28,6 +36,16 @@ VERSIONS = {
 SBERT_SHARE = 0.05  # of the places of a thing that are right, for the cosine baseline
 # Worlds from this seed on, and situations in them, in which the commonest goals are counted.
 SAMPLED_WORLDS, SAMPLED = 1_000_000, 200
+
+
+def form_and_candidates(suggester: SuggesterConfig, language: Language) -> tuple[str, tuple[Goal, ...]]:
+    """The form of the questions to a language model, one of ``VERSIONS``, and the goals that closed and scored ones are about."""
+    if suggester.kind == "closed" and language.judgements is not None:
+        return "statements", language.goals
+    if suggester.closed_candidates != "all":
+        return suggester.kind, language.goals
+    pairs = (f"{verb} {noun}" for verb in language.verbs for noun in language.nouns)
+    return suggester.kind, tuple(dict.fromkeys((*language.goals, *map(language.canonical, pairs))))
 
 
 def make_suggester(config: Config, language: Language, model: LanguageModel | None = None) -> GoalSuggester:
@@ -55,7 +73,9 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
             language.candidates,
         ),
         "novelty": lambda: AllGoals(language.goals, language.candidates),
-        "common": lambda: CommonGoals(world.situations(SAMPLED_WORLDS, SAMPLED, seed=0)),
+        "common": lambda: CommonGoals(
+            world.situations(SAMPLED_WORLDS, SAMPLED, seed=0), goals=frozenset(language.goals)
+        ),
         "task": TaskGoals,
         "none": NoGoals,
     }
@@ -69,15 +89,11 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
             )
         return JudgedGoals(CosineJudge(judgements.all, SBERT_SHARE), judgements)
     model = model or make_model(suggester, world)
-    judged = suggester.kind == "closed" and judgements is not None
-    form = "statements" if judged else suggester.kind
+    form, candidates = form_and_candidates(suggester, language)
+    judged = form == "statements"
     if isinstance(model, RecordedModel):
         prompts = [statement.prompt(one, judgements) for one in judgements.all] if judged else []
         model.check(VERSIONS[form], prompts)
-    candidates = language.goals
-    if suggester.closed_candidates == "all":
-        pairs = (f"{verb} {noun}" for verb in language.verbs for noun in language.nouns)
-        candidates = tuple(dict.fromkeys((*language.goals, *map(language.canonical, pairs))))
     asking = LanguageModelSuggester(
         model,
         form,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ellm_agent.config.schema import OFFLINE, Config
+from ellm_agent.config.schema import NO_MISTAKES, OFFLINE, Config
 
 LEARNING_RATE = 2e-5  # of fine-tuning: the paper's. PPO forgets what it knew at 8e-5 (docs/log.md)
 # The entropy bonus of the softmax policy is worth up to temperature * ln(actions) / (1 - discount) = 1.7, more than a
@@ -30,8 +30,7 @@ def downstream_config(pretrained: Path, config: Config, task: str, transfer: str
         "suggester.kind": "task",
         "suggester.max_active_goals": None,
         "suggester.learned_filter": False,
-        "suggester.oracle_recall": 1.0,
-        "suggester.oracle_precision": 1.0,
+        **NO_MISTAKES,
         "reward.success": "effect",
         "reward.novelty.kind": None,
         "reward.preference": {},

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ellm_agent.config.schema import Config
+from ellm_agent.config.schema import NO_MISTAKES, Config
 
 RECALLS, PRECISIONS = (1.0, 0.8, 0.6, 0.4, 0.2), (1.0, 0.6, 0.3)  # of the oracles with mistakes
 
@@ -113,4 +113,4 @@ METHODS: dict[str, dict[str, Any]] = {  # name -> changed options
 
 def apply(name: str, config: Config) -> Config:
     """The configuration, changed into a compared method's."""
-    return config.changed(**METHODS[name])
+    return config.changed(**{**NO_MISTAKES, **METHODS[name]})

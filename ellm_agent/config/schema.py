@@ -380,6 +380,10 @@ class OnPolicyConfig(Section):
     """Trust region (TRPO)."""
 
 
+NO_MISTAKES = {
+    "suggester.oracle_recall": 1.0,
+    "suggester.oracle_precision": 1.0,
+}  # of suggesters that are no noisy oracle
 OFFLINE = {  # algorithm that learns from logs -> the one that learns online and has the same networks
     "bc": "ppo",
     "filtered-bc": "ppo",

@@ -138,12 +138,23 @@ class CommonGoals(FixedGoals):
     Args:
         situations: a sample of what happens in the world.
         count: of goals.
+        goals: that can be suggested; None: all that are possible there.
     """
 
     open_vocabulary = False
 
-    def __init__(self, situations: Iterable[tuple[Situation, Privileged]], count: int = 5):
-        possible = Counter(goal for _, privileged in situations for goal in privileged.possible)
+    def __init__(
+        self,
+        situations: Iterable[tuple[Situation, Privileged]],
+        count: int = 5,
+        goals: Collection[Goal] | None = None,
+    ):
+        possible = Counter(
+            goal
+            for _, privileged in situations
+            for goal in privileged.possible
+            if goals is None or goal in goals
+        )
         super().__init__(
             [goal for goal, _ in sorted(possible.items(), key=lambda pair: (-pair[1], pair[0]))[:count]]
         )

@@ -42,7 +42,7 @@ class LanguageModelSuggester(GoalSuggester):
     newest by turns. A caption without an answer, or one that recorded answers leave out, borrows what the answers to
     others let expect (:class:`AnsweredCaptions`). A model in this process makes a run reproducible either way.
 
-    A question that fails is asked again later, unless its answer was empty or a refusal. When all answers of a call are
+    A question that fails is asked again later, unless its answer was empty, a refusal, or is not recorded. When all answers of a call are
     failures, asking pauses (:class:`Backoff`) and a line on stderr says so: a dead server must not hold up training.
 
     Args:
@@ -121,6 +121,10 @@ class LanguageModelSuggester(GoalSuggester):
         if self._borrows:
             return goals
         return [self._look_up(c) if own is None else own for c, own in zip(captions, goals, strict=True)]
+
+    def own_goals(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
+        """Goals of the answers to the situations' own captions, after ``suggest``; None: there is no answer."""
+        return self._goals([self._caption(situation.caption) for situation in situations], borrow=False)
 
     @property
     def known_goals(self) -> Collection[Goal]:
@@ -220,36 +224,38 @@ class LanguageModelSuggester(GoalSuggester):
     def _take(self, questions: Sequence[Question], answers: Sequence[Answer | LanguageModelError]) -> None:
         failures = [answer for answer in answers if isinstance(answer, LanguageModelError)]
         self._counts["questions"] += len(answers)
-        self._counts["failures"] += len(failures)
+        self._counts["failures"] += sum(error.kind != "not_recorded" for error in failures)
         self._counts.update(f"failed_{error.kind}" for error in failures)
         for error in failures:
             if error.kind == "never_asked" or (self._stop and error.kind != "over_budget"):
                 self._end(error)
         for question, answer in zip(questions, answers, strict=True):
             if isinstance(answer, Answer):
-                self._learn(question, answer)
+                self._check_format(self._learn(question, answer))
             elif answer.kind in SAME_AGAIN:
-                self._learn(question, None)
+                goals = self._learn(question, None)
+                if answer.kind != "not_recorded":
+                    self._check_format(goals)
         lost = [error for error in failures if error.kind not in SAME_AGAIN]
         if len(lost) == len(answers):
             self._pause(lost[0])
         else:
             self._backoff.succeed()
 
-    def _learn(self, question: Question, answer: Answer | None) -> None:
-        """Reads an answer; None: it was empty or a refusal."""
+    def _learn(self, question: Question, answer: Answer | None) -> bool:
+        """Reads an answer; None: it was empty, a refusal, or is not recorded. Returns whether there are goals."""
         complete, goals = self._questions.learn(question, answer)
         if answer:
             self._tokens[question.caption] += answer.answer_tokens
-        self._check_format(bool(goals))
         if not complete:
-            return
+            return bool(goals)
         if self._queue:
             self._queue.remove(question.caption)
         self._answers.add(question.caption, goals)
         if goals is not None:
             self._counts["scenes"] += 1
             self._counts["without_goals"] += not goals
+        return bool(goals)
 
     def _check_format(self, has_goals: bool) -> None:
         """Warns if the model's first answers all have no goal."""

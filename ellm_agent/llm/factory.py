@@ -61,9 +61,7 @@ def resolve(suggester: SuggesterConfig, world: World) -> SuggesterConfig:
             if getattr(llm, name) is not None:
                 raise UserError(f"llm-{name} is {getattr(llm, name)}, but llm is {kind}; it is for local")
     elif suggester.kind == "scored" and llm.threads is not None:
-        raise UserError(
-            f"llm-threads is {llm.threads}, but goal-mode is scored, which asks no server; use --threads"
-        )
+        raise UserError(f"llm-threads is {llm.threads}, but goal-mode is scored, which starts no server")
     resolved = {"kind": kind}
     if kind == "endpoint":
         resolved |= {"base_url": url, "model": model_at(url, llm.model)}
@@ -132,7 +130,7 @@ def _recorded(answers: Path | None, world: World, form: str) -> Path:
     Raises:
         UserError: if there are none.
     """
-    if answers and (answers.exists() or answers.name != str(answers) or answers.suffix):
+    if answers and (answers.is_file() or answers.name != str(answers) or answers.suffix):
         return answers
     if world.recorded_answers is None:
         raise UserError(f"no answers are recorded for the world {world.name}; give --llm recorded:FILE")

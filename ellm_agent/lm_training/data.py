@@ -88,7 +88,7 @@ class Data:
             for i in np.linspace(0, len(held_out) - 1, min(len(held_out), MOST_HELD_OUT)).astype(int)
         ]
         self.sources = sources
-        self.worth = rarity(self.train, sources.rarity)
+        self.worth = rarity(self.train, self.language.goals, sources.rarity)
         self.judge = ExpectedUsefulness(
             self.train,
             self.language.goals,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ellm_agent.goals.base import CommonGoals, FullState, Goal, GoalSuggester
+from ellm_agent.goals.language_model import LanguageModelSuggester
 from ellm_agent.goals.quality import BINS, GoalCounts, shares
 from ellm_agent.lm_training.measure import roc_auc
 from ellm_agent.lm_training.sft import HELD_OUT_WORLDS
@@ -73,6 +74,8 @@ def measure(suggester: GoalSuggester, asked: Sequence[FullState], language: Lang
     started = time.perf_counter()
     given = asked if suggester.reads_privileged else [state.situation for state in asked]
     answers = suggester.suggest(given)
+    if isinstance(suggester, LanguageModelSuggester):  # not what captions without an answer borrow
+        answers = suggester.own_goals(given)
     seconds = time.perf_counter() - started
     cost = suggester.metrics()
     return Quality(

@@ -16,12 +16,12 @@ from types import MappingProxyType
 from ellm_agent.errors import UserError
 from ellm_agent.goals.asking import caption_form
 from ellm_agent.goals.usefulness import COST, WINDOW, usefulness
+from ellm_agent.rewards.rarity import inverse_rate
 from envs.interface import Language, World
 from prompts import open_ended
 
 HELD_OUT = 0.2  # share of the worlds
 EQUAL: Mapping[str, float] = MappingProxyType({})  # every event is worth 1
-MOST_WORTH = 10.0  # of an event, as in the agent's reward (``rewards.rarity``)
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,8 @@ def split(rows: Sequence[Suggestion]) -> tuple[list[Suggestion], list[Suggestion
     )
 
 
-def rarity(rows: Sequence[Suggestion], power: float) -> dict[str, float]:
-    """What events are worth by their rarity: (rate / highest rate) ** -power, at most ``MOST_WORTH``, as in the agent's reward.
+def rarity(rows: Sequence[Suggestion], events: Sequence[str], power: float) -> dict[str, float]:
+    """What events are worth by their rarity, as in the agent's reward (``rewards.rarity.inverse_rate``).
 
     An event's rate is the share of the episodes in which it happened.
     """
@@ -141,7 +141,7 @@ def rarity(rows: Sequence[Suggestion], power: float) -> dict[str, float]:
         episodes[row.log, row.world_seed].update(row.before, row.after)
     counts = Counter(event for events in episodes.values() for event in events)
     most = max(counts.values(), default=1)
-    return {event: min((n / most) ** -power, MOST_WORTH) for event, n in counts.items()}
+    return {event: inverse_rate(counts[event] / most, power) for event in events}
 
 
 def chains(rows: Sequence[Suggestion]) -> list[list[Suggestion]]:

@@ -12,7 +12,7 @@ import tyro
 from ellm_agent import cli
 from ellm_agent.config import MAY_CHANGE, PRESETS, Config
 from ellm_agent.config import files as config_files
-from ellm_agent.config.schema import OFFLINE
+from ellm_agent.config.schema import NO_MISTAKES, OFFLINE
 from ellm_agent.errors import UserError
 
 LABELS = 300  # unless --labels says otherwise
@@ -118,8 +118,7 @@ def taught_config(folder: Path, finished: Config) -> Config:
             "run.out": None,
             "suggester.kind": "none",
             "suggester.learned_filter": False,
-            "suggester.oracle_recall": 1.0,
-            "suggester.oracle_precision": 1.0,
+            **NO_MISTAKES,
             "reward.novelty.kind": None,
             "reward.extrinsic_weight": 0.0,
             "reward.success": "effect",

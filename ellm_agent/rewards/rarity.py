@@ -12,6 +12,16 @@ SLOW, FAST = 0.005, 0.02  # share of a new episode in the running means
 MOST = 10.0  # the largest weight
 
 
+def inverse_rate(share: float, power: float) -> float:
+    """share ** -power, at most ``MOST``; of an event that never happened ``MOST``, unless the power is 0.
+
+    Args:
+        share: success rate of an event, as a share of the highest.
+        power: 0: all events are worth the same.
+    """
+    return min(MOST, share**-power) if share else (MOST if power else 1.0)
+
+
 class Rarity:
     """Running success rates of events, and the weights that follow from them.
 
@@ -56,8 +66,7 @@ class InverseRate(Rarity):
         highest = max(self._slow.values(), default=0.0)
         if not highest:
             return 1.0
-        share = self._slow.get(event, 0.0) / highest
-        return min(MOST, share**-self._power) if share else (MOST if self._power else 1.0)
+        return inverse_rate(self._slow.get(event, 0.0) / highest, self._power)
 
 
 class LearningProgress(Rarity):

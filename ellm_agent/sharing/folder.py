@@ -171,7 +171,7 @@ def read(folder: Path) -> SharedAgent:
         contents = {name: (folder / name).read_bytes() for name in CHECKED}
         if data["format"] not in READABLE:
             raise UserError(
-                f"{folder} has format {data['format']!r}, of version {data['version']}; this version reads {FORMAT}"
+                f"{folder} has format {data['format']!r}, of version {data['version']}; this version reads {READABLE}"
             )
         for name, content in contents.items():
             if hashlib.sha256(content).hexdigest() != data["sha256"][name]:
@@ -186,7 +186,8 @@ def read(folder: Path) -> SharedAgent:
             name.removeprefix(POLICY): tensor for name, tensor in tensors.items() if name.startswith(POLICY)
         }
         phrases = {"texts": data["phrases"], "vectors": tensors[VECTORS]}
-        known = data.get("known", {"phrases": 0})
+        known = data.get("known", {"phrases": 0, "sha256": ""})
+        count, digest = int(known["phrases"]), str(known["sha256"])
         state = {"policy": policy, "phrases": phrases, "frames": int(data["frames"])}
         results = json.loads(contents[RESULTS])
         episodes = tuple(Played(own["world_seed"], tuple(own["actions"])) for own in results["episodes"])
@@ -199,16 +200,17 @@ def read(folder: Path) -> SharedAgent:
         TypeError,
         AttributeError,
         RecursionError,
+        RuntimeError,
         SafetensorError,
     ) as error:
         raise UserError(
             f"{folder} holds no shared agent, or a damaged one ({type(error).__name__})"
         ) from error
     config = config_files.load(folder / CONFIG)
-    if known["phrases"]:
+    if count:
         with checkpoints.readable(folder / AGENT):
             again = vectors.known_phrases(config, vectors.remembering_suggester(config, likely, suggester))
-            phrases["vectors"] = _joined(again, known, phrases, folder)
+            phrases["vectors"] = _joined(again, count, digest, phrases, folder)
     return SharedAgent(
         config, Pretrained(config, state, folder / WEIGHTS), suggester, likely, results, episodes
     )
@@ -222,12 +224,20 @@ def _known(config: Config, likely: Sequence[str], suggester: Mapping[str, Any], 
     return again if same else again[:0]
 
 
-def _joined(again, known: Mapping[str, Any], phrases: Mapping[str, Any], folder: Path) -> torch.Tensor:
-    """All vectors: those computed again, and those of the folder. Raises ValueError if they are of other phrases."""
+def _joined(again, count: int, digest: str, phrases: Mapping[str, Any], folder: Path) -> torch.Tensor:
+    """All vectors: those computed again, and those of the folder. Raises ValueError if they are of other phrases.
+
+    Args:
+        again: texts and vectors that were computed again.
+        count: how many the folder leaves out.
+        digest: their checksum.
+        phrases: texts of all, and the other vectors.
+        folder: of the agent.
+    """
     texts, first = again
-    if len(texts) != known["phrases"] or phrases["texts"][: len(texts)] != texts:
+    if len(texts) != count or phrases["texts"][: len(texts)] != texts:
         raise ValueError("it reads phrases that this version's worlds do not have")
-    if vectors.digest(first) != known["sha256"]:
+    if vectors.digest(first) != digest:
         print_stderr(
             f"note: SentenceBERT's vectors differ here in their last bits from those of {folder}; the agent is the same, its"
             " episodes may not be"
@@ -286,7 +296,7 @@ def _portable(config: Config) -> Config:
 
 def _likely_goals(config: Config) -> list[str]:
     """Goals that the run's language model was known to suggest beforehand: the bundled one's, as only it says."""
-    if config.suggester.kind not in vectors.LANGUAGE_MODELS or config.suggester.llm.kind != "bundled":
+    if not config.suggester.asks_model or config.suggester.llm.kind != "bundled":
         return []
     language = registry.get(config.env.name).language(**config.env.options)
     return list(make_suggester(config, language).likely_goals)

@@ -1,4 +1,6 @@
-"""The phrases that worlds make known when they are built: SentenceBERT gives their vectors again, so no folder holds them."""
+"""What is made again where a shared agent plays: its suggester, which asks nobody, and the vectors of the phrases that worlds
+make known when they are built. SentenceBERT gives these again, so no folder holds them.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,6 @@ from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
 from ellm_agent.text.phrases import PhraseTable
 from envs import registry
 from prompts import Prompt
-
-LANGUAGE_MODELS = ("open", "closed", "scored")  # kinds of suggesters
 
 
 class Remembered(LanguageModel):
@@ -56,9 +56,8 @@ def remembering_suggester(
         KeyError, TypeError, ValueError: if the state is damaged.
     """
     plain = state["suggester"] if config.suggester.learned_filter else state
-    asks = config.suggester.kind in LANGUAGE_MODELS
     leaves_out = config.suggester.llm.kind == "recorded"
-    model = Remembered(likely_goals, "queue" in plain, leaves_out) if asks else None
+    model = Remembered(likely_goals, "queue" in plain, leaves_out) if config.suggester.asks_model else None
     suggester = make_suggester(config, registry.get(config.env.name).language(**config.env.options), model)
     suggester.load_state_dict(state)
     return suggester

@@ -99,7 +99,7 @@ class PhraseTable:
 
     def meet(self, texts: Iterable[str], blocks: Blocks | None = None) -> list[int]:
         """Ids of phrases, like ``ids``. A new one gets its vector at once: from the blocks of a vocabulary, or computed alone.
-        So it depends on no batch, and is found on disk in the next run. For vocabularies that are too large to be known
+        So it does not depend on the run, and is found on disk in the next one. For vocabularies that are too large to be known
         beforehand.
         """
         found = []

@@ -108,17 +108,15 @@ def seen_places(home: Home, visited: Sequence[int]) -> list[int]:
 
 
 def clauses_of(caption: str) -> frozenset[str]:
-    """Set of clauses of such a caption; each receptacle seen is one.
+    """Set of clauses of such a caption; each receptacle seen is one, and each room not seen.
 
-    >>> sorted(clauses_of("You have seen kitchen sink, kitchen oven. You hold nothing."))
-    ['You have seen kitchen oven', 'You have seen kitchen sink', 'You hold nothing']
+    >>> sorted(clauses_of("You have seen kitchen sink, kitchen oven. You have not been in hall. You hold nothing."))
+    ['You have not been in hall', 'You have seen kitchen oven', 'You have seen kitchen sink', 'You hold nothing']
     """
     clauses = []
     for sentence in caption.rstrip(".").split(". "):
-        if sentence.startswith(_SEEN):
-            clauses += [_SEEN + place for place in sentence[len(_SEEN) :].split(", ")]
-        else:
-            clauses.append(sentence)
+        start = next((start for start in (_SEEN, _UNSEEN) if sentence.startswith(start)), None)
+        clauses += [start + name for name in sentence[len(start) :].split(", ")] if start else [sentence]
     return frozenset(clauses)
 
 
@@ -153,18 +151,28 @@ class Reader:
         return (held, *(Statement(held.thing, self._where[place]) for place in seen), *were_put)
 
     def goals(self, caption: str, judge: Callable[[Statement], bool | None]) -> tuple[str, ...]:
-        """The goals of somebody who judges so: the rules of :func:`oracle`."""
+        """The goals of somebody who judges so: the rules of :func:`oracle`. Nothing to explore while there are judgements
+        that are not known yet (None): they may give a goal.
+        """
         seen, lying, held, were_put, unseen = self._read(caption)
+        unknown = False
+
+        def right(one: Statement) -> bool | None:
+            nonlocal unknown
+            answer = judge(one)
+            unknown |= answer is None
+            return answer
+
         if held:
-            done = any(s.thing == held.thing and judge(s) for s in were_put)
-            wanted = not done and judge(held) is False
+            done = any(s.thing == held.thing and right(s) for s in were_put)
+            wanted = not done and right(held) is False
             there = [self._where[place] for place in seen] if wanted else []
-            goals = [put(held.thing, where) for where in there if judge(Statement(held.thing, where))]
+            goals = [put(held.thing, where) for where in there if right(Statement(held.thing, where))]
         else:
             moved = {s.thing for s in were_put}
-            wrong = [s for s in lying if s.thing not in moved and judge(s) is False]
+            wrong = [s for s in lying if s.thing not in moved and right(s) is False]
             goals = [pick_up(s.thing, self._place[s.where]) for s in wrong]
-        return tuple(goals or map(explore, unseen))
+        return tuple(goals or map(explore, () if unknown else unseen))
 
     def _read(
         self, caption: str

@@ -43,7 +43,6 @@ from envs.interface import Example, Language
 
 REACH = ROOM - 1  # cells to each side in which receptacles of the player's room can be; doors one further
 WINDOW = 2 * REACH + 1  # cells, side of the window that the player sees
-DOOR_WINDOW = WINDOW + 2
 # The room, receptacles, objects, doors or ways to the other rooms, the way to a room not seen yet, 4 sides, what is faced,
 # what a grab would do, reaching out, what is held.
 MAX_CLAUSES = 1 + MOST_IN_ROOM + MOST_OBJECTS + (MOST_ROOMS - 1) + 1 + 4 + 1 + 1 + 1 + 1
@@ -79,7 +78,9 @@ class Words:
         room: ``(rooms,)`` number of the clause about the player's room. Here and below 0 stands for no clause.
         where: ``(places, WINDOW**2)`` a receptacle's clause by offset, x before y, from north-west.
         lies: ``(objects, places)``.
-        door: ``(rooms, DOOR_WINDOW**2)``.
+        door: ``(rooms, (WINDOW + 2)**2)``: a door by the room behind it.
+        way: the same: the first door on the way to a room.
+        unseen: ``((WINDOW + 2)**2,)``: that on the way to the nearest room not seen yet.
         side: ``(4, 2 + places + rooms)``: of a wall, the floor, a receptacle, a door.
         faced: the same for what is faced.
         pick, put: ``(objects, places)``: what a grab would do.

@@ -127,6 +127,18 @@ def test_vectors_that_are_computed_again_are_not_in_the_folder(shared, tmp_path,
             lambda b: b.replace(b'"known": {"phrases": 1', b'"known": {"phrases": 2'),
             "agent.json does not fit",
         ),
+        (
+            "agent.json",
+            lambda b: b.replace(b'"known": {', b'"known": {}, "unknown": {'),
+            "holds no shared agent, or a damaged",
+        ),
+        (
+            "agent.json",
+            lambda b: b.replace(
+                b'"policy.features_extractor.offsets": ', b'"policy.features_extractor.offsets": -'
+            ),
+            "damaged",
+        ),
         ("config.yaml", lambda b: b + b"x: 1\n", "config.yaml is damaged"),
     ],
 )

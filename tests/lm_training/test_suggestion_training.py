@@ -74,9 +74,10 @@ def test_rarity_by_hand():
     # In 400 episodes all sleep, a quarter drink, one eats; rows of one episode count once.
     rows = [happened(seed, "sleep", *["drink water"] * (seed % 4 == 0)) for seed in range(400)]
     rows += [happened(0, "sleep", "eat cow"), happened(0, "sleep", "eat cow")]
-    assert rarity(rows, 0.5) == {"sleep": 1.0, "drink water": 2.0, "eat cow": 10.0}  # 400 ** .5 is cut
-    assert rarity(rows, 0.0) == dict.fromkeys(("sleep", "drink water", "eat cow"), 1.0)
-    assert rarity(rows[-1:], 1.0) == {"sleep": 1.0, "eat cow": 1.0}
+    events = ("sleep", "drink water", "eat cow", "mine iron")
+    # 400 ** .5 is cut; iron was never mined.
+    assert rarity(rows, events, 0.5) == {"sleep": 1.0, "drink water": 2.0, "eat cow": 10.0, "mine iron": 10.0}
+    assert rarity(rows, events, 0.0) == dict.fromkeys(events, 1.0)
 
 
 @pytest.mark.parametrize(

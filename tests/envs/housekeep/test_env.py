@@ -262,7 +262,8 @@ def test_without_a_goal_for_what_it_has_seen_the_oracle_explores():
     env.at = [right_place(env, o) for o in range(len(env.at))]
     behind = {int(r) for r in env.home.neighbours[env.room] if r >= 0}
     assert suggested() == {captions.explore(names[room]) for room in behind}
-    assert all("You have not been in" in env.situation().caption for _ in behind)
+    told = ", ".join(names[room] for room in sorted(behind))
+    assert f"You have not been in {told}. " in env.situation().caption
     # Something does: tidy first.
     thing = env.home.misplaced[0]
     env.at[thing] = next(
