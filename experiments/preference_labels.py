@@ -92,7 +92,9 @@ def main(options: Options) -> None:
     curves: dict[str, dict[str, list[float]]] = {"disagreement": {}, "random": {}}
     for seed in options.seeds:
         for how, by_seed in curves.items():
-            by_seed[str(seed)] = curve(clips, how, seed, worlds.features(whiten=True), slots)
+            by_seed[str(seed)] = curve(
+                clips, how, seed, worlds.features(whiten=True), slots, worlds.fields["achieved"]
+            )
             print(f"seed {seed}, {how}: " + ", ".join(f"{c:.3f}" for c in by_seed[str(seed)]), flush=True)
             content = {"labels": COUNTS, "clips": len(clips), "correlation": curves}
             write_whole(options.out, json.dumps(content, indent=1))
@@ -132,7 +134,9 @@ def read_clips(path: Path, made_of: dict[str, Any], phrases: PhraseTable) -> tup
     return observations, totals
 
 
-def curve(clips: list[Clip], how: str, seed: int, features: PhraseFeatures, slots: int) -> list[float]:
+def curve(
+    clips: list[Clip], how: str, seed: int, features: PhraseFeatures, slots: int, events: slice
+) -> list[float]:
     """Pearson's correlation of predicted and true returns of held-out clips, after each of ``COUNTS`` labels."""
     random = np.random.default_rng(seed)
     order = random.permutation(len(clips))
@@ -147,6 +151,7 @@ def curve(clips: list[Clip], how: str, seed: int, features: PhraseFeatures, slot
         options.learning_rate,
         steps=options.steps,
         seed=generator_seed(seed),
+        events=events,
     )
     judge, found = SyntheticJudge("truth", true_reward, options.errors, seed), []
     asked: list[Pair] = []

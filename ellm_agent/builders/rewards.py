@@ -96,6 +96,7 @@ def make_taught_reward(
         options.learning_rate,
         steps=options.steps,
         seed=seed,
+        events=worlds.fields["achieved"],
     )
     recorder = ClipRecorder(worlds.num_envs, options.clip_frames, slots)
     begins = options.recordings and not resumes

@@ -33,6 +33,7 @@ PENALTIES = (1e-6, 3.0)  # least and largest
 FIRST_PENALTY = 1e-3
 # Of the state beside the event: events explain more, by fewer phrases, and most states show in an event anyway.
 STATE_WEIGHT = 0.1
+CHANGE_WEIGHT = 0.3  # of new phrases that name no event: in Crafter most say where things are seen now
 
 
 # --- the equations ----------------------------------------------------------------------------------------------------
@@ -63,18 +64,18 @@ def preference_loss(probability: torch.Tensor, preferred: torch.Tensor) -> torch
     return -(preferred * probability.log() + (1 - preferred) * (1 - probability).log())
 
 
-def ensemble_mean(rewards: torch.Tensor, means: torch.Tensor, deviations: torch.Tensor) -> torch.Tensor:
-    """Each member's rewards with mean 0 and deviation 1, then averaged over the members  (section 2.2.3).
+def ensemble_mean(rewards: torch.Tensor, zeros: torch.Tensor, deviations: torch.Tensor) -> torch.Tensor:
+    """Each member's rewards with its zero point at 0 and deviation 1, then averaged over the members  (section 2.2.3).
 
     Args:
         rewards: ``(members, n)``.
-        means: of each member's rewards, ``(members,)``.
-        deviations: likewise.
+        zeros: what counts as 0 in each member's rewards, ``(members,)``.
+        deviations: of each member's rewards, ``(members,)``.
 
     Returns:
         ``(n,)``.
     """
-    return ((rewards - means[:, None]) / deviations[:, None]).mean(0)
+    return ((rewards - zeros[:, None]) / deviations[:, None]).mean(0)
 
 
 def disagreement(probabilities: torch.Tensor) -> torch.Tensor:
@@ -170,7 +171,8 @@ class PreferenceReward(TransitionReward):
     """The mean of an ensemble's normalised rewards; 0 until it has been fitted.
 
     A transition's vector is 0.1 times the sum of the vectors of the phrases of the state that it leads to, and, behind it,
-    the sum of those of the phrases that are new there: the event. Goals are not among them: a reward is for what happens.
+    the sum of those of the phrases that are new there: of those about events, and of the others times 0.3. Goals are not
+    among them: a reward is for what happens.
 
     Args:
         features: vectors of the phrases.
@@ -181,6 +183,7 @@ class PreferenceReward(TransitionReward):
         batch_size: comparisons in a gradient step.
         steps: gradient steps in each ``fit``, at least; passes over the comparisons are whole.
         seed: of first weights, resamples and batches.
+        events: of these phrases, those that name events.
     """
 
     def __init__(
@@ -193,15 +196,16 @@ class PreferenceReward(TransitionReward):
         batch_size: int = 32,
         steps: int = 40,
         seed: int = 0,
+        events: slice = slice(None),
     ):
-        self._features, self.slots = features, slots
+        self._features, self.slots, self._events = features, slots, events
         self._members, self._batch_size, self._steps = members, batch_size, steps
         self._generator = torch.Generator().manual_seed(seed)
         self._ensemble = RewardEnsemble(members, 2 * DIMENSIONS, hidden, self._generator)
         self._optimizer = torch.optim.Adam(self._ensemble.parameters(), lr=learning_rate)
         self._comparisons: dict[str, Comparison] = {}  # by name
         self._penalty = torch.full((members,), FIRST_PENALTY)
-        self._means, self._deviations = torch.zeros(members), torch.ones(members)
+        self._zeros, self._deviations = torch.zeros(members), torch.ones(members)
         self._fitted = False
         self._log: dict[str, float] = {}
 
@@ -216,7 +220,7 @@ class PreferenceReward(TransitionReward):
             return np.zeros(len(before), np.float32)
         with torch.no_grad():
             rewards = self._ensemble(self._vectors(before, after))
-            return ensemble_mean(rewards, self._means, self._deviations).numpy()
+            return ensemble_mean(rewards, self._zeros, self._deviations).numpy()
 
     def returns(self, clips: np.ndarray) -> torch.Tensor:
         """Sums of each member's own rewards over clips: ``(n, frames + 1, slots) -> (members, n)``."""
@@ -265,8 +269,10 @@ class PreferenceReward(TransitionReward):
         """Learns from the comparisons, going on from the present weights.
 
         Args:
-            clips: recent ones, ``(n, frames + 1, slots)``: over their transitions each member's rewards have mean 0 and
-                deviation 1 afterwards.
+            clips: recent ones, ``(n, frames + 1, slots)``: over their transitions each member's rewards have median 0
+                and deviation 1 afterwards. The paper has mean 0, which preferences between clips of one length do not
+                decide. Most transitions bring nothing: with a mean of 0 each of them would be worth something, and
+                an agent lives longer or shorter for it.
         """
         if not self._comparisons:
             return
@@ -275,7 +281,8 @@ class PreferenceReward(TransitionReward):
             self._pass()
         with torch.no_grad():
             rewards = self._ensemble(self._clip_vectors(clips))  # (members, n * frames)
-        self._means, self._deviations = rewards.mean(1), rewards.std(1, unbiased=False).clamp(min=1e-6)
+        self._zeros = rewards.median(1).values
+        self._deviations = rewards.std(1, unbiased=False).clamp(min=1e-6)
         self._fitted = True
 
     def _pass(self) -> None:
@@ -323,7 +330,7 @@ class PreferenceReward(TransitionReward):
                 for name, comparison in self._comparisons.items()
             },
             "penalty": self._penalty,
-            "means": self._means,
+            "zeros": self._zeros,
             "deviations": self._deviations,
             "fitted": self._fitted,
             "generator": self._generator.get_state(),
@@ -337,7 +344,7 @@ class PreferenceReward(TransitionReward):
             name: Comparison(pair.numpy(), self._pair_vectors(pair.numpy()), preferred, counts)
             for name, (pair, preferred, counts) in state["comparisons"].items()
         }
-        self._penalty, self._means = state["penalty"], state["means"]
+        self._penalty, self._zeros = state["penalty"], state["zeros"]
         self._deviations, self._fitted = state["deviations"], state["fitted"]
         self._generator.set_state(state["generator"])
         self._log = dict(state["log"])
@@ -347,12 +354,14 @@ class PreferenceReward(TransitionReward):
     def _vectors(self, before: np.ndarray, after: np.ndarray) -> torch.Tensor:
         """Of transitions, ``(n, 768)``: the state that each leads to, and the event."""
         before, after = before[:, : self.slots], after[:, : self.slots]
+        changes, events = new_phrases(before, after), np.zeros_like(after)
+        events[:, self._events] = changes[:, self._events]
+        changes[:, self._events] = PADDING
         table = self._features.tensor
-        state, event = (
-            sum_of_rows(table, torch.from_numpy(part.astype(np.int32)))
-            for part in (after, new_phrases(before, after))
+        state, change, event = (
+            sum_of_rows(table, torch.from_numpy(part.astype(np.int32))) for part in (after, changes, events)
         )
-        return torch.cat([STATE_WEIGHT * state, event], 1)
+        return torch.cat([STATE_WEIGHT * state, event + CHANGE_WEIGHT * change], 1)
 
     def _clip_vectors(self, clips: np.ndarray) -> torch.Tensor:
         """Of all transitions of clips, ``(n * frames, 768)``."""
