@@ -258,5 +258,5 @@ def _bands(
     styles, values = styles or line_styles(group.methods), group.values(value)
     for name in sorted(values, key=lambda name: -values[name].mean()):
         found, (colour, line) = estimate(values[name]), styles[name]
-        axes.plot(x, factor * found.centre, line, color=colour, label=name)
+        axes.plot(x, factor * found.centre, linestyle=line, color=colour, label=name)
         axes.fill_between(x, factor * found.low, factor * found.high, color=colour, alpha=0.15, lw=0)

@@ -3,8 +3,11 @@
 import html
 import json
 import re
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from ellm_agent.analysis import comparison_report, figures, page, run_report
@@ -193,3 +196,13 @@ def test_methods_can_be_told_apart():
     known = ("open", "closed", "oracle", "rnd", "apt", "icm", "noveld")
     assert len({styles[name].colour for name in known}) == 7
     assert len(figures.line_styles(map(str, range(40)))) == 40
+
+
+def test_all_lines_can_be_drawn():
+    """Many variants of one method: some lines are patterns of dots and gaps."""
+    styles = figures.line_styles([f"open-{n}" for n in range(12)])
+    assert any(isinstance(style.line, tuple) for style in styles.values())
+    runs = {name: np.ones((2, 3)) * n for n, name in enumerate(styles)}
+    axes = Figure().subplots()
+    figures._bands(axes, np.arange(3), SimpleNamespace(methods=runs, values=lambda _: runs), lambda run: run)
+    assert len(axes.lines) == 12
