@@ -53,6 +53,7 @@ def test_methods_differ_in_a_part_only():
             "suggester.oracle_recall",
             "suggester.oracle_precision",
             "suggester.llm.kind",
+            "suggester.llm.answers",
             "suggester.llm.caption",
             "reward.success",
             "reward.goal_weight",
