@@ -39,7 +39,9 @@ SAMPLED_WORLDS, SAMPLED = 1_000_000, 200
 
 
 def form_and_candidates(suggester: SuggesterConfig, language: Language) -> tuple[str, tuple[Goal, ...]]:
-    """The form of the questions to a language model, one of ``VERSIONS``, and the goals that closed and scored ones are about."""
+    """The form of the questions to a language model, one of ``VERSIONS``, and the goals that they are about (closed and
+    scored form).
+    """
     if suggester.kind == "closed" and language.judgements is not None:
         return "statements", language.goals
     if suggester.closed_candidates != "all":

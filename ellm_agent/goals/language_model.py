@@ -42,8 +42,9 @@ class LanguageModelSuggester(GoalSuggester):
     newest by turns. A caption without an answer, or one that recorded answers leave out, borrows what the answers to
     others let expect (:class:`AnsweredCaptions`). A model in this process makes a run reproducible either way.
 
-    A question that fails is asked again later, unless its answer was empty, a refusal, or is not recorded. When all answers of a call are
-    failures, asking pauses (:class:`Backoff`) and a line on stderr says so: a dead server must not hold up training.
+    A question that fails is asked again later, unless its answer was empty, a refusal, or is not recorded. When all
+    answers of a call are failures, asking pauses (:class:`Backoff`) and a line on stderr says so: a dead server must not
+    hold up training.
 
     Args:
         model: answers prompts.

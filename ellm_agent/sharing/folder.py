@@ -1,9 +1,10 @@
 """A trained agent as a folder that plays anywhere and that the Hugging Face hub can hold. Loading one runs no code from it.
 
 README.md            model card: what it is, results, how to play it (with metadata of the hub)
-agent.safetensors    the policy's parameters without rows of zeros (phrases that were never observed), and the vectors of phrases
-                     that SentenceBERT does not give again, bit for bit
-agent.json           format, names of shared parameters, lengths of those without rows of zeros, the phrases' texts, what its suggester knows, frames, checksums of the files
+agent.safetensors    the policy's parameters without rows of zeros (phrases that were never observed), and the vectors
+                     of phrases that SentenceBERT does not give again, bit for bit
+agent.json           format, names of shared parameters, lengths of those without rows of zeros, the phrases' texts, what
+                     its suggester knows, frames, checksums of the files
 config.yaml          the configuration of its run
 results.json         the run's results, and the episodes of its last evaluation: world seeds and actions
 episode.gif          the best of them, if the world can be drawn

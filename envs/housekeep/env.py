@@ -36,11 +36,13 @@ class HousekeepEnv(TextEnv):
     10 objects of which 3 to 5 lie in a typical wrong place. Each has at least one right place in this home.
 
     **Observation**: ``Box(0, n - 1, (34,), int16 or int32)``: ids into ``language.vocabulary``, padded with 0, of the
-    clauses of the caption. The player sees its own room, and nothing else: all receptacles, objects and doors in a window
-    of 9x9 cells (which covers the room from each of its cells; doors are in the wall, up to one cell further). With
-    caption ``spatial`` it remembers nothing. With ``map`` it remembers the doors of the rooms in which it has been: the
-    caption says which door leads to each room that it knows of, and to the nearest one in which it has not been. An example: "this is the kitchen. kitchen fridge: 3 west, 1 north. apple: in kitchen fridge. door
-    to bathroom: 2 east. way to bedroom: 2 east. way to a room not seen yet: 2 east. west of you: floor. east of you: ... you face kitchen fridge. grab: pick up apple from kitchen fridge. you hold nothing."
+    clauses of the caption. The player sees its own room, and nothing else: all receptacles, objects and doors in a
+    window of 9x9 cells (which covers the room from each of its cells; doors are in the wall, up to one cell further).
+    With caption ``spatial`` it remembers nothing. With ``map`` it remembers the doors of the rooms in which it has
+    been: the caption says which door leads to each room that it knows of, and to the nearest one in which it has not
+    been. An example: "this is the kitchen. kitchen fridge: 3 west, 1 north. apple: in kitchen fridge. door to
+    bathroom: 2 east. way to bedroom: 2 east. way to a room not seen yet: 2 east. west of you: floor. east of you: ...
+    you face kitchen fridge. grab: pick up apple from kitchen fridge. you hold nothing."
 
     **Actions**: ``Discrete(6)``.
 
