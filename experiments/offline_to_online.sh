@@ -11,7 +11,11 @@ out=$1
 run() { # NAME COMMAND...
   name=$1
   shift
-  [ -e "$out/$name/summary.json" ] || python "$@" --no-report --replays 0 --out "$out/$name"
+  if [ ! -e "$out/$name" ]; then
+    python "$@" --no-report --replays 0 --out "$out/$name"
+  elif [ ! -e "$out/$name/summary.json" ]; then
+    python "$1" --resume "$out/$name"
+  fi
 }
 run log experiments/run_crafter.py --algo ppo --goal-mode oracle --no-goal-conditioned --record --frames 300000
 run random experiments/run_crafter.py --algo random --goal-mode none --no-goal-conditioned --record --frames 100000
