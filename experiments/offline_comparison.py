@@ -9,7 +9,7 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -33,7 +33,7 @@ POINTS = 10  # values noted in a training
 DRAWN = ("dqn", "cql", "iql")  # variants whose values are drawn
 
 
-LEARNING = ("batch_size", "learning_rate", "polyak")
+LEARNING = ("batch_size", "learning_rate", "polyak", "reward")
 OPTIONS = ("frames", "hidden", "episodes", *LEARNING)  # that cells of one folder share
 
 
@@ -57,6 +57,8 @@ class Run:
     """Share of the networks that slow copies take over at each step."""
     hidden: int = 64
     """Width of the networks' layers, units."""
+    reward: Literal["unlocks", "logged"] = "unlocks"
+    """What is learned from: 1 for each achievement, or the logged rewards (Housekeep: the oracle's)."""
     episodes: int = 30
     """Held-out worlds."""
     out: Path = Path("results/offline")
@@ -176,7 +178,7 @@ def _value(agent: Any, held_out: Any) -> float | None:
 
 
 def _evaluate(agent: Any, held_out: Any, config: Any) -> dict[str, Any]:
-    """Unlocks, score, and discounted return of the same states."""
+    """Unlocks, score, and the discounted return of the same states; None where other rewards were learned from."""
     import numpy as np
 
     from ellm_agent.datasets.relabel import Unlocks
@@ -204,7 +206,7 @@ def _evaluate(agent: Any, held_out: Any, config: Any) -> dict[str, Any]:
         "length": summary["episode_length"],
         "unlocks_of_episodes": [len(recording.unlocked) for recording in recordings],
         "success_rates": rates.rates(),
-        "discounted_return": float(np.mean(returns)),
+        "discounted_return": float(np.mean(returns)) if config.agent.offline.reward == "unlocks" else None,
     }
 
 
@@ -217,7 +219,7 @@ def read_cell(path: Path) -> dict[str, Any]:
     try:
         row = json.loads(path.read_text(encoding="utf-8"))
         row.setdefault("episodes", len(row["unlocks_of_episodes"]))  # not in cells of version 0.10
-        row = dict.fromkeys(LEARNING) | row  # not in some of them
+        row = dict.fromkeys(LEARNING) | {"reward": "unlocks"} | row  # not in some of them
         missing = {*OPTIONS, "variant", "values", "unlocks", "score", "discounted_return", "cpu_seconds"} - {
             *row
         }
@@ -271,7 +273,7 @@ def _values(data: str, rows: list[dict[str, Any]]) -> Any:
             frames, values = zip(*row["values"], strict=True)
             label = f"{name}: its estimate" if row is mine[0] else None
             axes.plot([n / 1e6 for n in frames], values, color=colour, label=label)
-        if mine:
+        if mine and mine[0]["discounted_return"] is not None:
             true = sum(row["discounted_return"] for row in mine) / len(mine)
             axes.axhline(true, color=colour, linestyle=":", label=f"{name}: what it then gets")
     axes.set(
@@ -302,13 +304,12 @@ def _tables(by_data: dict[str, list[dict[str, Any]]]) -> str:
             mine = [row for row in rows if row["variant"] == variant]
             unlocks, score = (interquartile_mean([row[key] for row in mine]) for key in ("unlocks", "score"))
             estimates = [row["values"][-1][1] for row in mine]
-            means = [
-                sum(column) / len(mine)
-                for column in zip(*[(r["discounted_return"], r["cpu_seconds"]) for r in mine], strict=True)
-            ]
+            seconds = sum(row["cpu_seconds"] for row in mine) / len(mine)
+            returns = [row["discounted_return"] for row in mine]
+            mean_return = "" if returns[0] is None else f"{sum(returns) / len(mine):.2f}"
             estimate = "" if estimates[0] is None else f"{sum(estimates) / len(mine):.2f}"
             text.append(
-                f"| {variant} | {len(mine)} | {unlocks} | {score} | {estimate} | {means[0]:.2f} | {means[1]:.0f} |"
+                f"| {variant} | {len(mine)} | {unlocks} | {score} | {estimate} | {mean_return} | {seconds:.0f} |"
             )
         text.append("")
     return "\n".join(text)
