@@ -97,6 +97,7 @@ def make_taught_reward(
         steps=options.steps,
         seed=seed,
         events=worlds.fields["achieved"],
+        optimism=options.optimism,
     )
     recorder = ClipRecorder(worlds.num_envs, options.clip_frames, slots)
     begins = options.recordings and not resumes

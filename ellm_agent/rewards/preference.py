@@ -31,9 +31,11 @@ BOUNDS = (1.1, 1.5)  # validation loss / training loss that regularisation aims 
 STEP = 1.5  # factor by which the penalty changes after each pass
 PENALTIES = (1e-6, 3.0)  # least and largest
 FIRST_PENALTY = 1e-3
-# Of the state beside the event: events explain more, by fewer phrases, and most states show in an event anyway.
-STATE_WEIGHT = 0.1
+# Weights of a transition's parts. Events explain more than states do, by fewer phrases: with a weight of 1, which leaves
+# them vectors of length .4, an event that is in few comparisons was worth a third of the others (docs/log.md).
+EVENT_WEIGHT = 4.0
 CHANGE_WEIGHT = 0.3  # of new phrases that name no event: in Crafter most say where things are seen now
+STATE_WEIGHT = 0.1
 
 
 # --- the equations ----------------------------------------------------------------------------------------------------
@@ -75,7 +77,18 @@ def ensemble_mean(rewards: torch.Tensor, zeros: torch.Tensor, deviations: torch.
     Returns:
         ``(n,)``.
     """
-    return ((rewards - zeros[:, None]) / deviations[:, None]).mean(0)
+    return normalised(rewards, zeros, deviations).mean(0)
+
+
+def normalised(rewards: torch.Tensor, zeros: torch.Tensor, deviations: torch.Tensor) -> torch.Tensor:
+    """Each member's rewards with its zero point at 0 and deviation 1; arguments as above, ``(members, n)``."""
+    return (rewards - zeros[:, None]) / deviations[:, None]
+
+
+def ensemble_deviation(rewards: torch.Tensor) -> torch.Tensor:
+    """Standard deviation over the members, the reward for exploration of Liang et al. 2022 ("Reward uncertainty for
+    exploration in preference-based reinforcement learning"); ``(members, n) -> (n,)``, 0 of one member."""
+    return rewards.std(0, unbiased=len(rewards) > 1)
 
 
 def disagreement(probabilities: torch.Tensor) -> torch.Tensor:
@@ -168,11 +181,11 @@ class Comparison:
 
 
 class PreferenceReward(TransitionReward):
-    """The mean of an ensemble's normalised rewards; 0 until it has been fitted.
+    """The mean of an ensemble's normalised rewards, and their deviation times ``optimism``; 0 until it has been fitted.
 
     A transition's vector is 0.1 times the sum of the vectors of the phrases of the state that it leads to, and, behind it,
-    the sum of those of the phrases that are new there: of those about events, and of the others times 0.3. Goals are not
-    among them: a reward is for what happens.
+    the sum of those of the phrases that are new there: 4 times of those about events, and 0.3 times of the others. Goals
+    are not among them: a reward is for what happens.
 
     Args:
         features: vectors of the phrases.
@@ -184,6 +197,7 @@ class PreferenceReward(TransitionReward):
         steps: gradient steps in each ``fit``, at least; passes over the comparisons are whole.
         seed: of first weights, resamples and batches.
         events: of these phrases, those that name events.
+        optimism: weight of the members' deviation in the reward. What the comparisons do not decide is worth more for it.
     """
 
     def __init__(
@@ -197,9 +211,11 @@ class PreferenceReward(TransitionReward):
         steps: int = 40,
         seed: int = 0,
         events: slice = slice(None),
+        optimism: float = 0.0,
     ):
         self._features, self.slots, self._events = features, slots, events
         self._members, self._batch_size, self._steps = members, batch_size, steps
+        self._optimism = optimism
         self._generator = torch.Generator().manual_seed(seed)
         self._ensemble = RewardEnsemble(members, 2 * DIMENSIONS, hidden, self._generator)
         self._optimizer = torch.optim.Adam(self._ensemble.parameters(), lr=learning_rate)
@@ -220,7 +236,8 @@ class PreferenceReward(TransitionReward):
             return np.zeros(len(before), np.float32)
         with torch.no_grad():
             rewards = self._ensemble(self._vectors(before, after))
-            return ensemble_mean(rewards, self._zeros, self._deviations).numpy()
+            own = normalised(rewards, self._zeros, self._deviations)
+            return (own.mean(0) + self._optimism * ensemble_deviation(own)).numpy()
 
     def returns(self, clips: np.ndarray) -> torch.Tensor:
         """Sums of each member's own rewards over clips: ``(n, frames + 1, slots) -> (members, n)``."""
@@ -229,10 +246,11 @@ class PreferenceReward(TransitionReward):
             return self._ensemble(self._clip_vectors(clips)).unflatten(1, (len(clips), frames)).sum(2)
 
     def predicted_returns(self, clips: np.ndarray) -> np.ndarray:
-        """Sums of the rewards over clips: ``(n, frames + 1, slots) -> (n,)``."""
-        width, frames = clips.shape[2], clips.shape[1] - 1
-        rewards = self.score(clips[:, :-1].reshape(-1, width), clips[:, 1:].reshape(-1, width))
-        return rewards.reshape(-1, frames).sum(1)
+        """Sums of the mean rewards, without optimism, over clips: ``(n, frames + 1, slots) -> (n,)``."""
+        with torch.no_grad():
+            rewards = self._ensemble(self._clip_vectors(clips))
+            mean = ensemble_mean(rewards, self._zeros, self._deviations)
+        return mean.reshape(len(clips), -1).sum(1).numpy()
 
     # --- learning -----------------------------------------------------------------------------------------------------
 
@@ -361,7 +379,7 @@ class PreferenceReward(TransitionReward):
         state, change, event = (
             sum_of_rows(table, torch.from_numpy(part.astype(np.int32))) for part in (after, changes, events)
         )
-        return torch.cat([STATE_WEIGHT * state, event + CHANGE_WEIGHT * change], 1)
+        return torch.cat([STATE_WEIGHT * state, EVENT_WEIGHT * event + CHANGE_WEIGHT * change], 1)
 
     def _clip_vectors(self, clips: np.ndarray) -> torch.Tensor:
         """Of all transitions of clips, ``(n * frames, 768)``."""

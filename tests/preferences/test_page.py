@@ -1,5 +1,6 @@
 """The pages in Chromium, by keyboard, while training goes on; and who is refused."""
 
+import gc
 import json
 import os
 import signal
@@ -41,7 +42,10 @@ def finished(tmp_path_factory, tiny_world):
     run = Run.create(config)
     for number, recording in enumerate(play(run).recordings):
         recording.save(run.replays / f"{number}.json")
-    return run.folder
+    folder = run.folder
+    del run, recording
+    gc.collect()  # a run is claimed for as long as it lives
+    return folder
 
 
 def fetch(address, body=None, host=None, kind="application/json"):

@@ -11,12 +11,14 @@ import torch
 from ellm_agent.records import Transitions
 from ellm_agent.rewards.preference import (
     CHANGE_WEIGHT,
+    EVENT_WEIGHT,
     FIRST_PENALTY,
     STATE_WEIGHT,
     PreferenceReward,
     adapted_penalty,
     agreement,
     disagreement,
+    ensemble_deviation,
     ensemble_mean,
     new_phrases,
     preference_loss,
@@ -53,6 +55,12 @@ def test_members_are_normalised_before_they_are_averaged():
     assert mean.tolist() == pytest.approx([-1.0, 0.5])
 
 
+def test_the_deviation_of_members_by_hand():
+    """Of 1, 2 and 3: 1, with n - 1; of equal ones, and of a single member, 0."""
+    assert ensemble_deviation(torch.tensor([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]])).tolist() == [1.0, 0.0]
+    assert ensemble_deviation(torch.tensor([[1.0, 5.0]])).tolist() == [0.0, 0.0]
+
+
 def test_disagreement_and_agreement_by_hand():
     """Variance of 0.2, 0.4 and 0.9 is 0.26 / 3; all three say the same of the second pair alone."""
     probabilities = torch.tensor([[0.2, 0.7], [0.4, 0.7], [0.9, 0.7]])
@@ -80,7 +88,9 @@ def test_vectors_by_hand():
     state, event = reward._vectors(before, after).split(DIMENSIONS, dim=1)
     table = features().tensor
     assert state.numpy() == pytest.approx(STATE_WEIGHT * (table[2] + table[3]).repeat(2, 1).numpy(), abs=1e-6)
-    assert event[0].numpy() == pytest.approx((table[3] + CHANGE_WEIGHT * table[2]).numpy(), abs=1e-6)
+    assert event[0].numpy() == pytest.approx(
+        (EVENT_WEIGHT * table[3] + CHANGE_WEIGHT * table[2]).numpy(), abs=1e-6
+    )
     assert event[1].numpy() == pytest.approx((CHANGE_WEIGHT * table[2]).numpy(), abs=1e-6)
 
 
@@ -134,6 +144,29 @@ def test_a_reward_is_recovered_up_to_scale(frames, count):
     assert figures["preference/comparisons"] == count
     assert figures["preference/held_out_accuracy"] > 0.7
     assert figures["preference/penalty"] != pytest.approx(FIRST_PENALTY)
+
+
+def test_optimism_helps_what_few_comparisons_decide():
+    """State 1 is most frequent and worth nothing; all others are worth the same, and the last is in two clips of 400."""
+    plain, optimistic, true = [], [], np.array([0.0, 0.0, *np.ones(STATES - 1)])
+    for seed in range(5):
+        random = np.random.default_rng(seed)
+        walks = np.where(random.random((400, 4, 1)) < 0.7, 1, random.integers(2, STATES, (400, 4, 1)))
+        walks[:2, 2] = STATES
+        left, right = true[walks[:, 1:, 0]].sum(1).reshape(2, 200)
+        rewards = make(seed), make(seed, optimism=1.0)
+        for reward in rewards:
+            for n in range(200):
+                reward.put(str(n), walks[n], walks[200 + n], float(np.sign(left[n] - right[n]) + 1) / 2)
+            for _ in range(5):
+                reward.fit(walks)
+        assert np.allclose(*(reward.predicted_returns(walks) for reward in rewards))
+        for found, reward in zip((plain, optimistic), rewards, strict=True):
+            found.append(scores(reward))
+    plain, optimistic = np.mean(plain, axis=0), np.mean(optimistic, axis=0)
+    assert plain[-1] < plain[1:-1].min()
+    assert (optimistic > plain).all()
+    assert (optimistic - plain).argmax() == STATES - 1
 
 
 def test_what_most_transitions_are_is_worth_nothing():
