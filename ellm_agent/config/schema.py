@@ -260,7 +260,7 @@ class PreferenceConfig(Section):
     """A run whose recorded episodes give the first clips. None: the first clips are the untrained agent's."""
     weight: Annotated[float, flag("preference-weight")] = Field(0.15, ge=0)
     """Weight of the learned reward, which has median 0 and deviation 1 over the newest clips."""
-    optimism: Annotated[float, flag("preference-optimism")] = Field(1.0, ge=0)
+    optimism: Annotated[float, flag("preference-optimism")] = Field(2.0, ge=0)
     """Weight, within it, of the deviation of the ensemble's members, so that what the comparisons do not decide is tried.
     0: their mean alone (Christiano et al. 2017). Liang et al. 2022: .05, falling, for other rewards."""
     members: Annotated[int, flag("preference-members")] = Field(3, ge=1)
