@@ -57,7 +57,8 @@ def _write(dataset: Dataset, folder: Path, name: str, episode_buffer: type, stor
     dtype = np.int16 if len(dataset.phrases) < 2**15 else np.int32
     space = gym.spaces.Box(0, np.iinfo(dtype).max, (slots,), dtype)
     actions = gym.spaces.Discrete(dataset.interface.actions)
-    storage = storages.new(folder / "data", space, actions, data_format="parquet")
+    # Minari measures the size of files below an absolute path only.
+    storage = storages.new(folder.absolute() / "data", space, actions, data_format="parquet")
     storage.update_metadata(_metadata(dataset, name))
     # Minari adds up the sizes of all files after each episode: the time would grow with the square.
     storage.get_size = lambda: 0.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -188,6 +189,12 @@ def test_the_observations_are_those_of_play(logged):
     assert unlocks.sum() > 0
     # Crafter's own reward is 1 for each unlock, and .1 for each point of health won or lost.
     assert np.abs(np.array(rewards) - unlocks).max() <= 0.9
+
+
+def test_a_dataset_is_written_where_a_relative_path_says(logged, dataset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    minari_files.write(read_run(logged), Path("data/small-v0"))
+    assert len(minari_files.read(tmp_path / "data/small-v0")) == len(minari_files.read(dataset))
 
 
 def test_minari_reads_it_and_it_comes_back(logged, dataset, tmp_path):
