@@ -1,7 +1,7 @@
 """Configuration -> parts. Makers of single parts are in ``builders/``, which alone names concrete classes.
 
 A new suggester, reward or agent is a file in its package, a line in ``builders/suggesters.py``, ``rewards.py`` or
-``agents.py``, and its name among the choices in ``config/schema.py``.
+``agents.py``, and its name among the choices in ``config/``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ellm_agent.builders.common import find_device, generator_seed
 from ellm_agent.builders.rewards import NOVELTY_MODELS, make_bonus, make_similarity, make_taught_reward
 from ellm_agent.builders.suggesters import SBERT_SHARE, make_suggester
 from ellm_agent.builders.worlds import make_recorder, make_worlds
-from ellm_agent.config.schema import OFFLINE
+from ellm_agent.config.agent import OFFLINE
 from ellm_agent.datasets.logs import note_data
 from ellm_agent.goals.base import GoalSuggester
 from ellm_agent.preferences.teaching import Teaching

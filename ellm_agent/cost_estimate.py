@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from ellm_agent.build import build, make_suggester
-from ellm_agent.config.schema import Config, LLMConfig
+from ellm_agent.config.schema import Config
+from ellm_agent.config.suggester import LLMConfig
 from ellm_agent.errors import UserError
 from ellm_agent.experiment import library_settings
 from ellm_agent.goals.asking import BATCH

@@ -17,7 +17,7 @@ from ellm_agent.analysis import run_report
 from ellm_agent.build import build, make_suggester
 from ellm_agent.config import MAY_CHANGE, Config
 from ellm_agent.config import files as config_files
-from ellm_agent.config.schema import OFFLINE
+from ellm_agent.config.agent import OFFLINE
 from ellm_agent.errors import UserError
 from ellm_agent.goals.base import GoalSuggester
 from ellm_agent.goals.quality import shares

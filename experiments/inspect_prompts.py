@@ -10,7 +10,7 @@ import tyro
 
 from ellm_agent import cli
 from ellm_agent.config import files as config_files
-from ellm_agent.config.schema import SuggesterConfig
+from ellm_agent.config.suggester import SuggesterConfig
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import LanguageModelError, Prompt
 from ellm_agent.terminal import escape_control

@@ -19,7 +19,7 @@ import tyro
 from ellm_agent import cli
 from ellm_agent.config import PRESETS
 from ellm_agent.config import files as config_files
-from ellm_agent.config.schema import SuggesterConfig
+from ellm_agent.config.suggester import SuggesterConfig
 from ellm_agent.errors import UserError
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from rich.console import Console
 import ellm_agent
 from ellm_agent.analysis import figures, page, tables
 from ellm_agent.analysis.results import language_of
-from ellm_agent.config.schema import OFFLINE, Config
+from ellm_agent.config.agent import OFFLINE
+from ellm_agent.config.schema import Config
 from ellm_agent.evaluation.recording import Recording
 from ellm_agent.evaluation.scores import RECENT, SuccessRates
 from ellm_agent.records import Episode

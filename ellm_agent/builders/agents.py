@@ -24,7 +24,8 @@ from ellm_agent.agents.text_encoder import TextEncoder
 from ellm_agent.agents.transfer import load_pretrained_networks
 from ellm_agent.builders.common import find_device, generator_seed
 from ellm_agent.builders.rewards import make_similarity
-from ellm_agent.config.schema import OFFLINE, AgentConfig, Config
+from ellm_agent.config.agent import OFFLINE, AgentConfig
+from ellm_agent.config.schema import Config
 from ellm_agent.datasets.logs import check_interface, check_words, describe, load, observed
 from ellm_agent.datasets.relabel import ForGoals, Unlocks, relabel
 from ellm_agent.runs import checkpoints
@@ -49,7 +50,7 @@ def text_policy(
     Args:
         worlds: give the phrases.
         hidden: width of the encoder.
-        vectors: "adapted", "whitened", "raw" or "learned", see ``config.schema.AgentConfig``.
+        vectors: "adapted", "whitened", "raw" or "learned", see ``config.agent.AgentConfig``.
         twice: whether second derivatives are needed (TRPO).
         offsets: number of phrases with a learned offset; None: those that are known to be observed, and some to spare.
         prior: whether the features of an action prior are put behind the encoder's.

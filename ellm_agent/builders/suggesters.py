@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ellm_agent.builders.rewards import make_similarity
-from ellm_agent.config.schema import Config, SuggesterConfig
+from ellm_agent.config.schema import Config
+from ellm_agent.config.suggester import SuggesterConfig
 from ellm_agent.errors import UserError
 from ellm_agent.goals.asking import caption_form
 from ellm_agent.goals.attempts import AttemptFilter

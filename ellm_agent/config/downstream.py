@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ellm_agent.config.schema import NO_MISTAKES, OFFLINE, Config
+from ellm_agent.config.agent import OFFLINE
+from ellm_agent.config.schema import Config
+from ellm_agent.config.suggester import NO_MISTAKES
 
 LEARNING_RATE = 2e-5  # of fine-tuning: the paper's. PPO forgets what it knew at 8e-5 (docs/log.md)
 # The entropy bonus of the softmax policy is worth up to temperature * ln(actions) / (1 - discount) = 1.7, more than a

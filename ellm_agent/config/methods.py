@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ellm_agent.config.schema import NO_MISTAKES, Config
+from ellm_agent.config.schema import Config
+from ellm_agent.config.suggester import NO_MISTAKES
 
 RECALLS, PRECISIONS = (1.0, 0.8, 0.6, 0.4, 0.2), (1.0, 0.6, 0.3)  # of the oracles with mistakes
 

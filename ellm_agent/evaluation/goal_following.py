@@ -11,7 +11,7 @@ from rich.console import Console
 from ellm_agent.analysis.tables import Table
 from ellm_agent.build import make_player, make_worlds
 from ellm_agent.config import Config
-from ellm_agent.config.schema import NO_MISTAKES
+from ellm_agent.config.suggester import NO_MISTAKES
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation.recording import Recording, record_episodes
 from ellm_agent.goals.base import FixedGoals, Goal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ellm_agent.config.schema import LLMConfig, SuggesterConfig
+from ellm_agent.config.suggester import LLMConfig, SuggesterConfig
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import LanguageModel
 from ellm_agent.llm.budget import Metered, price_of

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ellm_agent.config.schema import EnvConfig, PreferenceConfig
+from ellm_agent.config.env import EnvConfig
+from ellm_agent.config.reward import PreferenceConfig
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation.recording import Recording
 from ellm_agent.records import Transitions

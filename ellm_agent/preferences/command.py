@@ -12,7 +12,8 @@ import tyro
 from ellm_agent import cli
 from ellm_agent.config import MAY_CHANGE, PRESETS, Config
 from ellm_agent.config import files as config_files
-from ellm_agent.config.schema import NO_MISTAKES, OFFLINE
+from ellm_agent.config.agent import OFFLINE
+from ellm_agent.config.suggester import NO_MISTAKES
 from ellm_agent.errors import UserError
 
 LABELS = 300  # unless --labels says otherwise

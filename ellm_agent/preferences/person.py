@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ellm_agent.config.schema import EnvConfig
+from ellm_agent.config.env import EnvConfig
 from ellm_agent.preferences.clips import Clip, ClipReader
 from ellm_agent.preferences.judges import LaterJudge
 from ellm_agent.preferences.labels import PREFERRED, Choice, Label, LabelFile

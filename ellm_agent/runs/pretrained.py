@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ellm_agent.config import files as config_files
-from ellm_agent.config.schema import OFFLINE, Config
+from ellm_agent.config.agent import OFFLINE
+from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
 from ellm_agent.runs import checkpoints
 from ellm_agent.runs.folder import Run, to_disk, write_whole

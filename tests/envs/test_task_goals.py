@@ -7,7 +7,11 @@ import pytest
 from crafter import constants
 
 from ellm_agent.build import make_worlds
-from ellm_agent.config.schema import AgentConfig, Config, EnvConfig, RewardConfig, SuggesterConfig
+from ellm_agent.config.agent import AgentConfig
+from ellm_agent.config.env import EnvConfig
+from ellm_agent.config.reward import RewardConfig
+from ellm_agent.config.schema import Config
+from ellm_agent.config.suggester import SuggesterConfig
 from ellm_agent.goals.base import FixedGoals, TaskGoals
 from ellm_agent.text.phrases import PhraseTable
 from ellm_agent.wrappers.goal_exploration import GoalExploration

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ellm_agent.config.schema import LLMConfig, SuggesterConfig
+from ellm_agent.config.suggester import LLMConfig, SuggesterConfig
 from ellm_agent.errors import UserError
 from ellm_agent.llm.bundled import FOLDER
 from ellm_agent.llm.endpoint import check_endpoint, endpoint, model_at

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ellm_agent.config.schema import SuggesterConfig
+from ellm_agent.config.suggester import SuggesterConfig
 from ellm_agent.errors import UserError
 from ellm_agent.llm import local
 from ellm_agent.llm.base import Answer, LanguageModelError

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from ellm_agent.config.schema import SuggesterConfig
+from ellm_agent.config.suggester import SuggesterConfig
 from ellm_agent.errors import UserError
 from ellm_agent.llm.factory import make_model
 

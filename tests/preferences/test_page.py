@@ -11,7 +11,7 @@ import urllib.request
 import numpy as np
 import pytest
 
-from ellm_agent.config.schema import EnvConfig
+from ellm_agent.config.env import EnvConfig
 from ellm_agent.errors import UserError
 from ellm_agent.preferences import command, page
 from ellm_agent.preferences.labels import LABELS, JsonLines, LabelFile
