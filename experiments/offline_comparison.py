@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
 from ellm_agent import cli
 from ellm_agent.errors import UserError
+
+if TYPE_CHECKING:  # heavy
+    from ellm_agent.evaluation.recording import Recording
+    from envs.interface import Language
 
 VARIANTS: dict[str, dict[str, Any]] = {  # name -> changed options
     "bc": {"algo": "bc"},
@@ -179,25 +184,12 @@ def _value(agent: Any, held_out: Any) -> float | None:
 
 def _evaluate(agent: Any, held_out: Any, config: Any) -> dict[str, Any]:
     """Unlocks, score, and the discounted return of the same states; None where other rewards were learned from."""
-    import numpy as np
-
-    from ellm_agent.datasets.relabel import Unlocks
     from ellm_agent.evaluation.recording import record_episodes, summarise
     from ellm_agent.evaluation.scores import SuccessRates
     from envs import registry
 
-    world = registry.get(config.env.name)
-    reward = Unlocks(tuple(held_out.language.goal_of.values()) or held_out.language.goals)
+    world, options = registry.get(config.env.name), config.agent.offline
     recordings = record_episodes(agent, held_out, config.env.name, config.env.options)
-    returns = []
-    for recording in recordings:
-        achieved: list[str] = []
-        total = 0.0
-        for frame, step in enumerate(recording.steps):
-            value, new = reward(step["events"], achieved)
-            achieved += new
-            total += config.agent.offline.gamma**frame * value
-        returns.append(total)
     rates = SuccessRates(world, held_out.language.achievements)
     summary = summarise(recordings, rates)
     return {
@@ -206,8 +198,27 @@ def _evaluate(agent: Any, held_out: Any, config: Any) -> dict[str, Any]:
         "length": summary["episode_length"],
         "unlocks_of_episodes": [len(recording.unlocked) for recording in recordings],
         "success_rates": rates.rates(),
-        "discounted_return": float(np.mean(returns)) if config.agent.offline.reward == "unlocks" else None,
+        "discounted_return": (
+            _discounted_return(recordings, held_out.language, options.gamma)
+            if options.reward == "unlocks"
+            else None
+        ),
     }
+
+
+def _discounted_return(recordings: Sequence[Recording], language: Language, gamma: float) -> float:
+    """Mean discounted return of episodes, where each achievement that is unlocked is worth 1."""
+    from ellm_agent.datasets.relabel import Unlocks
+
+    reward = Unlocks(tuple(language.goal_of.values()) or language.goals)
+    total = 0.0
+    for recording in recordings:
+        achieved: list[str] = []
+        for frame, step in enumerate(recording.steps):
+            value, new = reward(step["events"], achieved)
+            achieved += new
+            total += gamma**frame * value
+    return total / len(recordings)
 
 
 def read_cell(path: Path) -> dict[str, Any]:
@@ -247,7 +258,7 @@ class Report:
             by_data.setdefault(path.parent.name, []).append(read_cell(path))
         if not by_data:
             raise UserError(f"{self.results} holds no results; make them with 'run'")
-        valued = [name for name, rows in by_data.items() if any(row["variant"] in DRAWN for row in rows)]
+        valued = [name for name, rows in by_data.items() if any(map(_has_values, rows))]
         if self.figure_of and self.figure_of not in valued:
             raise UserError(
                 f"figure-of is {self.figure_of}; {self.results} has values of {', '.join(valued) or 'no dataset'}"
@@ -257,6 +268,11 @@ class Report:
             drawn = self.figure_of or valued[0]
             figures.save_png(_values(drawn, by_data[drawn]), self.results / "values.png")
         print((self.results / "tables.md").read_text())
+
+
+def _has_values(row: dict[str, Any]) -> bool:
+    """Whether a training has estimates to draw beside the return that it then gets."""
+    return row["variant"] in DRAWN and row["discounted_return"] is not None
 
 
 def _values(data: str, rows: list[dict[str, Any]]) -> Any:
@@ -273,7 +289,7 @@ def _values(data: str, rows: list[dict[str, Any]]) -> Any:
             frames, values = zip(*row["values"], strict=True)
             label = f"{name}: its estimate" if row is mine[0] else None
             axes.plot([n / 1e6 for n in frames], values, color=colour, label=label)
-        if mine and mine[0]["discounted_return"] is not None:
+        if mine:
             true = sum(row["discounted_return"] for row in mine) / len(mine)
             axes.axhline(true, color=colour, linestyle=":", label=f"{name}: what it then gets")
     axes.set(

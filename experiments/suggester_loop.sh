@@ -2,13 +2,14 @@
 # The loop, closed (docs/suggester_training.md): a suggester that knows little, the log of an agent that plays for its goals,
 # PPO of the suggester on what was achieved, the log of an agent that plays for the better goals, PPO again. Then agents are
 # compared. Continues where it was stopped.
-# Usage: sh experiments/suggester_loop.sh FOLDER, from the root of the repository.
+# Usage: sh experiments/suggester_loop.sh FOLDER [COST], from the root of the repository. COST: of each goal that is not
+# achieved, in the usefulness.
 set -eu
-if [ $# -ne 1 ]; then
-  echo "usage: sh experiments/suggester_loop.sh FOLDER" >&2
+if [ $# -lt 1 ] || [ $# -gt 2 ]; then
+  echo "usage: sh experiments/suggester_loop.sh FOLDER [COST]" >&2
   exit 2
 fi
-out=$1
+out=$1 cost=${2-.1}
 lm() { # LAST_FILE OUT COMMAND...: a training, whose last file is written when it has ended
   last=$1 folder=$2
   shift 2
@@ -26,12 +27,13 @@ for round in 1 2; do
     python experiments/run_crafter.py --resume "$log"
   fi
   # No pretraining mix: the corpus knows what is possible, and the suggester is to learn that from the agent alone.
-  lm figures.json "$out/reward-$round" reward-model --model "$old" --logs "$log" --skip-frames 20000
-  lm model.safetensors "$out/suggester-$round" ppo --model "$old" --logs "$log" --skip-frames 20000 --mix 0 \
-    --reward-model "$out/reward-$round"
+  lm figures.json "$out/reward-$round" reward-model --model "$old" --logs "$log" --skip-frames 20000 \
+    --cost "$cost"
+  lm model.safetensors "$out/suggester-$round" ppo --model "$old" --logs "$log" --skip-frames 20000 --cost "$cost" \
+    --mix 0 --reward-model "$out/reward-$round"
 done
 for round in 0 1 2; do
   python experiments/train_suggester.py measure --model "$out/suggester-$round" --threads 1 --out "$out/measured-$round.json"
-  python experiments/compare.py --name loop --methods open --label round$round --algos ppo \
+  python experiments/compare.py --results "$out" --name agents --methods open --label round$round --algos ppo \
     -- --llm-folder "$out/suggester-$round"
 done

@@ -66,8 +66,8 @@ def preference_loss(probability: torch.Tensor, preferred: torch.Tensor) -> torch
     return -(preferred * probability.log() + (1 - preferred) * (1 - probability).log())
 
 
-def ensemble_mean(rewards: torch.Tensor, zeros: torch.Tensor, deviations: torch.Tensor) -> torch.Tensor:
-    """Each member's rewards with its zero point at 0 and deviation 1, then averaged over the members  (section 2.2.3).
+def normalised(rewards: torch.Tensor, zeros: torch.Tensor, deviations: torch.Tensor) -> torch.Tensor:
+    """Each member's rewards with its zero point at 0 and deviation 1; their mean is the reward  (section 2.2.3).
 
     Args:
         rewards: ``(members, n)``.
@@ -75,13 +75,8 @@ def ensemble_mean(rewards: torch.Tensor, zeros: torch.Tensor, deviations: torch.
         deviations: of each member's rewards, ``(members,)``.
 
     Returns:
-        ``(n,)``.
+        ``(members, n)``.
     """
-    return normalised(rewards, zeros, deviations).mean(0)
-
-
-def normalised(rewards: torch.Tensor, zeros: torch.Tensor, deviations: torch.Tensor) -> torch.Tensor:
-    """Each member's rewards with its zero point at 0 and deviation 1; arguments as above, ``(members, n)``."""
     return (rewards - zeros[:, None]) / deviations[:, None]
 
 
@@ -232,12 +227,8 @@ class PreferenceReward(TransitionReward):
 
     def score(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Rewards of transitions, ``(n,)`` float32, from observations ``(n, slots or more)``."""
-        if not self._fitted:
-            return np.zeros(len(before), np.float32)
-        with torch.no_grad():
-            rewards = self._ensemble(self._vectors(before, after))
-            own = normalised(rewards, self._zeros, self._deviations)
-            return (own.mean(0) + self._optimism * ensemble_deviation(own)).numpy()
+        own = self._normalised(self._vectors(before, after))
+        return (own.mean(0) + self._optimism * ensemble_deviation(own)).numpy()
 
     def returns(self, clips: np.ndarray) -> torch.Tensor:
         """Sums of each member's own rewards over clips: ``(n, frames + 1, slots) -> (members, n)``."""
@@ -247,10 +238,15 @@ class PreferenceReward(TransitionReward):
 
     def predicted_returns(self, clips: np.ndarray) -> np.ndarray:
         """Sums of the mean rewards, without optimism, over clips: ``(n, frames + 1, slots) -> (n,)``."""
+        own = self._normalised(self._clip_vectors(clips))
+        return own.mean(0).reshape(len(clips), -1).sum(1).numpy()
+
+    def _normalised(self, vectors: torch.Tensor) -> torch.Tensor:
+        """Each member's rewards of transitions, ``(members, n)``; 0 until it has been fitted."""
+        if not self._fitted:
+            return torch.zeros(self._members, len(vectors))
         with torch.no_grad():
-            rewards = self._ensemble(self._clip_vectors(clips))
-            mean = ensemble_mean(rewards, self._zeros, self._deviations)
-        return mean.reshape(len(clips), -1).sum(1).numpy()
+            return normalised(self._ensemble(vectors), self._zeros, self._deviations)
 
     # --- learning -----------------------------------------------------------------------------------------------------
 

@@ -86,6 +86,15 @@ def test_the_report_draws_the_values_of_a_dataset(results, capsys):
         Report(out, "plain").run()
 
 
+def test_logged_rewards_have_no_return_to_compare_estimates_with(tmp_path, results, capsys):
+    out = results(reward="logged", discounted_return=None)
+    Report(out).run()
+    assert "| cql | 1 | 3.00 [3.00, 3.00] | 2.00 [2.00, 2.00] | 2.00 |  | 1 |" in capsys.readouterr().out
+    assert not (out / "values.png").exists()
+    with pytest.raises(UserError, match="was made with reward logged, not unlocks; choose"):
+        comparison(tmp_path / "log", out).run()
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"unlocks_of_episodes": 3}'])
 def test_a_damaged_cell_is_named(results, text):
     out = results()

@@ -19,8 +19,8 @@ from ellm_agent.rewards.preference import (
     agreement,
     disagreement,
     ensemble_deviation,
-    ensemble_mean,
     new_phrases,
+    normalised,
     preference_loss,
     preference_probability,
     softened,
@@ -51,8 +51,8 @@ def test_loss_by_hand():
 def test_members_are_normalised_before_they_are_averaged():
     """One member's rewards are 10 to 30, another's -1 to 1: (r - 20) / 10 and r, on average."""
     rewards = torch.tensor([[10.0, 30.0], [-1.0, 0.0]])
-    mean = ensemble_mean(rewards, torch.tensor([20.0, 0.0]), torch.tensor([10.0, 1.0]))
-    assert mean.tolist() == pytest.approx([-1.0, 0.5])
+    own = normalised(rewards, torch.tensor([20.0, 0.0]), torch.tensor([10.0, 1.0]))
+    assert own.mean(0).tolist() == pytest.approx([-1.0, 0.5])
 
 
 def test_the_deviation_of_members_by_hand():
@@ -138,6 +138,7 @@ def test_a_reward_is_recovered_up_to_scale(frames, count):
     true = np.concatenate([[0], random.permutation(STATES) / 3])
     reward = make()
     assert not scores(reward).any()  # nothing before it has learned
+    assert not reward.predicted_returns(clips(random, 2, frames)).any()
     teach(reward, true, random, count, frames, fits=8)
     assert np.corrcoef(scores(reward), true[1:])[0, 1] > 0.95
     figures = reward.metrics()
