@@ -13,7 +13,7 @@ from ellm_agent.preferences.clips import ClipReader, ClipRecorder, first_clips
 from ellm_agent.preferences.judges import ClipModelJudge, Judge, SyntheticJudge, frames_with, true_reward
 from ellm_agent.preferences.labels import LABELS, LabelFile
 from ellm_agent.preferences.page import open_page
-from ellm_agent.preferences.person import PersonJudge
+from ellm_agent.preferences.person import QUESTION, PersonJudge
 from ellm_agent.preferences.teaching import TaughtReward
 from ellm_agent.rewards.base import TransitionReward
 from ellm_agent.rewards.goal_similarity import GoalSimilarity
@@ -116,7 +116,7 @@ def make_judge(config: Config, worlds: GoalExploration, labels: LabelFile) -> Ju
     """
     options, reader, seed = config.reward.preference, ClipReader(worlds), generator_seed(config.run.seed)
     if options.judge == "person":
-        judge = PersonJudge(labels, reader, config.env, options.labels)
+        judge = PersonJudge(labels, reader, config.env, options.labels, options.words or QUESTION)
         open_page(judge, options.port)
         return judge
     if options.judge == "model":

@@ -41,12 +41,13 @@ class PreferenceConfig(Section):
     """Who compares. truth: the environment's own reward, summed over the clip; words: the number of frames whose
     captions hold --judge-words; model: the language model of the --llm options; person: you, on a local page."""
     words: Annotated[str | None, flag("judge-words")] = None
-    """words: the words, such as "of you: water"; model: what is better, in a sentence. None: which player does better."""
+    """words: the words, such as "of you: water"; model, person: what is better, in a sentence. None: which player does
+    better (model), or what you would like to see more of (person)."""
     errors: Annotated[float, flag("judge-errors")] = Field(0.1, ge=0, le=1)
     """truth, words: share of answers that are uniform guesses. Christiano et al. 2017: 0.1"""
     port: Annotated[int, flag("judge-port")] = Field(0, ge=0, le=65_535)
     """person: port of the page, on this machine only. 0: any that is free."""
-    pace: Annotated[float, flag("judge-pace")] = Field(2.0, ge=0)
+    pace: Annotated[float, flag("judge-pace")] = Field(10.0, ge=0)
     """person: seconds by which a rollout begins later, at most, while fewer answers have been given than are due."""
     queries: Annotated[Literal["disagreement", "random"], flag("queries")] = "disagreement"
     """Which pairs of clips are compared. disagreement: those of ten times as many on which the ensemble's members
@@ -75,7 +76,7 @@ class PreferenceConfig(Section):
             raise ValueError(
                 'judge is words, but there are none; give --judge-words, such as "of you: water"'
             )
-        if self.words and self.judge in ("truth", "person"):
+        if self.words and self.judge == "truth":
             raise ValueError(f"judge-words is {self.words!r}, but judge is {self.judge}, which reads none")
         return self
 

@@ -3,9 +3,12 @@ const SIDES = ["left", "right"];
 
 function show(state) {
   const [query, next] = state.queries, more = [];
-  if (state.agreement !== undefined) more.push(`the models agree on ${Math.round(100 * state.agreement)} %`);
-  if (state.frames !== undefined) more.push(`${state.frames.toLocaleString("en")} frames played`);
+  if (state.agreement !== undefined) more.push(`the models that learn from you agree on ${Math.round(100 * state.agreement)} % of new pairs`);
+  if (state.frames !== undefined) {
+    more.push(`the agent has played ${[state.frames, state.total].map((n) => n.toLocaleString("en")).join(" of ")} frames`);
+  }
   showProgress(state, query, "Looking for clips…", more);
+  at("question").textContent = state.question;
   draw(state.curve || []);
   at("clips").hidden = !query;
   if (query && query.key !== shown) {

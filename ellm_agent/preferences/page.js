@@ -18,6 +18,7 @@ async function send(path, content) {
 
 function showProgress(state, ready, looking, more = []) {
   over = state.labels >= state.count;
+  enable(true);
   at("labels").textContent = state.labels;
   at("done").value = state.labels / state.count;
   at("more").textContent = [` of ${state.count}`, ...more].join(" · ");
@@ -25,7 +26,15 @@ function showProgress(state, ready, looking, more = []) {
 }
 
 function report(error) {
-  at("message").textContent = error instanceof TypeError ? "The program has ended; your choices are kept." : error.message;
+  const gone = error instanceof TypeError; // nobody answers
+  at("message").textContent = gone
+    ? "Training has ended, or was stopped. Your choices are kept; the command that started it goes on with them."
+    : error.message;
+  enable(!gone);
+}
+
+function enable(enabled) {
+  document.querySelectorAll("[data-choice]").forEach((button) => (button.disabled = !enabled));
 }
 
 async function choose(choice) {

@@ -19,8 +19,10 @@ from ellm_agent.preferences.labels import PREFERRED, Choice, Label, LabelFile
 from ellm_agent.preferences.queries import Query
 from envs import registry
 
+QUESTION = "Choose the clip of which you would like to see more."
 SIZE = 300  # pixels, of a clip's picture, which is square
 FRAME, LAST_FRAME = 120, 700  # ms that a picture stays
+BAR = 5  # rows at the foot of the picture that fill from left to right as the clip plays
 COLOURS, SAMPLE = 128, 4  # of the palette; pictures that it is made from, about
 OLD = 8  # answered queries whose pictures can be had
 DRAWN = 32  # pictures kept: a page asks for the next query's before it shows them
@@ -34,12 +36,15 @@ class PersonJudge(LaterJudge):
         reader: puts clips into words.
         env: the worlds of the clips, to draw them.
         count: labels that are wanted.
+        question: what makes a clip the better one, in a sentence.
     """
 
     name = "person"
 
-    def __init__(self, labels: LabelFile, reader: ClipReader, env: EnvConfig, count: int):
-        self._labels, self._reader, self._count = labels, reader, count
+    def __init__(
+        self, labels: LabelFile, reader: ClipReader, env: EnvConfig, count: int, question: str = QUESTION
+    ):
+        self._labels, self._reader, self._count, self._question = labels, reader, count, question
         self._queries: deque[Query] = deque()
         self._answered: deque[Query] = deque(maxlen=OLD)  # a page may still be loading their pictures
         self._lock, self._drawing = threading.RLock(), threading.Lock()
@@ -107,7 +112,13 @@ class PersonJudge(LaterJudge):
         with self._lock:
             labels = len(self._labels)
             queries = [self._describe(query) for query in self.next()]
-        return {**progress, "labels": labels, "count": self._count, "queries": queries}
+        return {
+            **progress,
+            "question": self._question,
+            "labels": labels,
+            "count": self._count,
+            "queries": queries,
+        }
 
     def _describe(self, query: Query) -> dict[str, Any]:
         sides = {"left": query.left, "right": query.right}
@@ -132,7 +143,7 @@ class PersonJudge(LaterJudge):
 
 
 def draw(clip: Clip, env: EnvConfig) -> bytes:
-    """Plays a clip's episode again and draws its states as an animated GIF without end.
+    """Plays a clip's episode again and draws its states as an animated GIF without end, with a bar that fills once.
 
     Args:
         clip: what to draw.
@@ -147,6 +158,10 @@ def draw(clip: Clip, env: EnvConfig) -> bytes:
             pictures.append(Image.fromarray(world.draw(played)).resize((SIZE, SIZE)))
         played.step(action)
     pictures.append(Image.fromarray(world.draw(played)).resize((SIZE, SIZE)))
+    for number, picture in enumerate(pictures, start=1):
+        width = SIZE * number // len(pictures)
+        picture.paste((0, 0, 0), (0, SIZE - BAR, SIZE, SIZE))
+        picture.paste((255, 255, 255), (0, SIZE - BAR, width, SIZE))
     # One palette for all, so that colours do not flicker.
     sample = np.concatenate([np.asarray(picture) for picture in pictures[:: max(1, len(pictures) // SAMPLE)]])
     palette = Image.fromarray(sample).quantize(COLOURS, method=Image.Quantize.MEDIANCUT)

@@ -15,7 +15,7 @@ from ellm_agent.config.env import EnvConfig
 from ellm_agent.errors import UserError
 from ellm_agent.preferences import command, page
 from ellm_agent.preferences.labels import LABELS, JsonLines, LabelFile
-from ellm_agent.preferences.person import PersonJudge
+from ellm_agent.preferences.person import QUESTION, PersonJudge
 from ellm_agent.preferences.suggestions import Scene, SuggestionChooser, choose_suggestions
 from ellm_agent.runs.folder import Run
 from tests.helpers.processes import wait_for
@@ -100,6 +100,11 @@ def test_thirty_choices_by_keyboard_teach_the_reward(chromium, finished, tmp_pat
             chromium.value("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
         )
         assert chromium.messages == []
+        assert chromium.value("document.getElementById('question').textContent") == QUESTION
+        # Nobody answers any more: the page says so, and offers nothing.
+        chromium.value("window.fetch = () => Promise.reject(new TypeError('gone')); over = false; look()")
+        chromium.wait("document.getElementById('message').textContent.includes('Training has ended')")
+        assert chromium.value("[...document.querySelectorAll('[data-choice]')].every(button => button.disabled)")
     finally:
         training.join(timeout=600)  # it shares random numbers with whatever comes after
     parts = ended[0].parts
