@@ -23,7 +23,7 @@ QUESTION = "Choose the clip of which you would like to see more."
 SIZE = 300  # pixels, of a clip's picture, which is square
 FRAME, LAST_FRAME = 120, 700  # ms that a picture stays
 BAR = 5  # rows at the foot of the picture that fill from left to right as the clip plays
-COLOURS, SAMPLE = 128, 4  # of the palette; pictures that it is made from, about
+COLOURS, SAMPLE = 256, 4  # of the palette; pictures that it is made from, about
 OLD = 8  # answered queries whose pictures can be had
 DRAWN = 32  # pictures kept: a page asks for the next query's before it shows them
 
@@ -164,7 +164,7 @@ def draw(clip: Clip, env: EnvConfig) -> bytes:
         picture.paste((255, 255, 255), (0, SIZE - BAR, width, SIZE))
     # One palette for all, so that colours do not flicker.
     sample = np.concatenate([np.asarray(picture) for picture in pictures[:: max(1, len(pictures) // SAMPLE)]])
-    palette = Image.fromarray(sample).quantize(COLOURS, method=Image.Quantize.MEDIANCUT)
+    palette = Image.fromarray(sample).quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
     first, *others = (p.quantize(COLOURS, palette=palette, dither=Image.Dither.NONE) for p in pictures)
     durations = [FRAME] * len(others) + [LAST_FRAME]
     content = io.BytesIO()

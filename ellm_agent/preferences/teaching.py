@@ -148,7 +148,12 @@ class TaughtReward(TransitionReward):
         waiting = judge.waiting  # looked at first: a query is answered at any time
         known = [query.pair for query in (*waiting, *(label.query for label in self._labels.labels))]
         judge.offer(self._choose(self._offers(frames), known))
-        judge.progress = {"frames": frames, "total": self._total_frames, "curve": list(self._curve), **self.metrics()}
+        judge.progress = {
+            "frames": frames,
+            "total": self._total_frames,
+            "curve": list(self._curve),
+            **self.metrics(),
+        }
         return fits
 
     def _offers(self, frames: int) -> int:

@@ -104,7 +104,9 @@ def test_thirty_choices_by_keyboard_teach_the_reward(chromium, finished, tmp_pat
         # Nobody answers any more: the page says so, and offers nothing.
         chromium.value("window.fetch = () => Promise.reject(new TypeError('gone')); over = false; look()")
         chromium.wait("document.getElementById('message').textContent.includes('Training has ended')")
-        assert chromium.value("[...document.querySelectorAll('[data-choice]')].every(button => button.disabled)")
+        assert chromium.value(
+            "[...document.querySelectorAll('[data-choice]')].every(button => button.disabled)"
+        )
     finally:
         training.join(timeout=600)  # it shares random numbers with whatever comes after
     parts = ended[0].parts
