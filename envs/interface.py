@@ -24,7 +24,7 @@ Knows nothing of goals suggested, rewards or agents.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -59,8 +59,8 @@ class Privileged:
 
     Attributes:
         possible: goals whose prerequisites hold.
-        needed: goals whose result is still needed for others (wood for the tools that are not yet made): knowledge of
-            recipes, by which achieved goals are open again.
+        needed: goals by which achieved goals are open again: those whose result is still needed for others (wood for
+            the tools that are not yet made: knowledge of recipes), or no longer there (an object that was put back).
         bad: goals that could be achieved now, but should not be (an apple put into the sink).
     """
 
@@ -134,6 +134,8 @@ class Language:
         action_meanings: clause -> pairs of an action and its meaning where the caption holds the clause, in the words of
             goals ("you face tree" -> (5, "chop tree")), or in words of ``supporting`` ("tree: 2 west" -> (1, "go to
             tree")). Those of the empty clause hold always. This is all that an action prior can see of a state.
+        blocked: clause -> an action that leads nowhere where the caption holds the clause, and the one meaning that it has
+            all the same, or "": "west of you: wall" -> (1, ""); "west of you: sofa" -> (1, "go to sofa"), since it turns to it.
         supporting: goal -> meanings of actions that bring it closer ("chop tree" -> "go to tree"; "make wood pickaxe" ->
             "go to crafting table": knowledge of recipes).
         candidates: caption -> the goals that could be achieved in its state; None: all goals, always.
@@ -142,6 +144,9 @@ class Language:
         closest: largest cosine of the SentenceBERT vectors of two goals, where it was measured. At a threshold above it,
             a goal is achieved by the event of its own words only, and no vectors are needed to tell.
         judgements: the statements on which goals depend, if closed questions are about these.
+        unrewarded: (event, events before in the episode, those of them that were rewarded) -> whether the event is never
+            rewarded, also where it is a goal, because it only mends what the player did (an object that was picked up,
+            put back, and picked up again); None: no event is so.
     """
 
     vocabulary: tuple[str, ...]
@@ -159,12 +164,14 @@ class Language:
     briefing: str = ""
     examples: tuple[Example, ...] = ()
     action_meanings: Mapping[str, tuple[tuple[int, str], ...]] = field(default_factory=dict, hash=False)
+    blocked: Mapping[str, tuple[int, str]] = field(default_factory=dict, hash=False)
     supporting: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     candidates: Callable[[str], tuple[str, ...]] | None = None
     most_candidates: int | None = None
     most_achieved: int | None = None
     closest: float = 1.0
     judgements: Judgements | None = None
+    unrewarded: Callable[[str, Collection[str], Collection[str]], bool] | None = None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ as published.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -25,8 +26,8 @@ class ActionPrior:
     """Features of observations, one for each action: how well its meaning there matches the open goals.
 
     A feature is 1 where an open goal and a meaning of the action are similar (as an event and a goal are for the reward),
-    ``SUPPORTING`` where the meaning only brings an open goal closer (``Language.supporting``), else 0. Features are
-    computed from observed phrases alone, so they hold nothing that the agent does not observe.
+    ``SUPPORTING`` where the meaning only brings an open goal closer (``Language.supporting``), else 0. An action that leads
+    nowhere (``Language.blocked``) keeps the one meaning that it has all the same. Features are computed from observed phrases alone, so they hold nothing that the agent does not observe.
 
     Args:
         phrases: the table of observed phrases.
@@ -58,6 +59,7 @@ class ActionPrior:
         # a phrase, a meaning and a feature, and of a phrase, a meaning and an action; `_rows` has their places.
         self._wants = _Rows(np.float32)
         self._says = _Rows(np.int64)
+        self._blocks = _Rows(np.int64)  # rows of a phrase, a meaning or -1, and an action
 
     def features(self, observations: torch.Tensor) -> torch.Tensor:
         """Phrase ids ``(batch, slots)`` -> features ``(batch, actions)`` in [0, 1]."""
@@ -67,15 +69,24 @@ class ActionPrior:
                 self._wanted(text.removeprefix(self._prefix)) if text.startswith(self._prefix) else ()
             )
             self._says.append(self._pairs(text) if text else ())
+            self._blocks.append(self._blocked(text))
         out = np.zeros((len(observations), self.actions), np.float32)
         ids = observations.detach().cpu().numpy()
-        _match(ids, *self._wants.arrays(), *self._says.arrays(), *self._always, len(self._meanings), out)
+        tables = (rows.arrays() for rows in (self._wants, self._says, self._blocks))
+        _match(ids, *itertools.chain(*tables), *self._always, len(self._meanings), out)
         return torch.from_numpy(out).to(observations.device)
 
     def _pairs(self, clause: str) -> list[tuple[int, int]]:
         """Meanings and actions of a clause."""
         pairs = self._language.action_meanings.get(clause, ())
         return [(self._meanings[meaning], action) for action, meaning in pairs]
+
+    def _blocked(self, clause: str) -> list[tuple[int, int]]:
+        """The meaning that is left (-1: none) and the action that a clause says leads nowhere."""
+        if clause not in self._language.blocked:
+            return []
+        action, meaning = self._language.blocked[clause]
+        return [(self._meanings.get(meaning, -1), action)]
 
     def _wanted(self, goal: str) -> list[tuple[int, float]]:
         """Meanings that match a goal, each with its feature."""
@@ -131,7 +142,22 @@ def _with_room(array: np.ndarray, count: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
-def _match(ids, goals, wanted, features, clauses, said, actions, always, always_actions, meanings, out):
+def _match(
+    ids,
+    goals,
+    wanted,
+    features,
+    clauses,
+    said,
+    actions,
+    blocks,
+    left,
+    blocked,
+    always,
+    always_actions,
+    meanings,
+    out,
+):
     """``out[r, a]`` = the largest feature of an open goal's meaning that action ``a`` has in row ``r``."""
     wants = np.zeros(meanings, np.float32)
     for r in range(ids.shape[0]):
@@ -149,6 +175,10 @@ def _match(ids, goals, wanted, features, clauses, said, actions, always, always_
             phrase = ids[r, s]
             for k in range(clauses[phrase], clauses[phrase + 1]):
                 out[r, actions[k]] = max(out[r, actions[k]], wants[said[k]])
+        for s in range(ids.shape[1]):
+            phrase = ids[r, s]
+            for k in range(blocks[phrase], blocks[phrase + 1]):
+                out[r, blocked[k]] = wants[left[k]] if left[k] >= 0 else 0
         for s in range(ids.shape[1]):
             phrase = ids[r, s]
             for k in range(goals[phrase], goals[phrase + 1]):

@@ -56,6 +56,11 @@ METHODS: dict[str, dict[str, Any]] = {  # name -> changed options
         "reward.goal_weight": 0.0,
         "reward.extrinsic_weight": 1.0,
     },
+    "open-observed": {
+        "suggester.kind": "open",
+        "reward.goal_weight": 0.0,
+        "reward.extrinsic_weight": 1.0,
+    },
     "novelty-observed": {
         "suggester.kind": "novelty",
         "reward.goal_weight": 0.0,
@@ -101,6 +106,12 @@ METHODS: dict[str, dict[str, Any]] = {  # name -> changed options
     **{
         f"preferences-{n}": {"suggester.kind": "none", "reward.preference.labels": n}
         for n in (175, 350, 700, 1_400)
+    },
+    # A language model's goals say what to try, and comparisons which of it is worth something.
+    "preferences-1400-observed": {
+        "suggester.kind": "open",
+        "reward.goal_weight": 0.0,
+        "reward.preference.labels": 1_400,
     },
     "preferences-random": {
         "suggester.kind": "none",

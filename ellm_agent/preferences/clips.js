@@ -1,9 +1,10 @@
 "use strict";
 const SIDES = ["left", "right"];
+const FEW = 20; // choices after which figures about them say something
 
 function show(state) {
   const [query, next] = state.queries, more = [];
-  if (state.agreement !== undefined) more.push(`the models that learn from you agree on ${Math.round(100 * state.agreement)} % of new pairs`);
+  if (state.agreement !== undefined && state.labels >= FEW) more.push(`the models that learn from you agree on ${Math.round(100 * state.agreement)} % of new pairs`);
   if (state.frames !== undefined) {
     more.push(`the agent has played ${[state.frames, state.total].map((n) => n.toLocaleString("en")).join(" of ")} frames`);
   }
@@ -22,6 +23,7 @@ function show(state) {
 }
 
 function draw(curve) {
+  curve = curve.filter(([labels]) => labels >= FEW);
   at("curve").toggleAttribute("hidden", curve.length < 2);
   const last = Math.max(1, ...curve.map(([labels]) => labels));
   const points = curve.map(([labels, share]) => `${(300 * labels) / last},${90 - 90 * share}`);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -94,5 +95,15 @@ def choose_queries(
         totals = reward.returns(np.stack([clip.observations for clip in clips]))  # (members, n)
         probability = preference_probability(totals[:, pairs[:, :1]], totals[:, pairs[:, 1:]])
         order = np.argsort(-disagreement(probability).numpy(), kind="stable")
-        pairs = pairs[order]
+        pairs = _varied(pairs[order], count, 1 + 2 * count // n)
     return [Query(clips[a], clips[b]) for a, b in pairs[:count]]
+
+
+def _varied(pairs: np.ndarray, count: int, most: int) -> np.ndarray:
+    """The first pairs in which no clip is more than so many times; after them the others, in their order."""
+    uses, taken, others = Counter(), [], []
+    for a, b in pairs.tolist():
+        fits = len(taken) < count and max(uses[a], uses[b]) < most
+        (taken if fits else others).append((a, b))
+        uses.update((a, b) if fits else ())
+    return np.array(taken + others)

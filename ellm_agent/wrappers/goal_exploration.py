@@ -226,7 +226,7 @@ class GoalExploration(VecEnvWrapper):
         """The reward of world ``i``'s transition for the goals of the state before; marks what is achieved."""
         reward = NO_REWARD
         if self._suggester.rewards_goals:
-            reward = self._reward.reward(events, self.goals[i], self.achieved[i])
+            reward = self._reward.reward(self._rewardable(i, events), self.goals[i], self.achieved[i])
         if reward.events:
             reward = dataclasses.replace(reward, value=reward.value * self._worth(i, reward.events))
             self._rewarded[i].update(reward.events)
@@ -239,6 +239,15 @@ class GoalExploration(VecEnvWrapper):
         if reward.goals:
             self.counts.note_rewarded(reward.goals, self._privileged[i])
         return reward
+
+    def _rewardable(self, i: int, events: tuple[str, ...]) -> tuple[str, ...]:
+        """The events that may be rewarded at all in the world's language."""
+        if self.language.unrewarded is None:
+            return events
+        before, rewarded = self._happened[i], self._rewarded[i]
+        found = tuple(event for event in events if not self.language.unrewarded(event, before, rewarded))
+        before.update(events)
+        return found
 
     def _worth(self, i: int, events: tuple[str, ...]) -> float:
         """Weight of the reward for events: that of the most valuable."""
@@ -349,6 +358,7 @@ class GoalExploration(VecEnvWrapper):
         self._rewarded: list[set[str]] = [
             set() for _ in range(n_envs)
         ]  # events rewarded in the episode, reopened ones, too
+        self._happened: list[set[str]] = [set() for _ in range(n_envs)]  # all, where the language asks for it
         self._achieved_ids = np.zeros((n_envs, self._writer.width("achieved")), self.observation_space.dtype)
         self._returns = np.zeros((n_envs, 2))  # intrinsic, extrinsic
         self._lengths = np.zeros(n_envs, np.int64)  # frames
@@ -359,6 +369,7 @@ class GoalExploration(VecEnvWrapper):
     def _begin_world(self, i: int) -> None:
         self.achieved[i] = self._suggested[i] = ()
         self._rewarded[i] = set()
+        self._happened[i] = set()
         self._sampler.active[i] = ()
         self._achieved_ids[i] = 0
         self._returns[i] = 0
@@ -423,6 +434,7 @@ class GoalExploration(VecEnvWrapper):
             "sampler": self._sampler.state_dict(),
             "achieved": list(self.achieved),
             "rewarded": [sorted(events) for events in self._rewarded],
+            "happened": [sorted(events) for events in self._happened],
             "rarity": self._rarity.state_dict() if self._rarity else None,
             "returns": self._returns.tolist(),
             "lengths": self._lengths.tolist(),
@@ -449,6 +461,7 @@ class GoalExploration(VecEnvWrapper):
         self._sampler.load_state_dict(state["sampler"])
         self.achieved = _tuples(state["achieved"])
         self._rewarded = [set(events) for events in state["rewarded"]]
+        self._happened = [set(events) for events in state["happened"]]
         if self._rarity:
             self._rarity.load_state_dict(state["rarity"])
         for ids, events in zip(self._achieved_ids, self.achieved, strict=True):

@@ -68,20 +68,33 @@ def held_clause(thing: str) -> str:
 
 # --- events and goals -----------------------------------------------------------------------------------------------
 
+PICK_UP, PLACE = "pick up", "place"
+_OBJECT = re.compile(r"(pick up|place) (.+?) (?:from|in|on) ")
+
 
 def pick_up(thing: str, place: str) -> str:
     """Event and goal: "pick up apple from living room sofa"."""
-    return f"pick up {thing} from {place}"
+    return f"{PICK_UP} {thing} from {place}"
 
 
 def put(thing: str, where: str) -> str:
     """Event and goal: "place apple in kitchen fridge"."""
-    return f"place {thing} {where}"
+    return f"{PLACE} {thing} {where}"
 
 
 def explore(room: str) -> str:
     """Event and goal: to go into a room for the first time in the episode: "explore kitchen"."""
     return f"explore {room}"
+
+
+def verb_and_thing(goal: str) -> tuple[str, str]:
+    """Verb and object of a goal about an object; two empty texts for others.
+
+    >>> verb_and_thing("place apple in kitchen fridge"), verb_and_thing("explore kitchen")
+    (('place', 'apple'), ('', ''))
+    """
+    match = _OBJECT.match(goal)
+    return (match[1], match[2]) if match else ("", "")
 
 
 _ARTICLES = re.compile(r"\b(a|an|the|some|your)\b")

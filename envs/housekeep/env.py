@@ -70,7 +70,7 @@ class HousekeepEnv(TextEnv):
     **Info**: as ``envs.interface`` says.
 
     - ``situation``: the paper's caption: receptacles (with their rooms) and objects seen so far in the episode, where
-      these are, what is held and where it was at first, and what the player has put where.
+      these are, and what is held.
     - ``privileged``: goals that the oracle would suggest (:func:`scenes.oracle`).
     - ``events`` and ``attempt``: "pick up apple from living room sofa", "place apple in kitchen fridge", and in a room in
       which the player has not been before in the episode "explore kitchen".
@@ -321,7 +321,7 @@ class HousekeepEnv(TextEnv):
         return scenes.oracle(*self._facts())
 
     def _facts(self) -> tuple[Any, ...]:
-        return self.known, self.home, sorted(self.visited), self.at, self.held, sorted(self.put)
+        return self.known, self.home, sorted(self.visited), self.at, self.held
 
     @property
     def unlocked(self) -> tuple[str, ...]:

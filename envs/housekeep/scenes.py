@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 import numpy as np
 
-from envs.housekeep.captions import explore, pick_up, put
+from envs.housekeep.captions import PICK_UP, PLACE, explore, pick_up, put, verb_and_thing
 from envs.housekeep.homes import Home
 from envs.housekeep.placements import Placements
 from envs.interface import Judgements, Privileged, Situation, Statement
@@ -18,7 +18,8 @@ QUESTIONS = (
     'Do people usually keep "mixing bowl" in the kitchen dishwasher? Yes\n'
     'Do people usually keep "sock" in the bedroom dresser? Yes'
 )
-_SEEN, _UNSEEN, _HOLD, _PUT = "You have seen ", "You have not been in ", "You hold ", "You have put "
+_SEEN, _UNSEEN, _HOLD = "You have seen ", "You have not been in ", "You hold "
+_NOTHING = "nothing"
 
 
 def situation(
@@ -27,11 +28,9 @@ def situation(
     visited: Sequence[int],
     at: Sequence[int],
     held: int,
-    put_where: Iterable[tuple[int, int]],
     instruction: str | None = None,
 ) -> Situation:
-    """Everything seen so far in the episode, rooms that were seen from outside, what is held, and what the player has put
-    where: the paper's caption.
+    """Everything seen so far in the episode, rooms that were seen from outside, and what is held: the paper's caption.
 
     Args:
         known: what belongs where.
@@ -39,7 +38,6 @@ def situation(
         visited: rooms in which the player has been, in order of their numbers.
         at: for each object, the receptacle in which it lies; -1 if it is held.
         held: the object in the hand, or -1.
-        put_where: objects and receptacles into which the player has put them, in order.
         instruction: the task, if there is one.
     """
     thing = [known.objects[kind] for kind in home.objects]
@@ -48,52 +46,34 @@ def situation(
     sentences += [f"{thing[o]} is {known.where(home.places[p])}" for o, p in enumerate(at) if p in places]
     unseen = _rooms(known, home, home.unseen(visited))
     sentences += [_UNSEEN + ", ".join(unseen)] if unseen else []
-    if held >= 0:
-        sentences.append(f"{_HOLD}{thing[held]} from {known.places[home.places[home.at[held]]]}")
-    else:
-        sentences.append("You hold nothing")
-    sentences += [f"{_PUT}{thing[o]} {known.where(home.places[p])}" for o, p in put_where]
+    sentences.append(_HOLD + (thing[held] if held >= 0 else _NOTHING))
     return Situation(". ".join(sentences) + ".", instruction)
 
 
-def oracle(
-    known: Placements,
-    home: Home,
-    visited: Sequence[int],
-    at: Sequence[int],
-    held: int,
-    put_where: Iterable[tuple[int, int]],
-) -> Privileged:
+def oracle(known: Placements, home: Home, visited: Sequence[int], at: Sequence[int], held: int) -> Privileged:
     """What somebody with perfect judgement would suggest who reads the paper's caption (arguments as for it).
 
-    Holding nothing: pick up each object seen so far that lies where it does not belong. Holding one that was misplaced at
-    the start: place it in each right receptacle seen so far. An object that was put into a right place once leaves the
-    goals (as in the paper). So does the picking up of an object that the player has moved: otherwise moving it from one
-    wrong place to the next would be rewarded again and again. Without any such goal: explore each room that the player
-    knows of, and in which it has not been.
+    Holding nothing: pick up each object seen so far that lies where it does not belong. Holding one: place it in each
+    right receptacle seen so far. Without any such goal: explore each room that the player knows of, and in which it has
+    not been.
 
-    Bad goals: pick up what lies right; place it where it does not belong.
+    Bad goals: pick up what lies right; place it where it does not belong. Needed is whatever could be done now: who put
+    an object back may pick it up again.
     """
-    put_where = list(put_where)
     places = seen_places(home, visited)
     if held >= 0:
         thing = known.objects[home.objects[held]]
-        goals = {p: put(thing, known.where(home.places[p])) for p in places}
-        done = any(o == held and home.right[o, p] for o, p in put_where)
-        wanted = held in home.misplaced and not done
-        possible = [goal for p, goal in goals.items() if wanted and home.right[held, p]]
-        bad = [goal for p, goal in goals.items() if not home.right[held, p]]
+        goals = {put(thing, known.where(home.places[p])): bool(home.right[held, p]) for p in places}
     else:
-        moved = {o for o, _ in put_where}
         goals = {
-            o: pick_up(known.objects[home.objects[o]], str(known.places[home.places[p]]))
+            pick_up(known.objects[home.objects[o]], str(known.places[home.places[p]])): not home.right[o, p]
             for o, p in enumerate(at)
             if p in places
         }
-        possible = [goal for o, goal in goals.items() if not home.right[o, at[o]] and o not in moved]
-        bad = [goal for o, goal in goals.items() if home.right[o, at[o]]]
-    unseen = map(explore, _rooms(known, home, home.unseen(visited)))
-    return Privileged(tuple(possible or unseen), bad=tuple(bad))
+    possible = tuple(goal for goal, good in goals.items() if good)
+    unseen = tuple(map(explore, _rooms(known, home, home.unseen(visited))))
+    bad = tuple(goal for goal, good in goals.items() if not good)
+    return Privileged(possible or unseen, needed=tuple(goals), bad=bad)
 
 
 def _rooms(known: Placements, home: Home, rooms: Iterable[int]) -> list[str]:
@@ -136,73 +116,78 @@ class Reader:
         """What could be done: holding an object, place it in each receptacle seen; else pick up each object seen; explore
         each room known and not seen.
         """
-        seen, lying, held, _, unseen = self._read(caption)
-        if held:
-            possible = [put(held.thing, self._where[place]) for place in seen]
-        else:
-            possible = [pick_up(s.thing, self._place[s.where]) for s in lying]
-        return (*possible, *map(explore, unseen))
+        held, about, unseen = self._read(caption)
+        return (*(self._goal(one, held) for one in about), *map(explore, unseen))
 
     def statements(self, caption: str) -> tuple[Statement, ...]:
-        """That objects belong where they lie, lay or were put, and that the held one belongs in each receptacle seen."""
-        seen, lying, held, were_put, _ = self._read(caption)
-        if not held:
-            return (*lying, *were_put)
-        return (held, *(Statement(held.thing, self._where[place]) for place in seen), *were_put)
+        """That objects belong where they lie, or that the held one belongs in each receptacle seen."""
+        return self._read(caption)[1]
 
     def goals(self, caption: str, judge: Callable[[Statement], bool | None]) -> tuple[str, ...]:
         """The goals of somebody who judges so: the rules of :func:`oracle`. Nothing to explore while there are judgements
         that are not known yet (None): they may give a goal.
         """
-        seen, lying, held, were_put, unseen = self._read(caption)
-        unknown = False
-
-        def right(one: Statement) -> bool | None:
-            nonlocal unknown
-            answer = judge(one)
-            unknown |= answer is None
-            return answer
-
-        if held:
-            done = any(s.thing == held.thing and right(s) for s in were_put)
-            wanted = not done and right(held) is False
-            there = [self._where[place] for place in seen] if wanted else []
-            goals = [put(held.thing, where) for where in there if right(Statement(held.thing, where))]
-        else:
-            moved = {s.thing for s in were_put}
-            wrong = [s for s in lying if s.thing not in moved and right(s) is False]
-            goals = [pick_up(s.thing, self._place[s.where]) for s in wrong]
+        held, about, unseen = self._read(caption)
+        judged = [(one, judge(one)) for one in about]
+        goals = [self._goal(one, held) for one, right in judged if right is held]
+        unknown = any(right is None for _, right in judged)
         return tuple(goals or map(explore, () if unknown else unseen))
 
-    def _read(
-        self, caption: str
-    ) -> tuple[list[str], list[Statement], Statement | None, list[Statement], list[str]]:
-        """Receptacles seen; objects and where they lie; the held one and where it lay at first; what was put where; rooms
-        in which the player has not been.
+    def _goal(self, one: Statement, held: bool) -> str:
+        """To place an object there, or to pick it up from there."""
+        return put(one.thing, one.where) if held else pick_up(one.thing, self._place[one.where])
+
+    def _read(self, caption: str) -> tuple[bool, tuple[Statement, ...], list[str]]:
+        """Whether something is held; that it belongs in each receptacle seen, or else that objects belong where they lie;
+        rooms in which the player has not been.
         """
         seen: list[str] = []
         unseen: list[str] = []
-        lying, were_put, held = [], [], None
+        lying: list[Statement] = []
+        thing = _NOTHING
         for sentence in caption.rstrip(".").split(". "):
             if sentence.startswith(_SEEN):
                 seen = [place for place in sentence[len(_SEEN) :].split(", ") if place in self._where]
             elif sentence.startswith(_UNSEEN):
                 unseen = [room for room in sentence[len(_UNSEEN) :].split(", ") if room in self._rooms]
-            elif sentence.startswith(_PUT):
-                were_put += self._split(sentence[len(_PUT) :], " ")
             elif sentence.startswith(_HOLD):
-                thing, _, place = sentence[len(_HOLD) :].rpartition(" from ")
-                held = Statement(thing, self._where[place]) if place in self._where else None
+                thing = sentence[len(_HOLD) :]
             else:
-                lying += self._split(sentence, " is ")
-        return seen, lying, held, were_put, unseen
+                lying += self._split(sentence)
+        if thing == _NOTHING:
+            return False, tuple(lying), unseen
+        return True, tuple(Statement(thing, self._where[place]) for place in seen), unseen
 
-    def _split(self, text: str, between: str) -> list[Statement]:
-        """The object and the place of a sentence; nothing if there is no such place."""
-        for match in re.finditer(f"{between}(?=(in|on) )", text):
-            if text[match.end() :] in self._place:
-                return [Statement(text[: match.start()], text[match.end() :])]
+    def _split(self, sentence: str) -> list[Statement]:
+        """The object and the place of "apple is in kitchen fridge"; nothing if there is no such place."""
+        for match in re.finditer(" is (?=(in|on) )", sentence):
+            if sentence[match.end() :] in self._place:
+                return [Statement(sentence[: match.start()], sentence[match.end() :])]
         return []
+
+
+def unrewarded(event: str, before: Collection[str], rewarded: Collection[str]) -> bool:
+    """Whether an event is never rewarded: an object is rewarded for the first time it is picked up, and for the first
+    right place if that was. Otherwise moving objects back and forth, or out of their places and back, would be rewarded.
+
+    Args:
+        event: what happened.
+        before: events earlier in the episode.
+        rewarded: those of them that were rewarded.
+
+    >>> sink, fridge = "pick up apple from kitchen sink", "place apple in kitchen fridge"
+    >>> unrewarded("pick up apple from hall floor", {sink}, {sink}), unrewarded(fridge, {sink}, {sink})
+    (True, False)
+    >>> unrewarded(fridge, {sink, fridge}, {sink, fridge}), unrewarded(fridge, {sink}, set())
+    (True, True)
+    """
+    verb, thing = verb_and_thing(event)
+    if not thing:
+        return False
+    if verb == PICK_UP:
+        return (verb, thing) in map(verb_and_thing, before)
+    done = set(map(verb_and_thing, rewarded))
+    return (PICK_UP, thing) not in done or (PLACE, thing) in done
 
 
 def judgements(known: Placements, used: np.ndarray) -> Judgements:

@@ -11,7 +11,7 @@ ANYWHERE = "tidy up"
 
 
 def _task(name: str, where: str) -> TaskDescription:
-    text = f"Put every object {where} where it belongs; misplaced objects picked up and put right pay 1 each."
+    text = f"Put every object {where} where it belongs; 1 for each misplaced object picked up, and put right."
     return TaskDescription(name, text, (name,))
 
 

@@ -38,7 +38,7 @@ from envs.housekeep.captions import (
 )
 from envs.housekeep.homes import MOST_IN_ROOM, MOST_OBJECTS, MOST_ROOMS, ROOM, fixed_homes
 from envs.housekeep.placements import Placements
-from envs.housekeep.scenes import Reader, clauses_of, judgements
+from envs.housekeep.scenes import Reader, clauses_of, judgements, unrewarded
 from envs.interface import Example, Language
 
 REACH = ROOM - 1  # cells to each side in which receptacles of the player's room can be; doors one further
@@ -60,7 +60,7 @@ EXAMPLES = (
         ("pick up milk from bedroom bed",),
     ),
     Example(
-        "You have seen kitchen fridge, kitchen sink, bedroom bed. You hold milk from bedroom bed.",
+        "You have seen kitchen fridge, kitchen sink, bedroom bed. You hold milk.",
         ("place milk in kitchen fridge",),
     ),
 )
@@ -161,6 +161,13 @@ class Words:
         behind = [(door(name), name) for name in rooms] + [(way(name), name) for name in (*rooms, UNSEEN)]
         for sign, name in behind if doors else ():
             meanings |= {where_clause(sign, dx, dy): _moves(dx, dy, name) for dx, dy in wide if dx or dy}
+        # A step against a wall leads nowhere; one against a receptacle only turns to it.
+        blocked = {
+            side_clause(side, thing): (action, go_to(thing) if thing in places else "")
+            for action, side in enumerate(SIDES, start=1)
+            for thing in things
+            if thing and thing != FLOOR and thing not in doors
+        }
         explorations = [explore(room) for room in rooms] if doors else []
         # To reach a place: go to it, or into its room. To explore a room: go there, or where the next such room is.
         supporting = {
@@ -182,12 +189,14 @@ class Words:
             briefing=BRIEFING,
             examples=EXAMPLES,
             action_meanings={clause: pairs for clause, pairs in meanings.items() if clause in vocabulary},
+            blocked=blocked,
             supporting=supporting,
             candidates=Reader(known).candidates,
             most_candidates=max(most_places, MOST_OBJECTS) + MOST_ROOMS - 1,
             most_achieved=MOST_ACHIEVED,
             closest=CLOSEST,
             judgements=judgements(known, used),
+            unrewarded=unrewarded,
         )
 
 

@@ -75,6 +75,24 @@ def test_features_of_verb_noun_actions_by_hand(goals, expected):
     assert features(language, VERB_NOUN, CAPTION, goals) == expected
 
 
+def test_an_action_that_leads_nowhere_means_nothing_but_what_is_left():
+    language = CrafterTextEnv().language
+    left, up = NATIVE.index("move left"), NATIVE.index("move up")
+    blocked = {"west of you: stone": (left, "go to stone"), "north of you: lava": (up, "")}
+    language = dataclasses.replace(language, blocked=blocked)
+
+    def found(*clauses, goal="drink water"):
+        return features(language, NATIVE, ("water: 2 west, 1 north", *clauses), [goal])
+
+    assert found() == {"move left": HALF, "move up": HALF}
+    assert found("west of you: stone") == {"move up": HALF}
+    assert found("west of you: stone", "north of you: lava") == {}
+    assert found("stone: 1 west", "west of you: stone", goal="mine stone") == {
+        "move left": HALF
+    }  # it is the goal
+    assert found("north of you: stone") == {"move left": HALF, "move up": HALF}  # not among these
+
+
 def test_two_synonyms_for_one_thing_both_count():
     language = CrafterTextEnv(action_space="verb-noun").language
     assert features(language, VERB_NOUN, ["you face cow"], ["eat cow"]) == {"eat cow": 1, "attack cow": 1}

@@ -1,12 +1,13 @@
 """What a goal is worth: weights, rarity, goals that are open again."""
 
+import dataclasses
 import json
 
 import pytest
 
 from ellm_agent.goals.base import GoalSuggester, NoGoals
 from ellm_agent.rewards.rarity import InverseRate
-from tests.helpers.counting import play, texts
+from tests.helpers.counting import LANGUAGE, Counting, play, texts
 
 
 def test_goals_can_be_observed_without_being_rewarded(explore):
@@ -29,6 +30,27 @@ def test_a_needed_goal_is_open_again_at_half_its_reward(explore):
     assert infos[6]["finished"].intrinsic_return == 5.0
     state = worlds.state_dict()
     assert state["rewarded"] == [[]]  # the next episode has begun
+
+
+def test_a_goal_may_be_open_again_and_not_be_rewarded_again(explore, monkeypatch):
+    """The tree falls in frames 2 and 4; the world says that the second time only repeats the first."""
+
+    def unrewarded(event, before, rewarded):
+        assert rewarded <= before
+        return event in before
+
+    monkeypatch.setattr(Counting, "language", dataclasses.replace(LANGUAGE, unrewarded=unrewarded))
+    worlds = explore(reopen=True)
+    worlds.reset()
+    assert play(worlds, 3)[0] == [0, 1, 0]
+    assert "chop tree" in worlds.open[0]
+    state = json.loads(json.dumps(worlds.state_dict()))
+    assert play(worlds, 4)[0] == [0, 1, 0, 0]
+    assert play(worlds, 7)[0] == [0, 1, 0, 0, 1, 0, 0]  # a new episode
+    other = explore(reopen=True)
+    other.reset()
+    other.load_state_dict(state)
+    assert play(other, 4)[0] == [0, 1, 0, 0]  # resumed
 
 
 def test_rare_events_are_worth_more(explore):

@@ -124,7 +124,6 @@ class CompiledHousekeep(CompiledVecEnv):
             np.flatnonzero(h["visited"]).tolist(),
             h["at"][: len(home.objects)].tolist(),
             int(h["held"]),
-            [(o, p) for o, p in np.argwhere(h["was_put"]).tolist()],
         )
         self._texts[i] = {
             "situation": scenes.situation(*facts, self._task),
