@@ -68,6 +68,7 @@ def choose_queries(
     reward: PreferenceReward,
     random: np.random.Generator,
     known: Collection[Pair] = (),
+    varied: bool = False,
 ) -> list[Query]:
     """Pairs of clips: random ones, or of ten times as many those on which the ensemble's members differ most.
 
@@ -78,6 +79,8 @@ def choose_queries(
         reward: with the ensemble.
         random: of all draws.
         known: pairs that are not chosen, since they have been asked about.
+        varied: for people, who wonder when they see one clip again and again: each is in few of the queries. The learned
+            reward does not gain by it (docs/log.md).
     """
     clips = list({clip.key: clip for clip in clips}.values())
     place, n = {clip.key: i for i, clip in enumerate(clips)}, len(clips)
@@ -95,7 +98,7 @@ def choose_queries(
         totals = reward.returns(np.stack([clip.observations for clip in clips]))  # (members, n)
         probability = preference_probability(totals[:, pairs[:, :1]], totals[:, pairs[:, 1:]])
         order = np.argsort(-disagreement(probability).numpy(), kind="stable")
-        pairs = _varied(pairs[order], count, 1 + 2 * count // n)
+        pairs = _varied(pairs[order], count, 1 + 2 * count // n) if varied else pairs[order]
     return [Query(clips[a], clips[b]) for a, b in pairs[:count]]
 
 

@@ -162,7 +162,8 @@ class TaughtReward(TransitionReward):
         return min(OFFERED, self.count - len(self._labels)) if few else 0
 
     def _choose(self, count: int, known: Collection[Pair]) -> list[Query]:
-        return choose_queries(list(self._recorder.clips), count, self._how, self._reward, self._random, known)
+        clips, later = list(self._recorder.clips), isinstance(self.judge, LaterJudge)
+        return choose_queries(clips, count, self._how, self._reward, self._random, known, varied=later)
 
     def _answers(self, queries: Sequence[Query]) -> list[Choice]:
         """The judge's answers, which are on the disk; those that are there already are not asked for again."""

@@ -34,8 +34,8 @@ def members(*totals):
     return SimpleNamespace(returns=lambda clips: torch.tensor(totals))
 
 
-def choose(clips, count, how, reward, seed=0):
-    return choose_queries(clips, count, how, reward, np.random.default_rng(seed))
+def choose(clips, count, how, reward, seed=0, **options):
+    return choose_queries(clips, count, how, reward, np.random.default_rng(seed), **options)
 
 
 def test_pairs_with_the_most_disagreement_are_asked_about(clip):
@@ -46,16 +46,19 @@ def test_pairs_with_the_most_disagreement_are_asked_about(clip):
     assert clips[-1] in (query.left, query.right)
 
 
-def test_one_clip_is_not_in_all_queries(clip):
+def test_a_person_does_not_see_one_clip_in_all_queries(clip):
     """The members differ about the last of 40 clips alone; each may be in one of eight queries."""
     clips = [clip([i, i + 1]) for i in range(40)]
     reward = members([0.0] * 39 + [9.0], [0.0] * 39 + [-9.0])
-    queries = choose(clips, 8, "disagreement", reward)
+    assert (
+        sum(clips[-1] in (query.left, query.right) for query in choose(clips, 8, "disagreement", reward)) > 1
+    )
+    queries = choose(clips, 8, "disagreement", reward, varied=True)
     assert clips[-1] in (queries[0].left, queries[0].right)
     shown = [one for query in queries for one in (query.left, query.right)]
     assert len({one.key for one in shown}) == len(shown) == 16
     # Of twelve clips each may be in three of twelve queries; where that is not possible, others fill up.
-    assert len(choose(clips[:12], 6, "disagreement", members([0.0] * 12, [0.0] * 12))) == 6
+    assert len(choose(clips[:12], 6, "disagreement", members([0.0] * 12, [0.0] * 12), varied=True)) == 6
 
 
 def test_random_pairs_are_distinct_and_of_both_orders(clip):
