@@ -9,5 +9,5 @@ def test_a_row_of_the_document_is_that_of_the_results(monkeypatch):
     (row,) = leaderboard.rows("crafter")
     text = (ROOT / "docs" / "leaderboard.md").read_text()
     assert f"| {' | '.join(row[:-1])} | `dqn-1m`" in text  # but for the commit
-    assert row[:4] == ("oracle", "dqn", "1M", "37.06")  # of two seeds there is no interval
+    assert row[:4] == ("oracle", "dqn", "1M", "37.62 [34.94, 39.18]")
     assert "| ELLM | none; language model | 5M | not reported | 6.0 ± 0.4 (400-step episodes) |" in text
