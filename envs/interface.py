@@ -59,8 +59,9 @@ class Privileged:
 
     Attributes:
         possible: goals whose prerequisites hold.
-        needed: goals by which achieved goals are open again: those whose result is still needed for others (wood for
-            the tools that are not yet made: knowledge of recipes), or no longer there (an object that was put back).
+        needed: achieved goals among these are open again: because their result is still needed for others (wood for the
+            tools that are not yet made: knowledge of recipes), or because they can be done again (an object that was put
+            back can be picked up). In the second case the world lists all that can be done, bad goals, too.
         bad: goals that could be achieved now, but should not be (an apple put into the sink).
     """
 
@@ -134,8 +135,8 @@ class Language:
         action_meanings: clause -> pairs of an action and its meaning where the caption holds the clause, in the words of
             goals ("you face tree" -> (5, "chop tree")), or in words of ``supporting`` ("tree: 2 west" -> (1, "go to
             tree")). Those of the empty clause hold always. This is all that an action prior can see of a state.
-        blocked: clause -> an action that leads nowhere where the caption holds the clause, and the one meaning that it has
-            all the same, or "": "west of you: wall" -> (1, ""); "west of you: sofa" -> (1, "go to sofa"), since it turns to it.
+        blocked: clause -> an action that leads nowhere where the caption holds the clause, and the only meaning that is
+            left to it, or "": "west of you: wall" -> (1, ""); "west of you: sofa" -> (1, "go to sofa"): it turns to it.
         supporting: goal -> meanings of actions that bring it closer ("chop tree" -> "go to tree"; "make wood pickaxe" ->
             "go to crafting table": knowledge of recipes).
         candidates: caption -> the goals that could be achieved in its state; None: all goals, always.
@@ -144,9 +145,9 @@ class Language:
         closest: largest cosine of the SentenceBERT vectors of two goals, where it was measured. At a threshold above it,
             a goal is achieved by the event of its own words only, and no vectors are needed to tell.
         judgements: the statements on which goals depend, if closed questions are about these.
-        unrewarded: (event, events before in the episode, those of them that were rewarded) -> whether the event is never
-            rewarded, also where it is a goal, because it only mends what the player did (an object that was picked up,
-            put back, and picked up again); None: no event is so.
+        unrewarded: (event, events before in the episode, those of them that were rewarded) -> whether the event is not
+            rewarded, although it may be a goal: such as picking up an object that the player has put back. Its goal is
+            closed by it as by any other event. None: no event is so.
     """
 
     vocabulary: tuple[str, ...]

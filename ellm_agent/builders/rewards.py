@@ -116,7 +116,8 @@ def make_judge(config: Config, worlds: GoalExploration, labels: LabelFile) -> Ju
     """
     options, reader, seed = config.reward.preference, ClipReader(worlds), generator_seed(config.run.seed)
     if options.judge == "person":
-        judge = PersonJudge(labels, reader, config.env, options.labels, options.words or QUESTION)
+        question = f"Better: {options.words}" if options.words else QUESTION
+        judge = PersonJudge(labels, reader, config.env, options.labels, question)
         open_page(judge, options.port)
         return judge
     if options.judge == "model":

@@ -8,9 +8,11 @@ let over = false; // all choices have been made
 let busy = false; // a choice is on its way
 let turn = 0; // choices so far, to know a state that is older than the last one
 
+class Gone extends Error {} // nobody answers
+
 async function send(path, content) {
   const request = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(content) };
-  const response = await fetch(path, content === undefined ? {} : request);
+  const response = await fetch(path, content === undefined ? {} : request).catch(() => { throw new Gone(); });
   const state = await response.json();
   if (!response.ok) throw new Error(state.error);
   return state;
@@ -26,10 +28,8 @@ function showProgress(state, ready, looking, more = []) {
 }
 
 function report(error) {
-  const gone = error instanceof TypeError; // nobody answers
-  at("message").textContent = gone
-    ? "Training has ended, or was stopped. Your choices are kept; the command that started it goes on with them."
-    : error.message;
+  const gone = error instanceof Gone;
+  at("message").textContent = gone ? "The program has ended. Your choices are kept." : error.message;
   enable(!gone);
 }
 

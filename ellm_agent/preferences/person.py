@@ -143,7 +143,7 @@ class PersonJudge(LaterJudge):
 
 
 def draw(clip: Clip, env: EnvConfig) -> bytes:
-    """Plays a clip's episode again and draws its states as an animated GIF without end, with a bar that fills once.
+    """Plays a clip's episode again and draws its states as an animated GIF without end, with a bar that shows how far it is.
 
     Args:
         clip: what to draw.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +13,7 @@ import numpy as np
 from ellm_agent.preferences.clips import Clip
 from ellm_agent.rewards.preference import PreferenceReward, disagreement, preference_probability
 
+RECENT = 12  # queries before, whose clips people are not shown again
 DRAWN = 10  # pairs drawn for each one that is asked about (Christiano et al. 2017, appendix A)
 FIRST_LABELS = 0.25  # share of the labels that are asked for before the reward has been fitted (appendix A.1)
 FIRST_FRAMES = 0.02  # share of all frames played until then
@@ -78,9 +79,9 @@ def choose_queries(
         how: "disagreement" or "random".
         reward: with the ensemble.
         random: of all draws.
-        known: pairs that are not chosen, since they have been asked about.
-        varied: for people, who wonder when they see one clip again and again: each is in few of the queries. The learned
-            reward does not gain by it (docs/log.md).
+        known: pairs that are not chosen, since they have been asked about, in that order.
+        varied: for people, who wonder when they see one clip again and again: each is in few of the queries and of the
+            latest ones before. The learned reward does not gain by it (docs/log.md).
     """
     clips = list({clip.key: clip for clip in clips}.values())
     place, n = {clip.key: i for i, clip in enumerate(clips)}, len(clips)
@@ -98,13 +99,17 @@ def choose_queries(
         totals = reward.returns(np.stack([clip.observations for clip in clips]))  # (members, n)
         probability = preference_probability(totals[:, pairs[:, :1]], totals[:, pairs[:, 1:]])
         order = np.argsort(-disagreement(probability).numpy(), kind="stable")
-        pairs = _varied(pairs[order], count, 1 + 2 * count // n) if varied else pairs[order]
+        recent = Counter(key for pair in list(known)[-RECENT:] for key in pair) if varied else Counter()
+        uses = {place[key]: times for key, times in recent.items() if key in place}
+        pairs = _varied(pairs[order], count, 1 + 2 * count // n, uses) if varied else pairs[order]
     return [Query(clips[a], clips[b]) for a, b in pairs[:count]]
 
 
-def _varied(pairs: np.ndarray, count: int, most: int) -> np.ndarray:
-    """The first pairs in which no clip is more than so many times; after them the others, in their order."""
-    uses, taken, others = Counter(), [], []
+def _varied(pairs: np.ndarray, count: int, most: int, used: Mapping[int, int]) -> np.ndarray:
+    """The first pairs in which no clip is more than so many times, its uses before counted, too; after them the others, in
+    their order.
+    """
+    uses, taken, others = Counter(used), [], []
     for a, b in pairs.tolist():
         fits = len(taken) < count and max(uses[a], uses[b]) < most
         (taken if fits else others).append((a, b))

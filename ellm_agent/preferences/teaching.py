@@ -146,7 +146,7 @@ class TaughtReward(TransitionReward):
                 point = [len(self._labels), self._reward.metrics()["preference/held_out_accuracy"]]
                 self._curve.append(point)
         waiting = judge.waiting  # looked at first: a query is answered at any time
-        known = [query.pair for query in (*waiting, *(label.query for label in self._labels.labels))]
+        known = [query.pair for query in (*(label.query for label in self._labels.labels), *waiting)]
         judge.offer(self._choose(self._offers(frames), known))
         judge.progress = {
             "frames": frames,

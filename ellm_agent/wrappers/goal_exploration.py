@@ -56,7 +56,7 @@ class GoalExploration(VecEnvWrapper):
         goal_conditioned: whether the agent observes its open goals.
         goal_weight: weight of the reward for goals; 0: goals are only observed, and closed when achieved.
         rarity: how much more rare events are worth; None: nothing.
-        reopen: whether a goal is open again where its result is still needed (``Privileged.needed``), looked at whenever
+        reopen: whether an achieved goal is open again where the world says so (``Privileged.needed``), looked at whenever
             something new happens; its reward is then ``goal_weight * REOPENED * max cosine``.
         max_active_goals: how many of the suggested goals are active at a time, sampled uniformly; None: all.
         active_goal_frames: frames for which sampled goals stay active, unless they are achieved before.
@@ -224,13 +224,16 @@ class GoalExploration(VecEnvWrapper):
 
     def _reward_events(self, i: int, events: tuple[str, ...], info: Mapping[str, Any]) -> IntrinsicReward:
         """The reward of world ``i``'s transition for the goals of the state before; marks what is achieved."""
-        reward = NO_REWARD
+        reward, new = NO_REWARD, ()
         if self._suggester.rewards_goals:
-            reward = self._reward.reward(self._rewardable(i, events), self.goals[i], self.achieved[i])
+            reward = self._reward.reward(events, self.goals[i], self.achieved[i])
+            new = reward.events  # these close goals, also where they are not rewarded
+            rewardable = self._rewardable(i, events)
+            if rewardable != events:
+                reward = self._reward.reward(rewardable, self.goals[i], self.achieved[i])
         if reward.events:
             reward = dataclasses.replace(reward, value=reward.value * self._worth(i, reward.events))
             self._rewarded[i].update(reward.events)
-        new = reward.events
         if self._observe_all_events:
             new = tuple(event for event in info["events"] if event not in self.achieved[i])
         if new:
@@ -461,7 +464,9 @@ class GoalExploration(VecEnvWrapper):
         self._sampler.load_state_dict(state["sampler"])
         self.achieved = _tuples(state["achieved"])
         self._rewarded = [set(events) for events in state["rewarded"]]
-        self._happened = [set(events) for events in state["happened"]]
+        self._happened = [
+            set(events) for events in state.get("happened", [()] * self.num_envs)
+        ]  # since 0.10.0
         if self._rarity:
             self._rarity.load_state_dict(state["rarity"])
         for ids, events in zip(self._achieved_ids, self.achieved, strict=True):

@@ -109,7 +109,7 @@ class Reader:
 
     def __init__(self, known: Placements):
         self._where = {str(place): known.where(i) for i, place in enumerate(known.places)}
-        self._rooms = frozenset(known.rooms)
+        self._rooms, self._objects = frozenset(known.rooms), frozenset(known.objects)
         self._place = {where: place for place, where in self._where.items()}
 
     def candidates(self, caption: str) -> tuple[str, ...]:
@@ -144,17 +144,17 @@ class Reader:
         seen: list[str] = []
         unseen: list[str] = []
         lying: list[Statement] = []
-        thing = _NOTHING
+        thing = None
         for sentence in caption.rstrip(".").split(". "):
             if sentence.startswith(_SEEN):
                 seen = [place for place in sentence[len(_SEEN) :].split(", ") if place in self._where]
             elif sentence.startswith(_UNSEEN):
                 unseen = [room for room in sentence[len(_UNSEEN) :].split(", ") if room in self._rooms]
             elif sentence.startswith(_HOLD):
-                thing = sentence[len(_HOLD) :]
+                thing = sentence[len(_HOLD) :] if sentence[len(_HOLD) :] in self._objects else None
             else:
                 lying += self._split(sentence)
-        if thing == _NOTHING:
+        if thing is None:
             return False, tuple(lying), unseen
         return True, tuple(Statement(thing, self._where[place]) for place in seen), unseen
 
@@ -167,8 +167,9 @@ class Reader:
 
 
 def unrewarded(event: str, before: Collection[str], rewarded: Collection[str]) -> bool:
-    """Whether an event is never rewarded: an object is rewarded for the first time it is picked up, and for the first
-    right place if that was. Otherwise moving objects back and forth, or out of their places and back, would be rewarded.
+    """Whether an event is not rewarded. An object is rewarded once for being picked up, the first time only, and once for
+    being placed, if its picking up was rewarded. Otherwise moving objects back and forth, or out of their places and
+    back, would be rewarded. So an object that nobody named when it was picked up is not rewarded later, either.
 
     Args:
         event: what happened.

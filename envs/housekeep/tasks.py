@@ -11,8 +11,9 @@ ANYWHERE = "tidy up"
 
 
 def _task(name: str, where: str) -> TaskDescription:
-    text = f"Put every object {where} where it belongs; 1 for each misplaced object picked up, and put right."
-    return TaskDescription(name, text, (name,))
+    goal = f"Put every object {where} where it belongs."
+    reward = "Reward: 1 when a misplaced object is first picked up, 1 when it is first put right; else -.1."
+    return TaskDescription(name, f"{goal} {reward}", (name,))
 
 
 TASKS: Mapping[str, TaskDescription] = {

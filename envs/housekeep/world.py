@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 # Measured (docs/housekeep.md): goals that name another place come up to .982; goals worded as events have 1.
 THRESHOLD = 0.99
-# Goals of ever new homes hardly recur: by their rarity all would have the largest weight, and learning then fails
-# (docs/log.md).
 # Objects are far from their places: rewards come late, and smaller steps unlearn less of the prior (docs/log.md).
 _LEARNER = {
     "agent.on_policy.gamma": 0.99,
@@ -26,6 +24,8 @@ _LEARNER = {
     "agent.on_policy.rollout": 128,
     "agent.on_policy.learning_rate": 1e-4,
 }
+# Goals of ever new homes hardly recur: by their rarity all would have the largest weight, and learning then fails
+# (docs/log.md).
 _SETTINGS = {"reward.threshold": THRESHOLD, "reward.rarity": "none", "suggester.kind": "closed"}
 
 

@@ -15,7 +15,7 @@ from ellm_agent.config.env import EnvConfig
 from ellm_agent.errors import UserError
 from ellm_agent.preferences import command, page
 from ellm_agent.preferences.labels import LABELS, JsonLines, LabelFile
-from ellm_agent.preferences.person import QUESTION, PersonJudge
+from ellm_agent.preferences.person import PersonJudge
 from ellm_agent.preferences.suggestions import Scene, SuggestionChooser, choose_suggestions
 from ellm_agent.runs.folder import Run
 from tests.helpers.processes import wait_for
@@ -76,7 +76,7 @@ def test_thirty_choices_by_keyboard_teach_the_reward(chromium, finished, tmp_pat
         str(finished), "--judge", "person", "--labels", str(CHOICES), "--out", str(tmp_path / "run"), "--algo", "ppo",
         "--clip-frames", "2", "--frames", "1500", "--judge-pace", "3", "--preference-steps", "60", "--queries", "random",
     ]  # fmt: skip
-    config = command.parse(arguments, "").config
+    config = command.parse([*arguments, "--judge-words", "<b>water</b>"], "").config
     assert config.reward.preference.recordings == finished
     run, ended = Run.create(config), []
     training = threading.Thread(target=lambda: ended.append(play(run)), daemon=True)
@@ -100,10 +100,10 @@ def test_thirty_choices_by_keyboard_teach_the_reward(chromium, finished, tmp_pat
             chromium.value("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
         )
         assert chromium.messages == []
-        assert chromium.value("document.getElementById('question').textContent") == QUESTION
+        assert chromium.value("document.getElementById('question').textContent") == "Better: <b>water</b>"
         # Nobody answers any more: the page says so, and offers nothing.
         chromium.value("window.fetch = () => Promise.reject(new TypeError('gone')); over = false; look()")
-        chromium.wait("document.getElementById('message').textContent.includes('Training has ended')")
+        chromium.wait("document.getElementById('message').textContent.includes('The program has ended')")
         assert chromium.value(
             "[...document.querySelectorAll('[data-choice]')].every(button => button.disabled)"
         )

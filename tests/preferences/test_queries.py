@@ -57,8 +57,17 @@ def test_a_person_does_not_see_one_clip_in_all_queries(clip):
     assert clips[-1] in (queries[0].left, queries[0].right)
     shown = [one for query in queries for one in (query.left, query.right)]
     assert len({one.key for one in shown}) == len(shown) == 16
-    # Of twelve clips each may be in three of twelve queries; where that is not possible, others fill up.
-    assert len(choose(clips[:12], 6, "disagreement", members([0.0] * 12, [0.0] * 12), varied=True)) == 6
+    # Nor in the next ones.
+    (again,) = choose_queries(
+        clips, 1, "disagreement", reward, np.random.default_rng(1), known=[queries[0].pair], varied=True
+    )
+    assert clips[-1] not in (again.left, again.right)
+    # Of twelve clips each may be in two of six queries. If one was in two before, others fill up.
+    known = [frozenset((clips[0].key, clips[i].key)) for i in range(1, 12)]
+    found = choose_queries(
+        clips[:12], 5, "disagreement", members([0.0] * 12, [0.0] * 12), np.random.default_rng(0), known, True
+    )
+    assert len(found) == 5
 
 
 def test_random_pairs_are_distinct_and_of_both_orders(clip):
