@@ -1,7 +1,7 @@
 """Is the similarity of a generated goal and what was seen a sound reward? Compares rewards with people's ratings.
 
-Of Housekeep (``--votes FILE``): for each suggester and each pair of object and receptacle that people judged, the reward that
-placing the object there would pay, against their votes. Of anything else (``--csv FILE``): a table with a row for each pair of a
+Of Housekeep (``--votes FILE``): for each suggester and each pair of object and receptacle that people judged, the reward for
+placing the object there, against their votes. Of anything else (``--csv FILE``): a table with a row for each pair of a
 generated text (a goal, a rationale, a description) and what was seen, and its rating; the reward is the cosine of the two texts.
 
 Prints a table, and with ``--out FOLDER`` keeps it, the rewards of all pairs and a reliability plot.

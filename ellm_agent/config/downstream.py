@@ -10,7 +10,7 @@ from ellm_agent.config.suggester import NO_MISTAKES
 
 LEARNING_RATE = 2e-5  # of fine-tuning: the paper's. PPO forgets what it knew at 8e-5 (docs/log.md)
 # The entropy bonus of the softmax policy is worth up to temperature * ln(actions) / (1 - discount) = 1.7, more than a
-# sparse reward of 1: solving the task would not pay. So the task reward is scaled.
+# sparse reward of 1: solving the task would be worth less than acting at random. So the task reward is scaled.
 SOFT_WEIGHT = 10.0
 
 

@@ -107,7 +107,7 @@ METHODS: dict[str, dict[str, Any]] = {  # name -> changed options
         f"preferences-{n}": {"suggester.kind": "none", "reward.preference.labels": n}
         for n in (175, 350, 700, 1_400)
     },
-    # A language model's goals say what to try, and comparisons which of it is worth something.
+    # Goals of a language model guide; comparisons say which of their results are better.
     "preferences-1400-observed": {
         "suggester.kind": "open",
         "reward.goal_weight": 0.0,

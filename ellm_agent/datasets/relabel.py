@@ -38,7 +38,8 @@ class Unlocks:
 
 
 class ForGoals:
-    """ELLM's reward for goals that are open in the whole episode until they are achieved.
+    """ELLM's reward for goals that are open in the whole episode until they are achieved. A world's own rule about events that
+    are not rewarded (``Language.unrewarded``) is not applied.
 
     Args:
         similarity: a ``rewards.goal_similarity.GoalSimilarity``.

@@ -111,7 +111,7 @@ class FixedGoals(GoalSuggester):
 
 
 class AllGoals(FixedGoals):
-    """Suggests every goal, always: with the achieved filter, the reward for whatever is new in the episode.
+    """Suggests every goal, always: with the achieved filter, the reward for whatever is new in the episode and can be rewarded.
 
     Args:
         goals: all goals of the world.

@@ -24,7 +24,7 @@ def usefulness(
 
     A goal is open if no event of ``before`` satisfies it; closed ones count nothing, for the achieved filter drops them.
     An event counts once, however many goals name it: two wordings of a goal are worth one. Without the discount, naming
-    everything would pay best, since a capable agent achieves much within the window that is not possible yet
+    everything would be best, since a capable agent achieves much within the window that is not possible yet
     (docs/suggester_training.md has the figures).
 
     Args:

@@ -41,7 +41,7 @@ class Recipe:
 
 
 def episodes(data: Data, rows: Sequence[Suggestion]) -> list[Episode]:
-    """Chains of suggestions: a row of tokens for each answer, which is paid at its last token."""
+    """Chains of suggestions: a row of tokens for each answer, which is rewarded at its last token."""
     result = []
     for chain in chains(rows):
         parts = []

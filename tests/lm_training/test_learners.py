@@ -272,7 +272,7 @@ def test_gradients_of_the_terms_reach_their_heads_and_nothing_else():
 
 
 def test_values_of_a_chain_are_discounted_returns():
-    """One action after the other, paid at the end: V is 1, .9, .81 backwards."""
+    """One action after the other, rewarded at the end: V is 1, .9, .81 backwards."""
     torch.manual_seed(0)  # of the heads: their start must not depend on tests that ran before
     learner = ILQL(
         model(), ValueHeads(16, 8), Settings(gamma=0.9, tau=0.5, alpha=0, polyak=0.1, learning_rate=3e-3)

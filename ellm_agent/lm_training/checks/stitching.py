@@ -1,7 +1,7 @@
 """Stitching: the data never shows the best behaviour from the start to the end often enough to imitate it.
 
-At first the model chooses LEFT or RIGHT, each in half of the episodes. LEFT pays 0.5. After RIGHT the environment writes a
-token, and the model chooses GOOD (3 of 10 episodes; pays 1) or BAD (pays 0). So RIGHT is worth 0.3 as the data plays, and 1
+At first the model chooses LEFT or RIGHT, each in half of the episodes. LEFT gives 0.5. After RIGHT the environment writes a
+token, and the model chooses GOOD (3 of 10 episodes; reward 1) or BAD (reward 0). So RIGHT is worth 0.3 as the data plays, and 1
 as it could be played. Q-learning prefers RIGHT; SARSA, which values the data's policy, prefers LEFT.
 """
 

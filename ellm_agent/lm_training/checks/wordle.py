@@ -4,7 +4,7 @@ A game is one row of tokens: a start, then for each try five letters (written by
 colours. Reward -1 for each try that is not the word, 0 for the one that is; six tries. A guess that is no word gets no colours.
 
 The data's policy guesses a word that all colours so far allow with probability ``CAREFUL``, and any word otherwise. Its
-mean return is that of LMRL-Gym's data, -4.12.
+mean return is about that of LMRL-Gym's data, -4.12.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def check(
         "bc": test(model),
         "filtered_bc": test(filtered),
     }
-    # A value must pass through up to 60 tokens: with a rate of .02 it does not arrive in so many steps.
+    # A value must pass through up to 60 tokens, one for each time that the targets have moved on.
     settings = Settings(tau=0.9, learning_rate=2e-3, batch=32, alpha=1e-3, polyak=0.1)
     with resumable.seeded(seed):
         heads = ValueHeads(64, VOCABULARY)
