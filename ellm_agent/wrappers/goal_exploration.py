@@ -238,7 +238,7 @@ class GoalExploration(VecEnvWrapper):
             new = tuple(event for event in info["events"] if event not in self.achieved[i])
         if new:
             self.achieved[i] += new
-            self._achieved_ids[i] = self._writer.encode("achieved", self.achieved[i])
+            self._achieved_ids[i] = self._writer.encode("achieved", self._observed(i))
         if reward.goals:
             self.counts.note_rewarded(reward.goals, self._privileged[i])
         return reward
@@ -251,6 +251,15 @@ class GoalExploration(VecEnvWrapper):
         found = tuple(event for event in events if not self.language.unrewarded(event, before, rewarded))
         before.update(events)
         return found
+
+    def _observed(self, i: int) -> tuple[str, ...]:
+        """What the agent observes as achieved. Where events are rewarded once (``Language.unrewarded``), those that were stay
+        in it, also where they are open again: otherwise the reward would depend on what is not observed.
+        """
+        achieved = self.achieved[i]
+        if self.language.unrewarded is None:
+            return achieved
+        return (*achieved, *sorted(self._rewarded[i].difference(achieved)))
 
     def _worth(self, i: int, events: tuple[str, ...]) -> float:
         """Weight of the reward for events: that of the most valuable."""
@@ -266,7 +275,7 @@ class GoalExploration(VecEnvWrapper):
         """Lets achieved events whose effect is still needed count as not yet achieved."""
         if any(event in self.achieved[i] for event in needed):
             self.achieved[i] = tuple(event for event in self.achieved[i] if event not in needed)
-            self._achieved_ids[i] = self._writer.encode("achieved", self.achieved[i])
+            self._achieved_ids[i] = self._writer.encode("achieved", self._observed(i))
 
     def _suggest(self, infos: Sequence[Mapping[str, Any]]) -> None:
         """Suggested goals of the present states, and the active ones among them."""
@@ -469,8 +478,8 @@ class GoalExploration(VecEnvWrapper):
         ]  # since 0.10.0
         if self._rarity:
             self._rarity.load_state_dict(state["rarity"])
-        for ids, events in zip(self._achieved_ids, self.achieved, strict=True):
-            ids[:] = self._writer.encode("achieved", events)
+        for i, ids in enumerate(self._achieved_ids):
+            ids[:] = self._writer.encode("achieved", self._observed(i))
         self._returns[:] = state["returns"]
         self._lengths[:] = state["lengths"]
         if self._outcomes:

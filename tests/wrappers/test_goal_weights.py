@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from ellm_agent.goals.base import GoalSuggester, NoGoals
@@ -42,15 +43,18 @@ def test_a_goal_may_be_open_again_and_not_be_rewarded_again(explore, monkeypatch
     monkeypatch.setattr(Counting, "language", dataclasses.replace(LANGUAGE, unrewarded=unrewarded))
     worlds = explore(reopen=True)
     worlds.reset()
-    assert play(worlds, 3)[0] == [0, 1, 0]
+    assert play(worlds, 2)[0] == [0, 1]
+    observation = worlds.step(np.zeros(1, int))[0]
     assert "chop tree" in worlds.open[0]
+    assert texts(worlds, observation[0])["achieved"] == ["achieved: chop tree"]  # it was rewarded
     state = json.loads(json.dumps(worlds.state_dict()))
     assert play(worlds, 4)[0] == [0, 1, 0, 0]
     assert play(worlds, 7)[0] == [0, 1, 0, 0, 1, 0, 0]  # a new episode
     other = explore(reopen=True)
     other.reset()
-    other.load_state_dict(state)
-    assert play(other, 4)[0] == [0, 1, 0, 0]  # resumed
+    resumed = other.load_state_dict(state)
+    assert texts(other, resumed[0])["achieved"] == ["achieved: chop tree"]
+    assert play(other, 4)[0] == [0, 1, 0, 0]
 
 
 def test_rare_events_are_worth_more(explore):
