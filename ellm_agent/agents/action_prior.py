@@ -27,7 +27,8 @@ class ActionPrior:
 
     A feature is 1 where an open goal and a meaning of the action are similar (as an event and a goal are for the reward),
     ``SUPPORTING`` where the meaning only brings an open goal closer (``Language.supporting``), else 0. An action that leads
-    nowhere has only the meaning that ``Language.blocked`` leaves to it, or none. Features are computed from observed phrases alone, so they hold nothing that the agent does not observe.
+    nowhere has only the meaning that ``Language.blocked`` leaves to it, or none. Features are computed from observed
+    phrases alone, so they hold nothing that the agent does not observe.
 
     Args:
         phrases: the table of observed phrases.

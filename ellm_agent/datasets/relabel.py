@@ -38,8 +38,9 @@ class Unlocks:
 
 
 class ForGoals:
-    """ELLM's reward for goals that are open in the whole episode until they are achieved. A world's own rule about events that
-    are not rewarded (``Language.unrewarded``) is not applied.
+    """ELLM's reward for goals that are open in the whole episode until they are achieved.
+
+    A world's own rule about events that are not rewarded (``Language.unrewarded``) is not applied.
 
     Args:
         similarity: a ``rewards.goal_similarity.GoalSimilarity``.

@@ -24,6 +24,7 @@ from ellm_agent.rewards.rarity import Rarity
 from ellm_agent.text.phrases import PhraseTable
 from ellm_agent.text.whitening import PhraseFeatures
 from ellm_agent.wrappers.attempts import Attempts
+from ellm_agent.wrappers.episode_events import EpisodeEvents
 from ellm_agent.wrappers.observation import ObservationWriter
 from ellm_agent.wrappers.suggestion_outcomes import EVERY, SuggestionOutcomes
 from envs.interface import Language
@@ -74,7 +75,6 @@ class GoalExploration(VecEnvWrapper):
         on_demand: whether there are many more, which get ids when they are met.
         compares_spelling: whether the world's own goals are compared by their spelling.
         goals: per world, the active goals of its present state.
-        achieved: per world, events rewarded (or all events, if ``observe_all_events``) in this episode.
         counts: of the goals suggested and rewarded, by quality.
         failure: the language model's error, if one came up in the middle of a step; from then on no model is asked.
             The training loop ends the run when it can.
@@ -228,54 +228,35 @@ class GoalExploration(VecEnvWrapper):
         if self._suggester.rewards_goals:
             reward = self._reward.reward(events, self.goals[i], self.achieved[i])
             new = reward.events  # these close goals, also where they are not rewarded
-            rewardable = self._rewardable(i, events)
+            rewardable = self._events.note(i, events)
             if rewardable != events:
                 reward = self._reward.reward(rewardable, self.goals[i], self.achieved[i])
         if reward.events:
             reward = dataclasses.replace(reward, value=reward.value * self._worth(i, reward.events))
-            self._rewarded[i].update(reward.events)
+            self._events.rewarded[i].update(reward.events)
         if self._observe_all_events:
             new = tuple(event for event in info["events"] if event not in self.achieved[i])
         if new:
             self.achieved[i] += new
-            self._achieved_ids[i] = self._writer.encode("achieved", self._observed(i))
+            self._achieved_ids[i] = self._writer.encode("achieved", self._events.observed(i))
         if reward.goals:
             self.counts.note_rewarded(reward.goals, self._privileged[i])
         return reward
-
-    def _rewardable(self, i: int, events: tuple[str, ...]) -> tuple[str, ...]:
-        """The events that may be rewarded at all in the world's language."""
-        if self.language.unrewarded is None:
-            return events
-        before, rewarded = self._happened[i], self._rewarded[i]
-        found = tuple(event for event in events if not self.language.unrewarded(event, before, rewarded))
-        before.update(events)
-        return found
-
-    def _observed(self, i: int) -> tuple[str, ...]:
-        """What the agent observes as achieved. Where events are rewarded once (``Language.unrewarded``), those that were stay
-        in it, also where they are open again: otherwise the reward would depend on what is not observed.
-        """
-        achieved = self.achieved[i]
-        if self.language.unrewarded is None:
-            return achieved
-        return (*achieved, *sorted(self._rewarded[i].difference(achieved)))
 
     def _worth(self, i: int, events: tuple[str, ...]) -> float:
         """Weight of the reward for events: that of the most valuable."""
 
         def worth(event: str) -> float:
-            if event in self._rewarded[i]:
+            if event in self._events.rewarded[i]:
                 return REOPENED
             return self._rarity.weight(event) if self._rarity else 1.0
 
         return self._goal_weight * max(map(worth, events))
 
     def _reopen_needed(self, i: int, needed: tuple[str, ...]) -> None:
-        """Lets achieved events whose effect is still needed count as not yet achieved."""
-        if any(event in self.achieved[i] for event in needed):
-            self.achieved[i] = tuple(event for event in self.achieved[i] if event not in needed)
-            self._achieved_ids[i] = self._writer.encode("achieved", self._observed(i))
+        """Lets achieved events count as not yet achieved, where the world says so."""
+        if self._events.reopen(i, needed):
+            self._achieved_ids[i] = self._writer.encode("achieved", self._events.observed(i))
 
     def _suggest(self, infos: Sequence[Mapping[str, Any]]) -> None:
         """Suggested goals of the present states, and the active ones among them."""
@@ -355,7 +336,7 @@ class GoalExploration(VecEnvWrapper):
         )
         info["episode"] = {"r": intrinsic + self._extrinsic_weight * extrinsic, "l": int(self._lengths[i])}
         if self._rarity and self._suggester.rewards_goals:
-            self._rarity.note_episode(self._rewarded[i])
+            self._rarity.note_episode(self._events.rewarded[i])
         self._begin_world(i)
         if self._one_episode:
             self._over.add(i)
@@ -366,11 +347,7 @@ class GoalExploration(VecEnvWrapper):
         n_envs = self.num_envs
         self.goals: list[tuple[Goal, ...]] = [()] * n_envs
         self._suggested: list[tuple[Goal, ...]] = [()] * n_envs
-        self.achieved: list[tuple[str, ...]] = [()] * n_envs
-        self._rewarded: list[set[str]] = [
-            set() for _ in range(n_envs)
-        ]  # events rewarded in the episode, reopened ones, too
-        self._happened: list[set[str]] = [set() for _ in range(n_envs)]  # all, where the language asks for it
+        self._events = EpisodeEvents(n_envs, self.language)
         self._achieved_ids = np.zeros((n_envs, self._writer.width("achieved")), self.observation_space.dtype)
         self._returns = np.zeros((n_envs, 2))  # intrinsic, extrinsic
         self._lengths = np.zeros(n_envs, np.int64)  # frames
@@ -379,9 +356,8 @@ class GoalExploration(VecEnvWrapper):
         self._stepping = False
 
     def _begin_world(self, i: int) -> None:
-        self.achieved[i] = self._suggested[i] = ()
-        self._rewarded[i] = set()
-        self._happened[i] = set()
+        self._events.begin(i)
+        self._suggested[i] = ()
         self._sampler.active[i] = ()
         self._achieved_ids[i] = 0
         self._returns[i] = 0
@@ -409,6 +385,11 @@ class GoalExploration(VecEnvWrapper):
     def satisfies(self, event: str, goal: str) -> bool:
         """Whether an event fulfils a goal, for the reward."""
         return self._reward.satisfies(event, goal)
+
+    @property
+    def achieved(self) -> list[tuple[str, ...]]:
+        """Per world, events of the episode that close goals."""
+        return self._events.achieved
 
     @property
     def open(self) -> list[tuple[Goal, ...]]:
@@ -444,9 +425,7 @@ class GoalExploration(VecEnvWrapper):
             "goals": list(self.goals),
             "suggested": list(self._suggested),
             "sampler": self._sampler.state_dict(),
-            "achieved": list(self.achieved),
-            "rewarded": [sorted(events) for events in self._rewarded],
-            "happened": [sorted(events) for events in self._happened],
+            **self._events.state_dict(),
             "rarity": self._rarity.state_dict() if self._rarity else None,
             "returns": self._returns.tolist(),
             "lengths": self._lengths.tolist(),
@@ -471,15 +450,11 @@ class GoalExploration(VecEnvWrapper):
         self.goals = _tuples(state["goals"])
         self._suggested = _tuples(state["suggested"])
         self._sampler.load_state_dict(state["sampler"])
-        self.achieved = _tuples(state["achieved"])
-        self._rewarded = [set(events) for events in state["rewarded"]]
-        self._happened = [
-            set(events) for events in state.get("happened", [()] * self.num_envs)
-        ]  # since 0.10.0
+        self._events.load_state_dict(state)
         if self._rarity:
             self._rarity.load_state_dict(state["rarity"])
         for i, ids in enumerate(self._achieved_ids):
-            ids[:] = self._writer.encode("achieved", self._observed(i))
+            ids[:] = self._writer.encode("achieved", self._events.observed(i))
         self._returns[:] = state["returns"]
         self._lengths[:] = state["lengths"]
         if self._outcomes:

@@ -16,6 +16,30 @@ from envs.housekeep.homes import DIRECTIONS, DOOR, FLOOR
 from envs.interface import HELD_OUT_SEEDS
 
 
+def start(protocol="ellm", world_seed=0, **options):
+    env = HousekeepEnv(protocol, **options)
+    env.reset(options={"world_seed": world_seed})
+    return env
+
+
+def wrong_place(env, thing):
+    """A receptacle in which an object neither lies nor belongs."""
+    return next(p for p in range(len(env.home.places)) if not env.home.right[thing, p] and env.at[thing] != p)
+
+
+def right_place(env, thing):
+    return int(np.flatnonzero(env.home.right[thing])[0])
+
+
+def misplaced(env):
+    """A misplaced object that is the first in its receptacle."""
+
+    def first(o):
+        return env.since[o] == min(env.since[k] for k, at in enumerate(env.at) if at == env.at[o])
+
+    return next(o for o in env.home.misplaced if first(o))
+
+
 def toward(env, place):
     """The action that brings the player nearer to a receptacle; None if it faces it."""
     target = env.home.cells[place]

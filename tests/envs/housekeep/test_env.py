@@ -12,37 +12,13 @@ from gymnasium.utils.env_checker import check_env
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 from envs import registry
-from envs.housekeep import captions, homes, scenes
+from envs.housekeep import captions, homes
 from envs.housekeep.env import ACTIONS, GRAB, HousekeepEnv
 from envs.housekeep.placements import placements
 from envs.interface import HELD_OUT_SEEDS
-from tests.envs.housekeep.players import act_at, tidy, toward
+from tests.envs.housekeep.players import act_at, misplaced, right_place, start, tidy, toward, wrong_place
 
 NOOP, WEST, EAST, NORTH, SOUTH = range(5)
-
-
-def start(protocol="ellm", world_seed=0, **options):
-    env = HousekeepEnv(protocol, **options)
-    env.reset(options={"world_seed": world_seed})
-    return env
-
-
-def wrong_place(env, thing):
-    """A receptacle in which an object neither lies nor belongs."""
-    return next(p for p in range(len(env.home.places)) if not env.home.right[thing, p] and env.at[thing] != p)
-
-
-def right_place(env, thing):
-    return int(np.flatnonzero(env.home.right[thing])[0])
-
-
-def misplaced(env):
-    """A misplaced object that is the first in its receptacle."""
-
-    def first(o):
-        return env.since[o] == min(env.since[k] for k, at in enumerate(env.at) if at == env.at[o])
-
-    return next(o for o in env.home.misplaced if first(o))
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -236,49 +212,6 @@ def test_time_runs_out_after_1000_frames():
     }
 
 
-# --- the oracle -----------------------------------------------------------------------------------------------------
-
-
-def test_the_oracle_suggests_what_is_seen_and_wrong():
-    env = start("homes", 7)
-    while len(env.visited) < len(env.home.rooms):
-        goals = env.privileged().possible
-        assert all(goal in env.language.goals for goal in goals)
-        seen = {env.place_name(p) for p in scenes.seen_places(env.home, env.visited)}
-        wrong = [o for o in env.home.misplaced if env.place_name(env.at[o]) in seen]
-        assert goals == tuple(f"pick up {env.name(o)} from {env.place_name(env.at[o])}" for o in wrong)
-        env.visited.add(min(set(range(len(env.home.rooms))) - env.visited))
-
-
-def test_without_a_goal_for_what_it_has_seen_the_oracle_explores():
-    env = start("homes", next(s for s in range(100) if len(homes.new_home(placements(), s).rooms) == 5))
-    names = [env.room_name(room) for room in range(5)]
-
-    def suggested():
-        return set(env.privileged().possible)
-
-    # Nothing lies wrong in what it has seen: explore what is behind the doors.
-    env.at = [right_place(env, o) for o in range(len(env.at))]
-    behind = {int(r) for r in env.home.neighbours[env.room] if r >= 0}
-    assert suggested() == {captions.explore(names[room]) for room in behind}
-    told = ", ".join(names[room] for room in sorted(behind))
-    assert f"You have not been in {told}. " in env.situation().caption
-    # Something does: tidy first.
-    thing = env.home.misplaced[0]
-    env.at[thing] = next(
-        p for p, r in enumerate(env.home.place_room) if r == env.room and not env.home.right[thing, p]
-    )
-    assert {goal.split()[0] for goal in suggested()} == {"pick"}
-    # It is in the hand, and no right place was seen: explore.
-    env.held, env.at[thing] = thing, -1
-    env.home.right[thing] = [r != env.room for r in env.home.place_room]
-    assert suggested() == {captions.explore(names[room]) for room in behind}
-    # Everywhere has been seen: nothing.
-    env.held, env.at[thing], env.visited = -1, right_place(env, thing), set(range(5))
-    assert suggested() == set()
-    assert "You have not been in" not in env.situation().caption
-
-
 def test_coming_into_a_room_for_the_first_time_is_an_event():
     env = start("homes", next(s for s in range(100) if len(homes.new_home(placements(), s).rooms) == 3))
     rng, events, visited = np.random.default_rng(0), [], [env.room]
@@ -290,66 +223,6 @@ def test_coming_into_a_room_for_the_first_time_is_an_event():
             events += happened
     assert len(visited) == 3
     assert events == [captions.explore(env.room_name(room)) for room in visited[1:]]
-
-
-def test_an_object_is_a_goal_of_the_oracle_until_it_lies_right():
-    env = start()
-    thing = misplaced(env)
-    name, origin, right = env.name(thing), env.at[thing], right_place(env, thing)
-    picked, puts = (
-        f"pick up {name} from",
-        [f"place {name} {env.where(p)}" for p in np.flatnonzero(env.home.right[thing])],
-    )
-    assert f"{picked} {env.place_name(origin)}" in env.privileged().possible
-    act_at(env, origin)
-    assert env.privileged().possible == tuple(puts)
-    wrong = wrong_place(env, thing)
-    act_at(env, wrong)  # a mistake: it can be mended
-    assert f"{picked} {env.place_name(wrong)}" in env.privileged().possible
-    while env.held != thing:
-        act_at(env, env.at[thing] if env.held < 0 else env.faced_place)
-    act_at(env, right)
-    assert not any(name in goal for goal in env.privileged().possible)
-    while env.held != thing:
-        act_at(env, right)
-    assert env.privileged().possible == tuple(puts)  # taken out again: back with it
-
-
-def test_what_could_be_done_now_is_open_again():
-    env = start()
-    thing = misplaced(env)
-    lying = {f"pick up {env.name(o)} from {env.place_name(place)}" for o, place in enumerate(env.at)}
-    assert set(env.privileged().needed) == lying
-    act_at(env, env.at[thing])
-    assert set(env.privileged().needed) == {
-        f"place {env.name(thing)} {env.where(p)}" for p in range(len(env.home.places))
-    }
-
-
-def rewards_of(events, goals):
-    """What an agent whose goals are always the same is rewarded for in an episode of these events."""
-    language = HousekeepEnv().language
-    before, rewarded = [], []
-    for event in events:
-        if event in goals and not language.unrewarded(event, before, rewarded):
-            rewarded.append(event)
-        before.append(event)
-    return rewarded
-
-
-def test_moving_things_back_and_forth_is_rewarded_once():
-    take, drop, again, right = (
-        "pick up apple from kitchen sink",
-        "place apple on kitchen table",
-        "pick up apple from kitchen table",
-        "place apple in kitchen fridge",
-    )
-    assert rewards_of([take, drop, again, right, right], {take, again, right}) == [take, right]
-    assert rewards_of([take, drop, take, drop, take], {take}) == [take]
-    # What lay right, is taken out and put back, is never rewarded: taking it out was no goal.
-    out = "pick up apple from kitchen fridge"
-    assert rewards_of([out, drop, again, right], {again, right}) == []
-    assert rewards_of(["explore kitchen"], {"explore kitchen"}) == ["explore kitchen"]
 
 
 def test_a_world_seed_is_an_episode_in_any_process():
