@@ -31,15 +31,16 @@ from envs.interface import Language
 
 ATTEMPT_SLOTS = 40  # phrases for rewarded attempts, beside those of the world's own events
 GOAL_SLOTS = 64  # phrases, where all goals that are freely worded are active, at least
-REOPENED = 0.5  # reward of an event that was rewarded in the episode before, beside 1 for the first time, and without the weight of rarity
+# Reward of an event that was rewarded in the episode before, beside 1 for the first time, and without the weight of rarity.
+REOPENED = 0.5
 
 
 class GoalExploration(VecEnvWrapper):
     """Rewards the achievement of suggested goals, and shows the agent what it has achieved.
 
     **Observation**: phrase ids, ``Box((slots,), int16 or int32)``, in the fields of ``fields`` (name -> slice):
-    ``caption`` (the environment's), ``achieved`` (events rewarded in this episode, but those that are open again:
-    without them the agent could not know which goals are open) and, if goal-conditioned, ``goals`` (active goals that
+    ``caption`` (the environment's), ``achieved`` (events rewarded in this episode, but those that are open again and may
+    be rewarded again: without them the agent could not know which goals are open) and, if goal-conditioned, ``goals`` (active goals that
     are open). With ``sentence`` each field is one phrase: its clauses joined into text.
 
     **Reward**: ``goal_weight * rarity * max cosine + extrinsic_weight * environment's``; see ``rewards/``.

@@ -57,8 +57,8 @@ class HousekeepEnv(TextEnv):
     =====================  ======================================================================================
 
     **Protocols**: ``ellm``: four fixed homes of one room each with five misplaced objects; the world seed chooses one of
-    them and the player's first cell, one of the nine in the middle. ``homes``: a new home from each world seed, with training objects, and for
-    evaluation (world seeds from 2**30 on) with held-out ones.
+    them and the player's first cell, one of the nine in the middle. ``homes``: a new home from each world seed, with
+    training objects, and for evaluation (world seeds from 2**30 on) with held-out ones.
 
     **Reward** (the *environment's*; exploration usually replaces it): 1 when an object that was misplaced is picked up for
     the first time, and when such an object is put into a right place for the first time; -0.1 when an object is taken from
@@ -74,7 +74,8 @@ class HousekeepEnv(TextEnv):
     - ``privileged``: goals that the oracle would suggest (:func:`scenes.oracle`).
     - ``events`` and ``attempt``: "pick up apple from living room sofa", "place apple in kitchen fridge", and in a room in
       which the player has not been before in the episode "explore kitchen".
-    - at the end of an episode ``success`` (with a task: whether all is tidy), ``unlocked`` (of ``captions.ACHIEVEMENTS``) and ``scores`` (:meth:`last_info`).
+    - at the end of an episode ``success`` (with a task: whether all is tidy), ``unlocked`` (of
+      ``captions.ACHIEVEMENTS``) and ``scores`` (:meth:`last_info`).
 
     Args:
         protocol: "ellm" or "homes".

@@ -12,7 +12,7 @@ ANYWHERE = "tidy up"
 
 def _task(name: str, where: str) -> TaskDescription:
     goal = f"Put every object {where} where it belongs."
-    reward = "Reward: 1 when a misplaced object is first picked up, 1 when it is first put right; else -.1."
+    reward = "Reward: 1 when a misplaced object is first picked up, 1 when it is first put right, -0.1 for a wrong pick or placement."
     return TaskDescription(name, f"{goal} {reward}", (name,))
 
 
