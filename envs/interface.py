@@ -187,7 +187,9 @@ class Advice:
         paraphrases: goal -> other wordings.
         meaningless: pairs of a verb and a noun that mean nothing.
         outside: goals that this world does not have.
-        urgency: verbs, most urgent first.
+        urgency: what goals begin with, most urgent first.
+        candidates: caption -> the goals that somebody could take for possible there; None: ``goals``.
+        is_true: question about a statement (``Judgements.question``) -> whether it is true, in worlds with statements.
     """
 
     sensible_goals: Callable[[str], list[str]]
@@ -196,6 +198,13 @@ class Advice:
     meaningless: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
     urgency: tuple[str, ...] = ()
+    candidates: Callable[[str], Sequence[str]] | None = None
+    is_true: Callable[[str], bool] | None = None
+
+    def poorly_timed(self, caption: str) -> list[str]:
+        """Goals that do not make sense where a caption says so, in a fixed order."""
+        sensible = self.sensible_goals(caption)
+        return [goal for goal in (self.candidates or (lambda _: self.goals))(caption) if goal not in sensible]
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ class Sft:
         _set_threads(self.threads)
         folder = self.out or Path("runs", "lm", f"{self.world}-sft-seed{self.seed}")
         sft.train(recipe, _world(self.world), folder)
-        print(f"written to {folder}; run_crafter.py --llm-folder {folder} asks it")
+        _say_written(folder, self.world)
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,10 @@ class RewardModel:
     rarity_power: float = 0.0
     """Power of the rarity that events are worth in the usefulness, as in the agent's reward (.5). 0: all are worth the same."""
     cost: float = 0.1
-    """Of each goal that is not achieved, in the usefulness."""
+    """Of each goal that is not achieved, or makes no sense, in the usefulness."""
+    judge: Literal["logs", "advice"] = "logs"
+    """Who says how useful answers are. logs: what happens after them; advice: the world's advice, by how many sensible goals
+    they name, for worlds in which foolish goals can be achieved as well."""
     scenes: int = 2_000
     """Captions whose answers are compared."""
     k: int = 6
@@ -169,7 +172,13 @@ class RewardModel:
         _set_threads(1)
         recipe = fit_reward_model.Recipe(
             data.Sources(
-                self.logs, self.model, _world(self.world).name, self.skip_frames, self.rarity_power, self.cost
+                self.logs,
+                self.model,
+                _world(self.world).name,
+                self.skip_frames,
+                self.rarity_power,
+                self.cost,
+                self.judge,
             ),
             choices=self.choices,
             scenes=self.scenes,
@@ -202,7 +211,10 @@ class Ppo:
     rarity_power: float = 0.0
     """Power of the rarity that events are worth in the usefulness, as in the agent's reward (.5). 0: all are worth the same."""
     cost: float = 0.1
-    """Of each goal that is not achieved, in the usefulness."""
+    """Of each goal that is not achieved, or makes no sense, in the usefulness."""
+    judge: Literal["logs", "advice"] = "logs"
+    """Who says how useful answers are. logs: what happens after them; advice: the world's advice, by how many sensible goals
+    they name, for worlds in which foolish goals can be achieved as well."""
     iterations: int = 40
     """Iterations, each with fresh answers."""
     beta: float = 0.1
@@ -233,7 +245,13 @@ class Ppo:
         _set_threads(1)
         recipe = fit_ppo.Recipe(
             data.Sources(
-                self.logs, self.model, _world(self.world).name, self.skip_frames, self.rarity_power, self.cost
+                self.logs,
+                self.model,
+                _world(self.world).name,
+                self.skip_frames,
+                self.rarity_power,
+                self.cost,
+                self.judge,
             ),
             self.reward_model,
             iterations=self.iterations,
@@ -248,7 +266,7 @@ class Ppo:
             seed=self.seed,
         )
         _print(fit_ppo.fit(recipe, self.out))
-        print(f"written to {self.out}; run_crafter.py --llm-folder {self.out} asks it")
+        _say_written(self.out, self.world)
 
 
 @dataclass(frozen=True)
@@ -270,7 +288,10 @@ class Ilql:
     rarity_power: float = 0.0
     """Power of the rarity that events are worth in the usefulness, as in the agent's reward (.5). 0: all are worth the same."""
     cost: float = 0.1
-    """Of each goal that is not achieved, in the usefulness."""
+    """Of each goal that is not achieved, or makes no sense, in the usefulness."""
+    judge: Literal["logs", "advice"] = "logs"
+    """Who says how useful answers are. logs: what happens after them; advice: the world's advice, by how many sensible goals
+    they name, for worlds in which foolish goals can be achieved as well."""
     steps: int = 300
     """Gradient steps."""
     tau: float = 0.8
@@ -292,7 +313,13 @@ class Ilql:
         _set_threads(1)
         recipe = fit_ilql.Recipe(
             data.Sources(
-                self.logs, self.model, _world(self.world).name, self.skip_frames, self.rarity_power, self.cost
+                self.logs,
+                self.model,
+                _world(self.world).name,
+                self.skip_frames,
+                self.rarity_power,
+                self.cost,
+                self.judge,
             ),
             method=self.method,
             steps=self.steps,
@@ -302,12 +329,18 @@ class Ilql:
             seed=self.seed,
         )
         _print(fit_ilql.fit(recipe, self.out))
-        print(f"written to {self.out}; run_crafter.py --llm-folder {self.out} asks it")
+        _say_written(self.out, self.world)
 
 
 def _print(figures: Mapping[str, float]) -> None:
     for name, value in figures.items():
         print(f"{name.replace('_', ' ')}: {value:,.3f}")
+
+
+def _say_written(folder: Path, world: str) -> None:
+    from ellm_agent.lm_training import report
+
+    print(f"written to {folder}; {report.command(world, folder)} asks it")
 
 
 def _world(name: str) -> World:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError, Prompt
 from envs.interface import Advice
-from prompts import closed_form, open_ended
+from prompts import closed_form, open_ended, statement
 
 FORGOTTEN = 0.1  # share of sensible goals left out of an open answer
 PARAPHRASED = 0.1  # share of sensible goals paraphrased in an open answer
@@ -44,9 +44,12 @@ class ScriptedModel(LanguageModel):
     def _answer(self, prompt: Prompt) -> Answer:
         # A generator for each prompt: the same question gets the same answer.
         rng = random.Random(hashlib.sha256(prompt.user.encode()).digest())
-        if prompt.version == closed_form.VERSION:
-            caption, goal = closed_form.caption_and_goal_of(prompt.user)
-            sensible = goal in self._advice.sensible_goals(caption)
+        if prompt.version in (closed_form.VERSION, statement.VERSION):
+            if prompt.version == closed_form.VERSION:
+                caption, goal = closed_form.caption_and_goal_of(prompt.user)
+                sensible = goal in self._advice.sensible_goals(caption)
+            else:
+                sensible = self._advice.is_true(prompt.user.removesuffix(f" {statement.ANSWER}"))
             yes = 0.1 if sensible == (rng.random() < MISJUDGED) else 0.9
             logprobs = {"Yes": math.log(yes), "No": math.log(1 - yes)}
             return Answer("Yes" if yes > 0.5 else "No", logprobs)
@@ -63,7 +66,7 @@ class ScriptedModel(LanguageModel):
             for goal in goals
         ]
         others = {
-            "poorly_timed": sorted({*advice.goals} - {*sensible}),
+            "poorly_timed": sorted(advice.poorly_timed(caption)),
             "bad": advice.meaningless,
             "outside": advice.outside,
         }

@@ -16,7 +16,7 @@ import numpy as np
 
 from ellm_agent.errors import UserError
 from envs.interface import World
-from prompts import closed_form, open_ended
+from prompts import closed_form, open_ended, statement
 
 FORGOTTEN = 0.02  # share of sensible goals left out of an open answer
 PARAPHRASED = 0.1  # share of sensible goals that are paraphrased
@@ -63,6 +63,7 @@ class Corpus:
         if self._advice is None:
             raise UserError(f"the world {world.name} has no advice to write a corpus from")
         language = world.language()
+        self._judgements = language.judgements
         self._rng = random.Random(seed)
         self._often: Counter[str] = Counter()  # how often each goal has been sensible
         pairs = (f"{verb} {noun}" for verb in language.verbs for noun in language.nouns)
@@ -74,7 +75,9 @@ class Corpus:
         return question, "".join(BULLET + goal for goal in self.goals(caption))
 
     def closed(self, caption: str) -> tuple[str, str]:
-        """A closed question about a caption, and yes or no."""
+        """A closed question about a caption, or about a statement on which its goals depend, and yes or no."""
+        if self._judgements:
+            return self._about_statement(caption)
         advice = self._advice
         sensible = advice.sensible_goals(caption)
         self._often.update(sensible)
@@ -84,7 +87,7 @@ class Corpus:
         if draw < 0.45 and sensible:
             (goal,) = self._rng.choices(sensible, [1 / math.sqrt(self._often[goal]) for goal in sensible])
         elif draw < 0.9:
-            others = [goal for goal in advice.goals if goal not in sensible]
+            others = advice.poorly_timed(caption)
             (goal,) = self._rng.choices(others, [math.sqrt(1 + self._often[goal]) for goal in others])
         else:
             goal = self._rng.choice(self._bad)
@@ -92,12 +95,21 @@ class Corpus:
         question = f"{caption}\n{closed_form.QUESTION.format(goal=goal)}"
         return question, YES if yes else NO
 
+    def _about_statement(self, caption: str) -> tuple[str, str]:
+        """A question about a statement, true as often as not, and yes or no."""
+        about = self._judgements.of(caption) or (self._rng.choice(self._judgements.all),)
+        truth = {one: self._advice.is_true(self._judgements.question(one)) for one in about}
+        wanted = self._rng.random() < 0.5
+        chosen = self._rng.choice([one for one in about if truth[one] == wanted] or about)
+        yes = truth[chosen] == (self._rng.random() >= MISJUDGED)
+        return f"\n{statement.prompt(chosen, self._judgements).user}", YES if yes else NO
+
     def goals(self, caption: str) -> list[str]:
         """Goals for a caption, mistakes included."""
         rng, advice = self._rng, self._advice
         sensible = advice.sensible_goals(caption)
         kept = [goal for goal in sensible if rng.random() >= FORGOTTEN]
-        kept.sort(key=lambda goal: advice.urgency.index(goal.split()[0]))
+        kept.sort(key=lambda goal: next(i for i, verb in enumerate(advice.urgency) if goal.startswith(verb)))
         places = {goal: place + rng.gauss(0, ORDER_NOISE) for place, goal in enumerate(kept)}
         kept.sort(key=places.__getitem__)
         goals = [
@@ -106,10 +118,13 @@ class Corpus:
         ]
         for kind, probability in MISTAKES.items():
             if rng.random() < probability or not goals:
-                goals.insert(rng.randint(0, len(goals)), self._mistake(kind, sensible))
+                place = rng.randint(0, len(goals))
+                mistakes = self._mistakes(kind, caption)
+                if mistakes:  # a world may have none of a kind
+                    goals.insert(place, rng.choice(mistakes))
         return goals
 
-    def _mistake(self, kind: str, sensible: list[str]) -> str:
+    def _mistakes(self, kind: str, caption: str) -> Sequence[str]:
         if kind == "poorly_timed":
-            return self._rng.choice([goal for goal in self._advice.goals if goal not in sensible])
-        return self._rng.choice(self._bad if kind == "bad" else self._advice.outside)
+            return self._advice.poorly_timed(caption)
+        return self._bad if kind == "bad" else self._advice.outside

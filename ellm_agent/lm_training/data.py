@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ellm_agent.errors import UserError
 from ellm_agent.goals.usefulness import COST
 from ellm_agent.lm_training.corpus import Corpus
 from ellm_agent.lm_training.decoding import Adjust
-from ellm_agent.lm_training.judge import ExpectedUsefulness, compare
+from ellm_agent.lm_training.judge import AdvisedUsefulness, ExpectedUsefulness, compare
 from ellm_agent.lm_training.networks import Answers
 from ellm_agent.lm_training.resumable import generators
 from ellm_agent.lm_training.reward_model import Comparison
@@ -26,6 +26,7 @@ from ellm_agent.lm_training.suggestions import Suggestion, rarity, read_logs, sp
 from envs import registry
 
 MOST_HELD_OUT = 1_000  # rows for measurements, at most
+JUDGES = ("logs", "advice")
 MOST_INSERTED = 8  # goals that a varied answer has more, at most
 
 
@@ -39,7 +40,9 @@ class Sources:
         world: of the logs.
         skip_frames: of each run, at its beginning.
         rarity: power of the rarity that events are worth in the usefulness; 0: all are worth the same.
-        cost: of each goal that is not achieved, in it.
+        cost: of each goal that is not achieved (for judge "advice": that makes no sense), in it.
+        judge: who says how useful answers are. "logs": what tends to happen after a caption; true usefulness is what
+            then happened. "advice": what the world's advice calls sensible; that is true usefulness, too.
     """
 
     logs: tuple[Path, ...]
@@ -48,6 +51,11 @@ class Sources:
     skip_frames: int = 0
     rarity: float = 0.0
     cost: float = COST
+    judge: str = "logs"
+
+    def __post_init__(self):
+        if self.judge not in JUDGES:
+            raise UserError(f"judge is {self.judge!r}; choose one of {', '.join(JUDGES)}")
 
 
 def check_labels(k: int, noise: float) -> None:
@@ -89,26 +97,43 @@ class Data:
         ]
         self.sources = sources
         self.worth = rarity(self.train, self.language.goals, sources.rarity)
-        self.judge = ExpectedUsefulness(
-            self.train,
-            self.language.goals,
-            self.language.clauses_of,
-            self.satisfies,
-            self.worth,
-            sources.cost,
-        )
+        self.judge = self._make_judge()
+
+    def _make_judge(self) -> Callable[[str, Sequence[str]], float]:
+        """Caption and goals -> how useful they are."""
+        cost = self.sources.cost
+        if self.sources.judge == "logs":
+            language = self.language
+            if language.candidates and not any(
+                event in language.goals for row in self.train for event in row.after
+            ):
+                raise UserError(
+                    "judge is logs, but nothing in these logs is a goal of the world's first protocol; give --judge advice"
+                )
+            return ExpectedUsefulness(
+                self.train, language.goals, language.clauses_of, self.satisfies, self.worth, cost
+            )
+        advice = self.world.advice()
+        if advice is None:
+            raise UserError(f"judge is advice, but the world {self.world.name} has none; choose logs")
+        if self.sources.rarity:
+            raise UserError(f"rarity-power is {self.sources.rarity:g}, but judge is advice; it is for logs")
+        return AdvisedUsefulness(advice.sensible_goals, self.satisfies, cost)
 
     def questions(self, rows: Sequence[Suggestion]) -> list[list[int]]:
         """Token ids of the questions about rows' captions."""
         return [self.suggester.question(row.caption) for row in rows]
 
     def usefulness(self, rows: Sequence[Suggestion], answers: Sequence[Sequence[int]]) -> np.ndarray:
-        """True usefulness of answers, one for each row: what the agent then achieved there."""
+        """True usefulness of answers, one for each row."""
         goals = map(self.suggester.goals, answers)
-        pairs = zip(rows, goals, strict=True)
-        return np.array(
-            [row.usefulness(own, self.satisfies, self.worth, self.sources.cost) for row, own in pairs]
-        )
+        return np.array([self.true_usefulness(row, own) for row, own in zip(rows, goals, strict=True)])
+
+    def true_usefulness(self, row: Suggestion, goals: Sequence[str]) -> float:
+        """Of goals for a row: what the agent then achieved there, or what the world's advice says."""
+        if self.sources.judge == "advice":
+            return self.judge(row.caption, goals)
+        return row.usefulness(goals, self.satisfies, self.worth, self.sources.cost)
 
     def measure(self, seed: int, adjust: Adjust | None = None) -> dict[str, float]:
         """Mean true usefulness on held-out worlds of one sampled answer for each row, and goals in an answer."""
@@ -130,18 +155,24 @@ class Data:
         result = []
         for i, (row, question) in enumerate(zip(rows, questions, strict=True)):
             answers = [self.suggester.goals(answer) for answer in sampled[i * own : (i + 1) * own]]
-            answers += [self._vary(answers[j % own], rng) for j in range(k - own)]
+            others = self._candidates(row.caption)
+            answers += [self._vary(answers[j % own], others, rng) for j in range(k - own)]
             worths = [self.judge(row.caption, goals) for goals in answers]
             ids = [*sampled[i * own : (i + 1) * own], *map(self.suggester.answer, answers[own:])]
             result.append(compare(question, ids, worths, rng, noise))
         return result
 
-    def _vary(self, goals: Sequence[str], rng: np.random.Generator) -> list[str]:
+    def _vary(self, goals: Sequence[str], others: Sequence[str], rng: np.random.Generator) -> list[str]:
         """An answer with some goals left out and others put in, anywhere."""
         varied = [goal for goal in goals if rng.random() >= 0.3]
-        for goal in rng.choice(self.language.goals, rng.integers(1, MOST_INSERTED + 1), replace=False):
+        inserted = min(rng.integers(1, MOST_INSERTED + 1), len(others))
+        for goal in rng.choice(others, inserted, replace=False):
             varied.insert(int(rng.integers(len(varied) + 1)), str(goal))
         return list(dict.fromkeys(varied))
+
+    def _candidates(self, caption: str) -> Sequence[str]:
+        """Goals that could be put into an answer."""
+        return self.language.candidates(caption) if self.language.candidates else self.language.goals
 
     def corpus(self, scenes: int, held_out: bool, seed: int) -> Answers:
         """Open questions and answers of the pretraining corpus."""

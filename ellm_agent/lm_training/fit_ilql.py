@@ -48,7 +48,7 @@ def episodes(data: Data, rows: Sequence[Suggestion]) -> list[Episode]:
         for suggestion in chain:
             question = data.suggester.question(suggestion.caption)
             answer = data.suggester.answer(suggestion.goals)
-            reward = suggestion.usefulness(suggestion.goals, data.satisfies, data.worth, data.sources.cost)
+            reward = data.true_usefulness(suggestion, suggestion.goals)
             actions = range(len(question), len(question) + len(answer))
             parts.append(Row([*question, *answer], list(actions), [0.0] * (len(answer) - 1) + [reward]))
         result.append(Episode(parts, terminal=chain[-1].ended))
@@ -88,16 +88,15 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
 
     rows = resumable.run(folder, {"learner": learner}, step, recipe.steps, say)
     after = data.measure(recipe.seed, adjust=learner.policy(recipe.beta))
-    held_out = [
-        row.usefulness(row.goals, data.satisfies, data.worth, data.sources.cost) for row in data.held_out
-    ]
+    held_out = [data.true_usefulness(row, row.goals) for row in data.held_out]
     figures = report.improvement(before, after) | {
         "true_usefulness_of_the_logs": sum(held_out) / len(held_out),
         "held_out_captions": len(data.held_out),
     }
     report.draw_rows(rows, folder / "curves.png")
     title = f"a suggester that learned by {recipe.method}"
-    report.write_card(folder, title, report.SUGGESTS.format(folder), recipe, figures)
+    use = report.SUGGESTS.format(report.command(recipe.sources.world, folder))
+    report.write_card(folder, title, use, recipe, figures)
     if heads:
         heads.save(folder, recipe.beta)
     data.suggester.save(folder)

@@ -134,6 +134,7 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
     }
     report.draw_over_optimisation(rows, folder / "curves.png")
     title = "a suggester that learned by PPO"
-    report.write_card(folder, title, report.SUGGESTS.format(folder), recipe, figures)
+    use = report.SUGGESTS.format(report.command(recipe.sources.world, folder))
+    report.write_card(folder, title, use, recipe, figures)
     suggester.save(folder)
     return figures

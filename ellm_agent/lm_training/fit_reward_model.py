@@ -117,9 +117,9 @@ def measure(model: ScalarModel, data: Data, recipe: Recipe) -> dict[str, float]:
     }
 
 
-def _usefulness(sources: Sources) -> dict[str, float]:
+def _usefulness(sources: Sources) -> dict[str, float | str]:
     """What defines usefulness, by the names of the options."""
-    return {"rarity_power": sources.rarity, "cost": sources.cost}
+    return {"rarity_power": sources.rarity, "cost": sources.cost, "judge": sources.judge}
 
 
 def load(folder: Path, data: Data) -> ScalarModel:
@@ -133,10 +133,11 @@ def load(folder: Path, data: Data) -> ScalarModel:
         raise UserError(f"{folder} holds no reward model; train one with train_suggester.py reward-model")
     state = checkpoints.read(path)
     for name, asked in _usefulness(data.sources).items():
-        if state.get(name, asked) != asked:
-            option, learned = name.replace("_", "-"), state[name]
+        learned = state.get(name, "logs" if name == "judge" else asked)  # older models do not say
+        if learned != asked:
+            option = name.replace("_", "-")
             raise UserError(
-                f"{option} is {asked:g}, but {folder} learned with {learned:g}; give --{option} {learned:g}"
+                f"{option} is {asked}, but {folder} learned with {learned}; give --{option} {learned}"
             )
     model = ScalarModel(data.suggester.model, resumable.generators(0, 0)[1])
     with checkpoints.readable(path):

@@ -1,7 +1,8 @@
-"""A simulated judge of answers, fitted to suggestion logs: it knows what tends to happen after a caption.
+"""Simulated judges of answers, which replace people or a larger model as the source of labels.
 
-It replaces people or a larger model as the source of labels. It is no oracle: it is linear in the caption's clauses, and the
-agent of its logs played for the goals that were suggested then.
+One is fitted to suggestion logs, and knows what tends to happen after a caption. It is no oracle: it is linear in the
+caption's clauses, and the agent of its logs played for the goals that were suggested then. The other knows the world's
+advice, and asks whether goals make sense.
 """
 
 from __future__ import annotations
@@ -67,6 +68,34 @@ class ExpectedUsefulness:
             named.update(self._named(goal))
             nothing += not self._named(goal)
         return float(worth[sorted(named)].sum()) - self._cost * nothing
+
+
+class AdvisedUsefulness:
+    """Usefulness of answers by a world's advice: how many sensible goals they name, less a cost for each other goal.
+
+        U(x, y) = |{sensible goals that y names}|  -  c |{goals of y that name none}|
+
+    For worlds in which foolish goals can be achieved as well as sensible ones, so that what happens says little.
+
+    Args:
+        sensible_goals: caption -> the goals that make sense there.
+        satisfies: (event, goal) -> whether the event fulfils the goal.
+        cost: c.
+    """
+
+    def __init__(
+        self,
+        sensible_goals: Callable[[str], Sequence[str]],
+        satisfies: Callable[[str, str], bool],
+        cost: float = COST,
+    ):
+        self._sensible_goals, self._satisfies, self._cost = sensible_goals, satisfies, cost
+
+    def __call__(self, caption: str, goals: Sequence[str]) -> float:
+        """Usefulness of goals for a caption."""
+        sensible = self._sensible_goals(caption)
+        named = [{e for e in sensible if self._satisfies(e, goal)} for goal in dict.fromkeys(goals)]
+        return len(set().union(*named)) - self._cost * sum(not own for own in named)
 
 
 def compare(

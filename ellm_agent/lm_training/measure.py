@@ -16,8 +16,8 @@ from ellm_agent.goals.quality import BINS, GoalCounts
 from ellm_agent.llm.base import LanguageModel
 from ellm_agent.lm_training.corpus import Corpus
 from ellm_agent.lm_training.sft import HELD_OUT_WORLDS
-from envs.interface import Language, Privileged, World
-from prompts import closed_form, open_ended
+from envs.interface import Language, Privileged, Situation, World
+from prompts import closed_form, open_ended, statement
 
 CLOSED = 200  # captions about which all closed questions are asked
 RECALLED = 100  # situations in which a goal is possible, for its recall
@@ -60,17 +60,36 @@ def measure(
     for kind in BINS:
         figures[f"model_{kind}"] = model_shares.get(kind, 0.0)
         figures[f"corpus_{kind}"] = corpus_shares.get(kind, 0.0)
-    closed = Questions("closed", language, language.goals, None, structured=False)
-    asked = [question for caption in captions[:CLOSED] for question in closed.about(caption)]
-    started = time.process_time()
-    replies = model.answer([question.prompt for question in asked])
-    figures["closed_scenes_per_cpu_second"] = min(CLOSED, count) / (time.process_time() - started)
-    p = [closed_form.probability_of_yes(reply.text, reply.logprobs) for reply in replies]
-    possible = [goal in facts.possible for facts in privileged[:CLOSED] for goal in language.goals]
-    figures["closed_auc"] = roc_auc(np.array(p), np.array(possible))
+    figures |= _closed(model, world, pairs[:CLOSED])
+    if language.candidates:  # many goals: no figures for each
+        named = [len({*own} & {*facts.possible}) for own, facts in zip(goals, privileged, strict=True)]
+        figures["recall"] = sum(named) / sum(len(facts.possible) for facts in privileged)
+        return figures
     for goal, share in recall(model, world, recalled, seed).items():
         figures[f"recall_{goal.replace(' ', '_')}"] = share
     return figures
+
+
+def _closed(
+    model: LanguageModel, world: World, pairs: Sequence[tuple[Situation, Privileged]]
+) -> dict[str, float]:
+    """ROC AUC of closed answers and speed: about each goal in each caption, or about the world's statements."""
+    language = world.language()
+    captions = [language.drop_target(situation.caption) for situation, _ in pairs]
+    if language.judgements:
+        of, is_true = language.judgements.of, world.advice().is_true
+        statements = dict.fromkeys(one for caption in captions for one in of(caption))
+        truth = [is_true(language.judgements.question(one)) for one in statements]
+        prompts = [statement.prompt(one, language.judgements) for one in statements]
+    else:
+        truth = [goal in facts.possible for _, facts in pairs for goal in language.goals]
+        questions = Questions("closed", language, language.goals, None, structured=False)
+        prompts = [question.prompt for caption in captions for question in questions.about(caption)]
+    started = time.process_time()
+    replies = model.answer(prompts)
+    speed = len(pairs) / (time.process_time() - started)
+    p = [closed_form.probability_of_yes(reply.text, reply.logprobs) for reply in replies]
+    return {"closed_scenes_per_cpu_second": speed, "closed_auc": roc_auc(np.array(p), np.array(truth))}
 
 
 def ask(model: LanguageModel, captions: Sequence[str], language: Language) -> list[str]:

@@ -33,7 +33,12 @@ the recipe). It is no pretrained language model, knows nothing else, and holds n
 {recipe}
 ```
 """
-SUGGESTS = "Suggests goals: `run_crafter.py --llm-folder {}`."  # what a suggester is for, on its card
+SUGGESTS = "Suggests goals: `{}`."  # what a suggester is for, on its card
+
+
+def command(world: str, folder: Path) -> str:
+    """The command whose agent asks a suggester for goals."""
+    return f"run_{world}.py --goal-mode open --llm-folder {folder}"
 
 
 def write_card(folder: Path, title: str, use: str, recipe: Any, figures: Mapping[str, float]) -> None:

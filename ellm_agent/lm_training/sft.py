@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,11 @@ HELD_OUT_WORLDS = 2_000_000  # world seeds from here on are for measurements
 END = "<|endoftext|>"
 # For servers with a chat protocol: the model reads the last paragraph only, caption and question.
 CHAT_TEMPLATE = "{{ messages[-1]['content'].strip().split('\\n\\n')[-1] }}"
-CONTEXT = 256  # tokens
+CONTEXT, LONG_CONTEXT = 256, 384  # tokens: where clauses are tokens; where phrases are
+# Where tokens end in worlds with many goals: a thing or a place is then the same token in a caption and in a goal, and
+# can be copied from one to the other.
+CLAUSE_ENDS = r"[,.?\n]"
+PHRASE_ENDS = r'\n- (?:{verbs})|[,.?"\n]| (?:is|in|on|from|hold|seen|been|keep|the)(?= )'
 CANDIDATES = 4  # situations for each one in the corpus
 IGNORED = -100  # label of tokens that are not learned
 
@@ -70,17 +75,29 @@ def make_examples(recipe: Recipe, world: World) -> list[tuple[str, str]]:
     """
     corpus = Corpus(world, recipe.seed)
     candidates = list(captions(world, CANDIDATES * recipe.scenes, TRAINING_WORLDS, recipe.seed))
-    sensible = [world.advice().sensible_goals(caption) for caption in candidates]
+    sensible = list(map(world.advice().sensible_goals, candidates))
     chosen = balanced(sensible, recipe.scenes, np.random.default_rng(recipe.seed))
     return [example for i in chosen for example in (corpus.open(candidates[i]), corpus.closed(candidates[i]))]
 
 
-def make_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE over clauses and goals, so that common ones are a single token. It can encode any text."""
+def make_tokenizer(
+    texts: Sequence[str], vocabulary: int, verbs: Sequence[str] = ()
+) -> PreTrainedTokenizerFast:
+    """Byte-level BPE that can encode any text.
+
+    Args:
+        texts: to learn it from.
+        vocabulary: tokens.
+        verbs: empty: tokens are at most a clause or a goal, and common ones are single tokens. Else what goals begin
+            with: tokens are at most a phrase.
+    """
     tokenizer = Tokenizer(models.BPE())
+    ends, piece = CLAUSE_ENDS, "merged_with_next"
+    if verbs:
+        ends, piece = PHRASE_ENDS.format(verbs="|".join(map(re.escape, verbs))), "isolated"
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(r"[,.?\n]"), "merged_with_next"),
+            pre_tokenizers.Split(Regex(ends), piece),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -97,13 +114,13 @@ def make_tokenizer(texts: Sequence[str], vocabulary: int) -> PreTrainedTokenizer
     )
 
 
-def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
-    """A GPT-2 with random weights."""
+def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, context: int = CONTEXT) -> GPT2LMHeadModel:
+    """A GPT-2 with random weights, for texts of at most so many tokens."""
     torch.manual_seed(recipe.seed)
     end = tokenizer.eos_token_id
     shape = GPT2Config(
         vocab_size=len(tokenizer),
-        n_positions=CONTEXT,
+        n_positions=context,
         n_embd=recipe.width,
         n_layer=recipe.layers,
         n_head=recipe.heads,
@@ -164,10 +181,13 @@ def train(
         raise UserError(f"out is {folder}, which holds a model; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     examples = make_examples(recipe, world)
-    tokenizer = make_tokenizer([text for example in examples for text in example], recipe.vocabulary)
+    # Many goals, each of a thing and a place: no token could be a whole goal.
+    verbs = world.advice().urgency if world.language().candidates else ()
+    texts = [text for example in examples for text in example]
+    tokenizer = make_tokenizer(texts, recipe.vocabulary, verbs)
     questions, answers = (tokenizer(list(texts))["input_ids"] for texts in zip(*examples, strict=True))
     encoded = [(q, [*a, tokenizer.eos_token_id]) for q, a in zip(questions, answers, strict=True)]
-    model = make_model(recipe, tokenizer)
+    model = make_model(recipe, tokenizer, LONG_CONTEXT if verbs else CONTEXT)
     report(f"{len(examples):,} examples, {sum(p.numel() for p in model.parameters()):,} parameters")
     decayed = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]

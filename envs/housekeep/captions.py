@@ -68,7 +68,7 @@ def held_clause(thing: str) -> str:
 
 # --- events and goals -----------------------------------------------------------------------------------------------
 
-PICK_UP, PLACE = "pick up", "place"
+PICK_UP, PLACE, EXPLORE = "pick up", "place", "explore"
 _OBJECT = re.compile(r"(pick up|place) (.+?) (?:from|in|on) ")
 
 
@@ -84,7 +84,7 @@ def put(thing: str, where: str) -> str:
 
 def explore(room: str) -> str:
     """Event and goal: to go into a room for the first time in the episode: "explore kitchen"."""
-    return f"explore {room}"
+    return f"{EXPLORE} {room}"
 
 
 def verb_and_thing(goal: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from envs.housekeep.tasks import TASKS, home_of_task
-from envs.interface import HELD_OUT_SEEDS, Privileged, Situation, TaskDescription, World
+from envs.interface import HELD_OUT_SEEDS, Advice, Privileged, Situation, TaskDescription, World
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -83,6 +83,12 @@ class HousekeepWorld(World):
     def scores(self, rates: Mapping[str, float], means: Mapping[str, float]) -> dict[str, float]:
         """The episodes' scores in %; the headline metric is the share of misplaced objects that were put right."""
         return {"misplaced_fixed": 0.0, **{name: 100 * mean for name, mean in means.items()}}
+
+    def advice(self) -> Advice:
+        from envs.housekeep.advice import advice
+        from envs.housekeep.placements import placements
+
+        return advice(placements())
 
     def situations(self, first_world: int, count: int, seed: int) -> Iterator[tuple[Situation, Privileged]]:
         from envs.housekeep.env import HousekeepEnv

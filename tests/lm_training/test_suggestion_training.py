@@ -297,10 +297,15 @@ def test_heads_change_what_a_folder_answers(tmp_path):
         BundledModel(folder).load()
 
 
-def test_ppo_needs_a_reward_model_of_the_same_usefulness(reward_model, log, tmp_path):
-    ppo = train_suggester.Ppo((log,), reward_model, tmp_path / "ppo", rarity_power=0.5)
+@pytest.mark.parametrize(
+    ("name", "asked", "learned"),
+    [("rarity_power", 0.5, 0.0), ("cost", 0.5, 0.1), ("judge", "advice", "logs")],
+)
+def test_ppo_needs_a_reward_model_of_the_same_usefulness(reward_model, log, tmp_path, name, asked, learned):
+    ppo = train_suggester.Ppo((log,), reward_model, tmp_path / "ppo", **{name: asked})
+    option = name.replace("_", "-")
     with pytest.raises(
-        UserError, match=r"^rarity-power is 0.5, but .* learned with 0; give --rarity-power 0$"
+        UserError, match=rf"^{option} is {asked}, but .* learned with {learned}; give --{option} {learned}$"
     ):
         ppo.run()
 

@@ -1,0 +1,49 @@
+"""General knowledge of homes: what somebody would suggest who knows what belongs where, and typical mistakes."""
+
+from __future__ import annotations
+
+import functools
+
+from envs.housekeep.captions import EXPLORE, PICK_UP, PLACE, explore, pick_up, put
+from envs.housekeep.placements import Placements
+from envs.housekeep.scenes import Reader, question
+from envs.interface import Advice, Statement
+
+# Pairs that mean nothing here, and goals of other households.
+MEANINGLESS = ("pick up kitchen fridge", "place sofa in sink", "place door on bed", "explore apple")
+OUTSIDE = (
+    "wash the dishes",
+    "make the bed",
+    "vacuum the carpet",
+    "cook dinner",
+    "water the plants",
+    "fold the laundry",
+    "take out the garbage",
+    "open the window",
+    "feed the cat",
+    "turn on the light",
+)
+
+
+@functools.lru_cache(maxsize=4)
+def advice(known: Placements) -> Advice:
+    """Advice by placements, about all objects: those of the training split and the held-out ones; made once."""
+    reader = Reader(known)
+    places = range(len(known.places))
+    right = {
+        Statement(thing, known.where(p)): bool(known.right[o, p])
+        for o, thing in enumerate(known.objects)
+        for p in places
+    }
+    truth = {question(statement): true for statement, true in right.items()}
+    goals = [pick_up(thing, str(known.places[p])) for thing in known.objects for p in places]
+    goals += [put(thing, known.where(p)) for thing in known.objects for p in places]
+    return Advice(
+        sensible_goals=lambda caption: list(reader.goals(caption, right.get)),
+        goals=(*goals, *map(explore, known.rooms)),
+        meaningless=MEANINGLESS,
+        outside=OUTSIDE,
+        urgency=(PLACE, PICK_UP, EXPLORE),
+        candidates=reader.candidates,
+        is_true=truth.__getitem__,
+    )

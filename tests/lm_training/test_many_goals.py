@@ -1,0 +1,195 @@
+"""Suggesters for a world with many goals, where advice says what makes sense: Housekeep."""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ellm_agent.errors import UserError
+from ellm_agent.llm.bundled import BundledModel
+from ellm_agent.llm.scripted import MISJUDGED, ScriptedModel
+from ellm_agent.lm_training import corpus, fit_ppo, sft
+from ellm_agent.lm_training.corpus import Corpus
+from ellm_agent.lm_training.judge import AdvisedUsefulness
+from envs import registry
+from envs.interface import World
+from experiments import train_suggester
+from prompts import closed_form, open_ended, statement
+
+HOUSEKEEP = registry.get("housekeep")
+JUDGEMENTS = HOUSEKEEP.language().judgements
+HELD_APPLE = "You have seen kitchen fridge, kitchen oven. You hold apple."
+
+
+def captions(count, first=sft.TRAINING_WORLDS):
+    return [situation.caption for situation, _ in HOUSEKEEP.situations(first, count, seed=2)]
+
+
+# --- advice and corpus ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("first", [0, 2**30], ids=["training objects", "held-out objects"])
+def test_advice_is_what_the_oracle_says(first):
+    for situation, privileged in HOUSEKEEP.situations(first, 100, seed=1):
+        advised = HOUSEKEEP.advice().sensible_goals(situation.caption)
+        assert set(advised) == set(privileged.possible)
+        assert set(HOUSEKEEP.advice().poorly_timed(situation.caption)) >= set(privileged.bad)
+
+
+def test_mistakes_in_the_corpus_are_goals_that_are_possible_there():
+    written, advice = Corpus(HOUSEKEEP, seed=0), HOUSEKEEP.advice()
+    wrong = []
+    asked = captions(600)
+    for caption in asked:
+        sensible = advice.sensible_goals(caption)
+        others = [goal for goal in written.goals(caption) if goal not in sensible]
+        assert set(others) <= {*advice.candidates(caption), *advice.outside}
+        wrong.append(any(goal not in advice.outside for goal in others))
+    assert np.mean(wrong) == pytest.approx(corpus.MISTAKES["poorly_timed"], abs=0.04)
+
+
+def test_closed_questions_of_the_corpus_are_about_statements():
+    written, is_true = Corpus(HOUSEKEEP, seed=0), HOUSEKEEP.advice().is_true
+    asked = [written.closed(caption) for caption in captions(600)]
+    texts = {JUDGEMENTS.question(one): one for one in HOUSEKEEP.language(protocol="homes").judgements.all}
+    truth, answers = [], []
+    for question, answer in asked:
+        text = question.removeprefix("\n").removesuffix(f" {statement.ANSWER}")
+        assert text in texts
+        truth.append(is_true(text))
+        answers.append(answer == corpus.YES)
+    assert np.mean(np.equal(truth, answers)) == pytest.approx(1 - corpus.MISJUDGED, abs=0.02)
+    assert 0.35 < np.mean(truth) < 0.65
+
+
+def test_the_script_knows_the_advice():
+    model, rng = ScriptedModel(HOUSEKEEP.advice()), np.random.default_rng(0)
+    statements = [JUDGEMENTS.all[i] for i in rng.integers(len(JUDGEMENTS.all), size=400)]
+    replies = model.answer([statement.prompt(one, JUDGEMENTS) for one in statements])
+    yes = [closed_form.probability_of_yes(reply.text, reply.logprobs) > 0.5 for reply in replies]
+    truth = [HOUSEKEEP.advice().is_true(JUDGEMENTS.question(one)) for one in statements]
+    assert np.mean(np.equal(yes, truth)) == pytest.approx(1 - MISJUDGED, abs=0.04)
+    (answer,) = model.answer([open_ended.prompt(HELD_APPLE, HOUSEKEEP.language())])
+    assert "place apple in kitchen fridge" in open_ended.parse(answer.text)
+
+
+def test_things_and_places_are_the_same_tokens_in_captions_and_goals():
+    examples = sft.make_examples(sft.Recipe(scenes=300), HOUSEKEEP)
+    texts = list(itertools.chain(*examples))
+    tokenizer = sft.make_tokenizer(texts, 2_048, HOUSEKEEP.advice().urgency)
+
+    def tokens(text):
+        return [tokenizer.decode([i]) for i in tokenizer(text)["input_ids"]]
+
+    seen = tokens("You have seen kitchen sink, bedroom bed. apple is on bedroom bed. You hold nothing.")
+    for text in ("\n- pick up apple from bedroom bed", "\n- place apple in kitchen sink"):
+        written = tokens(text)
+        assert "".join(written) == text
+        assert len(written) == 4
+        assert {written[1], written[3]} <= {*seen}, written
+
+
+# --- the judge ------------------------------------------------------------------------------------------------
+
+
+def test_advised_usefulness_by_hand():
+    sensible = {"a": ["x", "y"], "b": []}
+    judge = AdvisedUsefulness(sensible.get, lambda event, goal: event == goal.lower(), cost=0.5)
+    assert judge("a", ["x", "y"]) == 2
+    assert judge("a", ["x", "X", "z"]) == 0.5  # two wordings of one goal are worth one
+    assert judge("a", ["z", "z", "w"]) == -1.0  # each goal counts once
+    assert judge("b", ["x"]) == -0.5
+    assert judge("b", []) == 0
+
+
+# --- the commands ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "sft"
+    recipe = sft.Recipe(scenes=250, vocabulary=1_500, width=32, layers=1, heads=2, passes=4)
+    sft.train(recipe, HOUSEKEEP, folder, lambda _: None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """Somebody who suggests everything, in 60 homes; nothing of it happens."""
+    path = tmp_path_factory.mktemp("run") / "suggestions.jsonl"
+    rows = [
+        {
+            "frames": i + 1,
+            "world": "housekeep",
+            "prompt": open_ended.VERSION,
+            "caption_form": "whole",
+            "world_seed": i,
+            "frame": 0,
+            "caption": caption,
+            "goals": HOUSEKEEP.advice().candidates(caption)[:6],
+            "before": [],
+            "after": {},
+            "ended": True,
+        }
+        for i, caption in enumerate(captions(60, first=0))
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_model_answers_both_forms(model):
+    trained = BundledModel(model)
+    trained.load()
+    asked = [open_ended.prompt(caption, HOUSEKEEP.language()) for caption in captions(3)]
+    asked += [statement.prompt(one, JUDGEMENTS) for one in JUDGEMENTS.all[:3]]
+    answers = trained.answer(asked)
+    assert all(answer.text.startswith("- ") for answer in answers[:3])
+    for answer in answers[3:]:
+        assert {" Yes", " No"} <= set(answer.logprobs)
+        assert 0 < closed_form.probability_of_yes(answer.text, answer.logprobs) < 1
+    # How questions are batched changes nothing.
+    assert trained.answer(asked[3:4])[0].logprobs == pytest.approx(answers[3].logprobs, abs=1e-4)
+
+
+def test_it_is_measured(model, tmp_path, capsys):
+    out = tmp_path / "figures.json"
+    train_suggester.Measure(model, "housekeep", scenes=60, threads=1, out=out).run()
+    figures = json.loads(out.read_text())
+    assert 0 <= figures["recall"] <= 1
+    assert 0.3 < figures["closed_auc"] <= 1
+    assert figures["corpus_good"] > 0.9
+    assert not any(name.startswith("recall_") for name in figures)
+
+
+def test_it_learns_from_advice(model, log, tmp_path, monkeypatch, capsys):
+    """Reward model, PPO and ILQL, from a log whose suggestions are mostly foolish."""
+    for name in ("MEASURED", "UNSEEN"):
+        monkeypatch.setattr(fit_ppo, name, 10)
+    recipe = fit_ppo.Recipe
+    small = {"answers": 8, "corpus": 10, "scenes": 10, "relearn": 2}
+    monkeypatch.setattr(fit_ppo, "Recipe", lambda *a, **o: recipe(*a, **o | small))
+    options = {"model": model, "world": "housekeep", "cost": 1.0, "judge": "advice"}
+    reward = tmp_path / "reward"
+    train_suggester.RewardModel(reward, (log,), scenes=40, k=4, steps=20, **options).run()
+    figures = json.loads((reward / "figures.json").read_text())
+    assert figures["pair_accuracy_without_noise"] > 0.5
+    train_suggester.Ppo((log,), reward, tmp_path / "ppo", iterations=2, rounds=2, **options).run()
+    train_suggester.Ilql((log,), tmp_path / "ilql", steps=2, **options).run()
+    assert "run_housekeep.py --goal-mode open --llm-folder" in capsys.readouterr().out
+    logs = json.loads((tmp_path / "ilql" / "figures.json").read_text())["true_usefulness_of_the_logs"]
+    assert logs < 0  # everything is suggested, and most of it is wrong
+
+
+def test_judges_that_cannot_judge(model, log, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    options = {"model": model, "world": "housekeep"}
+    with pytest.raises(UserError, match="judge is logs, but nothing in these logs is a goal"):
+        train_suggester.RewardModel(out, (log,), **options).run()
+    with pytest.raises(UserError, match=r"rarity-power is 0\.5, but judge is advice"):
+        train_suggester.RewardModel(out, (log,), judge="advice", rarity_power=0.5, **options).run()
+    monkeypatch.setattr(type(HOUSEKEEP), "advice", World.advice)
+    with pytest.raises(UserError, match="judge is advice, but the world housekeep has none; choose logs"):
+        train_suggester.RewardModel(out, (log,), judge="advice", **options).run()
+    assert not Path(out).exists()
