@@ -33,6 +33,8 @@ class Sft:
     """Situations in the corpus; each gives an open and a closed question."""
     passes: int = 3
     """Passes over the corpus."""
+    learning_rate: float = 2e-3
+    """Of AdamW, the largest."""
     seed: int = 0
     """Of corpus and training."""
     threads: int = 2
@@ -41,7 +43,9 @@ class Sft:
     def run(self) -> None:
         from ellm_agent.lm_training import sft
 
-        recipe = sft.Recipe(scenes=self.scenes, passes=self.passes, seed=self.seed)
+        recipe = sft.Recipe(
+            scenes=self.scenes, passes=self.passes, learning_rate=self.learning_rate, seed=self.seed
+        )
         _set_threads(self.threads)
         folder = self.out or Path("runs", "lm", f"{self.world}-sft-seed{self.seed}")
         sft.train(recipe, _world(self.world), folder)

@@ -1,4 +1,10 @@
-"""Supervised fine-tuning: a small GPT-2 with its own tokenizer, trained from scratch on the answers of the corpus."""
+"""Supervised fine-tuning: a small language model with its own tokenizer, trained from scratch on the corpus.
+
+In worlds with few goals it is a GPT-2 whose tokens are whole clauses and goals, and it learns the answers alone. In worlds
+with many, goals must be put together from a thing and a place in the caption. So tokens are phrases there, positions are
+relative (a Llama: an object always stands as far before its place), and captions are learned, too: they teach copying,
+since places recur in them (docs/log.md has what was tried).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +20,15 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
-from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import (
+    GenerationConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils import logging
 
 from ellm_agent.errors import UserError
@@ -28,9 +42,9 @@ HELD_OUT_WORLDS = 2_000_000  # world seeds from here on are for measurements
 END = "<|endoftext|>"
 # For servers with a chat protocol: the model reads the last paragraph only, caption and question.
 CHAT_TEMPLATE = "{{ messages[-1]['content'].strip().split('\\n\\n')[-1] }}"
-CONTEXT, LONG_CONTEXT = 256, 384  # tokens: where clauses are tokens; where phrases are
-# Where tokens end in worlds with many goals: a thing or a place is then the same token in a caption and in a goal, and
-# can be copied from one to the other.
+CONTEXT, LONG_CONTEXT = 256, 384  # tokens, in worlds with few goals and with many
+# Where tokens end in worlds with few goals and with many. Then a thing or a place is the same token in a caption and in a
+# goal, and can be copied from one to the other.
 CLAUSE_ENDS = r"[,.?\n]"
 PHRASE_ENDS = r'\n- (?:{verbs})|[,.?"\n]| (?:is|in|on|from|hold|seen|been|keep|the)(?= )'
 CANDIDATES = 4  # situations for each one in the corpus
@@ -55,6 +69,8 @@ class Recipe:
         for name, value in vars(self).items():
             if value < (0 if name == "seed" else 1) and name != "learning_rate":
                 raise UserError(f"{name} is {value}; it must be at least {0 if name == 'seed' else 1}")
+        if self.learning_rate <= 0:
+            raise UserError(f"learning-rate is {self.learning_rate:g}; it must be above 0")
 
 
 def captions(world: World, count: int, first_world: int, seed: int) -> Iterator[str]:
@@ -114,25 +130,41 @@ def make_tokenizer(
     )
 
 
-def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, context: int = CONTEXT) -> GPT2LMHeadModel:
-    """A GPT-2 with random weights, for texts of at most so many tokens."""
+def make_model(
+    recipe: Recipe, tokenizer: PreTrainedTokenizerFast, many_goals: bool = False
+) -> PreTrainedModel:
+    """A model with random weights, for a world with few goals or many."""
     torch.manual_seed(recipe.seed)
     end = tokenizer.eos_token_id
-    shape = GPT2Config(
-        vocab_size=len(tokenizer),
-        n_positions=context,
-        n_embd=recipe.width,
-        n_layer=recipe.layers,
-        n_head=recipe.heads,
-        activation_function="relu",  # takes half the time of GPT-2's own activation, with the same loss
-        resid_pdrop=0.0,
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        bos_token_id=end,
-        eos_token_id=end,
-        pad_token_id=end,
-    )
-    model = GPT2LMHeadModel(shape)
+    ends = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
+    if many_goals:
+        shape = LlamaConfig(
+            vocab_size=len(tokenizer),
+            max_position_embeddings=LONG_CONTEXT,
+            hidden_size=recipe.width,
+            intermediate_size=3 * recipe.width,
+            num_hidden_layers=recipe.layers,
+            num_attention_heads=recipe.heads,
+            rope_theta=1_000.0,
+            tie_word_embeddings=True,
+            **ends,
+        )
+        model: PreTrainedModel = LlamaForCausalLM(shape)
+    else:
+        model = GPT2LMHeadModel(
+            GPT2Config(
+                vocab_size=len(tokenizer),
+                n_positions=CONTEXT,
+                n_embd=recipe.width,
+                n_layer=recipe.layers,
+                n_head=recipe.heads,
+                activation_function="relu",  # takes half the time of GPT-2's own, with the same loss
+                resid_pdrop=0.0,
+                embd_pdrop=0.0,
+                attn_pdrop=0.0,
+                **ends,
+            )
+        )
     # At temperature 1 it makes as many mistakes as its corpus. A yes or a no ends an answer, too.
     yes_and_no = [ids[0] for ids in tokenizer([YES, NO])["input_ids"]]
     model.generation_config = GenerationConfig(
@@ -147,16 +179,26 @@ def make_model(recipe: Recipe, tokenizer: PreTrainedTokenizerFast, context: int 
 
 
 def batches(
-    encoded: Sequence[tuple[list, list]], size: int, rng: np.random.Generator
+    encoded: Sequence[tuple[list, list]], size: int, rng: np.random.Generator, whole: bool = False
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Batches of similar lengths, in random order: ids, and labels in which questions are ignored."""
+    """Batches of similar lengths, in random order: ids, and labels.
+
+    Args:
+        encoded: token ids of questions and answers.
+        size: of a batch.
+        rng: of the order.
+        whole: whether questions are learned, too; else they are ignored.
+    """
     noise = rng.random(len(encoded))
     order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i][0]) + len(encoded[i][1]), noise[i]))
     groups = [order[i : i + size] for i in range(0, len(order), size)]
     for place in rng.permutation(len(groups)):
         rows = [encoded[i] for i in groups[place]]
         ids = [torch.tensor([*question, *answer]) for question, answer in rows]
-        labels = [torch.tensor([*[IGNORED] * len(question), *answer]) for question, answer in rows]
+        labels = [
+            torch.tensor([*(question if whole else [IGNORED] * len(question)), *answer])
+            for question, answer in rows
+        ]
         yield (
             pad_sequence(ids, batch_first=True),
             pad_sequence(labels, batch_first=True, padding_value=IGNORED),
@@ -165,7 +207,7 @@ def batches(
 
 def train(
     recipe: Recipe, world: World, folder: Path, report: Callable[[str], None] = print
-) -> GPT2LMHeadModel:
+) -> PreTrainedModel:
     """Makes corpus, tokenizer and model, trains it, and writes it to a new folder.
 
     Args:
@@ -181,13 +223,12 @@ def train(
         raise UserError(f"out is {folder}, which holds a model; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     examples = make_examples(recipe, world)
-    # Many goals, each of a thing and a place: no token could be a whole goal.
-    verbs = world.advice().urgency if world.language().candidates else ()
+    many_goals = world.language().candidates is not None
     texts = [text for example in examples for text in example]
-    tokenizer = make_tokenizer(texts, recipe.vocabulary, verbs)
+    tokenizer = make_tokenizer(texts, recipe.vocabulary, world.advice().urgency if many_goals else ())
     questions, answers = (tokenizer(list(texts))["input_ids"] for texts in zip(*examples, strict=True))
     encoded = [(q, [*a, tokenizer.eos_token_id]) for q, a in zip(questions, answers, strict=True)]
-    model = make_model(recipe, tokenizer, LONG_CONTEXT if verbs else CONTEXT)
+    model = make_model(recipe, tokenizer, many_goals)
     report(f"{len(examples):,} examples, {sum(p.numel() for p in model.parameters()):,} parameters")
     decayed = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
@@ -197,7 +238,7 @@ def train(
     steps = recipe.passes * -(-len(encoded) // recipe.batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps))
     everything = itertools.chain.from_iterable(
-        batches(encoded, recipe.batch, rng) for _ in range(recipe.passes)
+        batches(encoded, recipe.batch, rng, whole=many_goals) for _ in range(recipe.passes)
     )
     losses = []
     for step, (ids, labels) in enumerate(everything, 1):

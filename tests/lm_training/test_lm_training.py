@@ -196,6 +196,7 @@ def test_the_corpus_can_be_shown(capsys):
     ("options", "message"),
     [
         ({"scenes": 0}, "scenes is 0; it must be at least 1"),
+        ({"learning_rate": 0.0}, "learning-rate is 0; it must be above 0"),
         ({"seed": -1}, "seed is -1; it must be at least 0"),
         ({"threads": 0}, "threads is 0; it must be at least 1"),
         ({"world": "crfter"}, "did you mean 'crafter'"),

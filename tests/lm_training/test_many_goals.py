@@ -110,7 +110,9 @@ def test_advised_usefulness_by_hand():
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model") / "sft"
-    recipe = sft.Recipe(scenes=250, vocabulary=1_500, width=32, layers=1, heads=2, passes=4)
+    recipe = sft.Recipe(
+        scenes=250, vocabulary=1_500, width=32, layers=1, heads=2, passes=8, learning_rate=1e-2
+    )
     sft.train(recipe, HOUSEKEEP, folder, lambda _: None)
     return folder
 
