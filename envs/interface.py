@@ -190,6 +190,8 @@ class Advice:
         urgency: what goals begin with, most urgent first.
         candidates: caption -> the goals that somebody could take for possible there; None: ``goals``.
         is_true: question about a statement (``Judgements.question``) -> whether it is true, in worlds with statements.
+        joints: words of captions and questions between which the things and places stand that goals are put together from;
+            empty: goals are few, and each can be learned as a whole.
     """
 
     sensible_goals: Callable[[str], list[str]]
@@ -200,11 +202,13 @@ class Advice:
     urgency: tuple[str, ...] = ()
     candidates: Callable[[str], Sequence[str]] | None = None
     is_true: Callable[[str], bool] | None = None
+    joints: tuple[str, ...] = ()
 
     def poorly_timed(self, caption: str) -> list[str]:
-        """Goals that do not make sense where a caption says so, in a fixed order."""
+        """Candidates that do not make sense for a caption, in a fixed order."""
         sensible = self.sensible_goals(caption)
-        return [goal for goal in (self.candidates or (lambda _: self.goals))(caption) if goal not in sensible]
+        candidates = self.candidates(caption) if self.candidates else self.goals
+        return [goal for goal in candidates if goal not in sensible]
 
 
 @dataclass(frozen=True)
@@ -328,8 +332,12 @@ class World:
         """
         raise NotImplementedError
 
-    def advice(self) -> Advice | None:
-        """General knowledge of the world; None if it brings none."""
+    def situation_language(self) -> Language:
+        """The words of the environments that ``situations`` are of: of all protocols, those with the most goals."""
+        return self.language()
+
+    def advice(self, **options: Any) -> Advice | None:
+        """General knowledge of such an environment's world; None if it brings none."""
         return None
 
     def draw(self, env: gym.Env) -> Any:

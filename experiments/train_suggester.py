@@ -23,7 +23,7 @@ BUNDLED = Path("results/bundled_model.json")  # figures of the bundled model
 
 @dataclass(frozen=True)
 class Sft:
-    """Writes the corpus, and trains tokenizer and model on it. About half an hour on one core."""
+    """Writes the corpus, and trains tokenizer and model on it. About half an hour on one core in Crafter."""
 
     out: Path | None = None
     """New folder for the model. None: runs/lm/WORLD-sft-seedN."""
@@ -34,7 +34,7 @@ class Sft:
     passes: int = 3
     """Passes over the corpus."""
     learning_rate: float = 2e-3
-    """Of AdamW, the largest."""
+    """Largest learning rate of AdamW."""
     seed: int = 0
     """Of corpus and training."""
     threads: int = 2
@@ -85,7 +85,7 @@ class Measure:
     scenes: int = 2_000
     """Situations."""
     recalled: int = 100
-    """Situations in which a goal is possible, for the recall of each goal."""
+    """Situations in which a goal is possible, for the recall of each goal, in worlds with few goals."""
     threads: int = 2
     """Threads for PyTorch."""
     out: Path | None = None
@@ -93,9 +93,10 @@ class Measure:
 
     def run(self) -> None:
         from ellm_agent.llm.bundled import FOLDER, BundledModel
-        from ellm_agent.lm_training import measure
+        from ellm_agent.lm_training import data, measure
 
         cli.at_least(1, scenes=self.scenes, recalled=self.recalled)
+        data.check_model(self.model, _world(self.world))
         _set_threads(self.threads)
         model = BundledModel(self.model or FOLDER)
         model.load()
@@ -136,7 +137,7 @@ class RewardModel:
     out: Path
     """New folder for the reward model, or one in which this training was stopped."""
     logs: tuple[Path, ...] = ()
-    """Run folders made with --log-suggestions, or their suggestions.jsonl: labels are simulated from them."""
+    """Run folders made with --log-suggestions, or their suggestions.jsonl: labels are simulated for their captions."""
     choices: tuple[Path, ...] = ()
     """Files of people's choices, which preferences.py RUN --suggestions writes: alone, or beside simulated labels."""
     model: Path | None = None
@@ -148,10 +149,10 @@ class RewardModel:
     rarity_power: float = 0.0
     """Power of the rarity that events are worth in the usefulness, as in the agent's reward (.5). 0: all are worth the same."""
     cost: float = 0.1
-    """Of each goal that is not achieved, or makes no sense, in the usefulness."""
+    """Of each goal that is not achieved (with judge advice: that makes no sense), in the usefulness."""
     judge: Literal["logs", "advice"] = "logs"
-    """Who says how useful answers are. logs: what happens after them; advice: the world's advice, by how many sensible goals
-    they name, for worlds in which foolish goals can be achieved as well."""
+    """Who says how useful answers are. logs: what happens after them; advice: the world's advice, by how many sensible
+    goals they name, for worlds in which foolish goals can be achieved as well."""
     scenes: int = 2_000
     """Captions whose answers are compared."""
     k: int = 6
@@ -215,10 +216,10 @@ class Ppo:
     rarity_power: float = 0.0
     """Power of the rarity that events are worth in the usefulness, as in the agent's reward (.5). 0: all are worth the same."""
     cost: float = 0.1
-    """Of each goal that is not achieved, or makes no sense, in the usefulness."""
+    """Of each goal that is not achieved (with judge advice: that makes no sense), in the usefulness."""
     judge: Literal["logs", "advice"] = "logs"
-    """Who says how useful answers are. logs: what happens after them; advice: the world's advice, by how many sensible goals
-    they name, for worlds in which foolish goals can be achieved as well."""
+    """Who says how useful answers are. logs: what happens after them; advice: the world's advice, by how many sensible
+    goals they name, for worlds in which foolish goals can be achieved as well."""
     iterations: int = 40
     """Iterations, each with fresh answers."""
     beta: float = 0.1
@@ -292,10 +293,10 @@ class Ilql:
     rarity_power: float = 0.0
     """Power of the rarity that events are worth in the usefulness, as in the agent's reward (.5). 0: all are worth the same."""
     cost: float = 0.1
-    """Of each goal that is not achieved, or makes no sense, in the usefulness."""
+    """Of each goal that is not achieved (with judge advice: that makes no sense), in the usefulness."""
     judge: Literal["logs", "advice"] = "logs"
-    """Who says how useful answers are. logs: what happens after them; advice: the world's advice, by how many sensible goals
-    they name, for worlds in which foolish goals can be achieved as well."""
+    """Who says how useful answers are. logs: what happens after them; advice: the world's advice, by how many sensible
+    goals they name, for worlds in which foolish goals can be achieved as well."""
     steps: int = 300
     """Gradient steps."""
     tau: float = 0.8

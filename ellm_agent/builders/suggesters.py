@@ -91,7 +91,7 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
                 f"goal-mode is sbert, but in {config.env.name} no goals depend on what belongs where"
             )
         return JudgedGoals(CosineJudge(judgements.all, SBERT_SHARE), judgements)
-    model = model or make_model(suggester, world)
+    model = model or make_model(suggester, world, config.env.options)
     form, candidates = form_and_candidates(suggester, language)
     judged = form == "statements"
     if isinstance(model, RecordedModel):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ellm_agent.config.suggester import LLMConfig, SuggesterConfig
 from ellm_agent.errors import UserError
@@ -79,12 +81,15 @@ def resolve(suggester: SuggesterConfig, world: World) -> SuggesterConfig:
     return suggester.model_copy(update={"llm": LLMConfig.model_validate(llm.model_dump() | resolved)})
 
 
-def make_model(suggester: SuggesterConfig, world: World) -> LanguageModel:
+def make_model(
+    suggester: SuggesterConfig, world: World, options: Mapping[str, Any] | None = None
+) -> LanguageModel:
     """The language model of a configuration.
 
     Args:
         suggester: of kind "open", "closed" or "scored".
         world: whose advice the scripted model gives, and whose recorded answers are the default.
+        options: of the world's environments, which its advice may depend on.
 
     Raises:
         UserError: for an endpoint, key, price, folder or cache file that is wrong or missing.
@@ -93,7 +98,7 @@ def make_model(suggester: SuggesterConfig, world: World) -> LanguageModel:
     if llm.kind == "recorded":
         return RecordedModel(_recorded(llm.answers, world, suggester.kind))
     if llm.kind == "script":
-        advice = world.advice()
+        advice = world.advice(**(options or {}))
         if advice is None:
             raise UserError(f"llm is script, but the world {world.name} has no advice for it")
         return ScriptedModel(advice)

@@ -62,12 +62,13 @@ class Corpus:
         self._advice = world.advice()
         if self._advice is None:
             raise UserError(f"the world {world.name} has no advice to write a corpus from")
-        language = world.language()
+        language = world.situation_language()
         self._judgements = language.judgements
         self._rng = random.Random(seed)
         self._often: Counter[str] = Counter()  # how often each goal has been sensible
         pairs = (f"{verb} {noun}" for verb in language.verbs for noun in language.nouns)
-        self._bad = [pair for pair in pairs if language.canonical(pair) not in language.goals]
+        bad = [pair for pair in pairs if language.canonical(pair) not in language.goals]
+        self._bad = bad or self._advice.meaningless  # a world may have no verbs and nouns
 
     def open(self, caption: str) -> tuple[str, str]:
         """An open question about a caption, and goals in bullets."""
@@ -109,7 +110,9 @@ class Corpus:
         rng, advice = self._rng, self._advice
         sensible = advice.sensible_goals(caption)
         kept = [goal for goal in sensible if rng.random() >= FORGOTTEN]
-        kept.sort(key=lambda goal: next(i for i, verb in enumerate(advice.urgency) if goal.startswith(verb)))
+        kept.sort(
+            key=lambda goal: next((i for i, start in enumerate(advice.urgency) if goal.startswith(start)), 0)
+        )
         places = {goal: place + rng.gauss(0, ORDER_NOISE) for place, goal in enumerate(kept)}
         kept.sort(key=places.__getitem__)
         goals = [

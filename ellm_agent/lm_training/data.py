@@ -24,6 +24,7 @@ from ellm_agent.lm_training.sft import HELD_OUT_WORLDS, TRAINING_WORLDS, caption
 from ellm_agent.lm_training.suggester import Suggester
 from ellm_agent.lm_training.suggestions import Suggestion, rarity, read_logs, split
 from envs import registry
+from envs.interface import World
 
 MOST_HELD_OUT = 1_000  # rows for measurements, at most
 JUDGES = ("logs", "advice")
@@ -56,6 +57,8 @@ class Sources:
     def __post_init__(self):
         if self.judge not in JUDGES:
             raise UserError(f"judge is {self.judge!r}; choose one of {', '.join(JUDGES)}")
+        if self.rarity and self.judge == "advice":
+            raise UserError(f"rarity-power is {self.rarity:g}, but judge is advice; it is for logs")
 
 
 def check_labels(k: int, noise: float) -> None:
@@ -70,6 +73,16 @@ def check_labels(k: int, noise: float) -> None:
         raise UserError(f"noise is {noise}; it must be from 0 to 1")
 
 
+def check_model(model: Path | None, world: World) -> None:
+    """Checks that there is a model to start from.
+
+    Raises:
+        UserError: if none is named, and none is bundled for the world.
+    """
+    if model is None and not world.has_bundled_model:
+        raise UserError(f"no model is bundled for the world {world.name}; give --model")
+
+
 class Data:
     """Rows of logs, and everything that judges answers.
 
@@ -82,7 +95,8 @@ class Data:
 
     def __init__(self, sources: Sources):
         self.world = registry.get(sources.world)
-        self.language = self.world.language()
+        self.language = self.world.situation_language()
+        check_model(sources.model, self.world)
         self.suggester = Suggester(sources.model)
         similarity = make_similarity(config_files.in_world(PRESETS["default"], sources.world), self.language)
         similarity.prepare((*self.language.goals, *self.suggester.likely_goals))
@@ -101,24 +115,16 @@ class Data:
 
     def _make_judge(self) -> Callable[[str, Sequence[str]], float]:
         """Caption and goals -> how useful they are."""
-        cost = self.sources.cost
-        if self.sources.judge == "logs":
-            language = self.language
-            if language.candidates and not any(
-                event in language.goals for row in self.train for event in row.after
-            ):
-                raise UserError(
-                    "judge is logs, but nothing in these logs is a goal of the world's first protocol; give --judge advice"
-                )
-            return ExpectedUsefulness(
-                self.train, language.goals, language.clauses_of, self.satisfies, self.worth, cost
-            )
-        advice = self.world.advice()
-        if advice is None:
-            raise UserError(f"judge is advice, but the world {self.world.name} has none; choose logs")
-        if self.sources.rarity:
-            raise UserError(f"rarity-power is {self.sources.rarity:g}, but judge is advice; it is for logs")
-        return AdvisedUsefulness(advice.sensible_goals, self.satisfies, cost)
+        language, cost = self.language, self.sources.cost
+        if self.sources.judge == "advice":
+            advice = self.world.advice()
+            if advice is None:
+                raise UserError(f"judge is advice, but the world {self.world.name} has none; choose logs")
+            return AdvisedUsefulness(advice.sensible_goals, self.satisfies, cost)
+        events = language.goals
+        if language.candidates:  # many goals: those that happened
+            events = tuple(dict.fromkeys(event for row in self.train for event in row.after))
+        return ExpectedUsefulness(self.train, events, language.clauses_of, self.satisfies, self.worth, cost)
 
     def questions(self, rows: Sequence[Suggestion]) -> list[list[int]]:
         """Token ids of the questions about rows' captions."""
@@ -130,7 +136,7 @@ class Data:
         return np.array([self.true_usefulness(row, own) for row, own in zip(rows, goals, strict=True)])
 
     def true_usefulness(self, row: Suggestion, goals: Sequence[str]) -> float:
-        """Of goals for a row: what the agent then achieved there, or what the world's advice says."""
+        """True usefulness of goals for a row: what the agent then achieved there, or what the world's advice says."""
         if self.sources.judge == "advice":
             return self.judge(row.caption, goals)
         return row.usefulness(goals, self.satisfies, self.worth, self.sources.cost)

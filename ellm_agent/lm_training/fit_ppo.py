@@ -65,7 +65,7 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
     """
     data = Data(recipe.sources)
     suggester = data.suggester
-    judge = fit_reward_model.load(recipe.reward_model, data)
+    reward_model = fit_reward_model.load(recipe.reward_model, data)
     resumable.open_folder(folder, recipe, "ppo")
     settings = Settings(
         learning_rate=recipe.learning_rate,
@@ -78,7 +78,7 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
         mix=recipe.mix,
     )
     ppo = PPO(suggester.model, fit_reward_model.load(recipe.reward_model, data), settings)
-    relearning = RewardTraining(judge, recipe.relearning_rate)
+    relearning = RewardTraining(reward_model, recipe.relearning_rate)
     pretraining = data.corpus(recipe.corpus, held_out=False, seed=recipe.seed)
     unseen = data.corpus(UNSEEN, held_out=True, seed=recipe.seed)
     measured = data.held_out[:: max(1, len(data.held_out) // MEASURED)]
@@ -104,14 +104,16 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
         rows = [data.train[i] for i in rng.choice(len(data.train), recipe.answers)]
         questions = data.questions(rows)
         answers = suggester.sample(questions, generator)
-        scores = penalise_no_end(score(judge, questions, answers), answers, (suggester.end,), settings.no_end)
+        scores = penalise_no_end(
+            score(reward_model, questions, answers), answers, (suggester.end,), settings.no_end
+        )
         texts = None
         if recipe.mix:
             texts = pretraining[torch.from_numpy(rng.choice(len(pretraining), recipe.answers))]
         metrics = ppo.learn(questions, answers, scores, generator, texts)
         if number % MEASURE_EVERY == 0 or number + 1 == recipe.iterations:
             answers = suggester.sample(asked, generator)
-            metrics["held_out_score"] = float(score(judge, asked, answers).mean())
+            metrics["held_out_score"] = float(score(reward_model, asked, answers).mean())
             metrics["true_usefulness"] = float(data.usefulness(measured, answers).mean())
             metrics["corpus_loss"] = corpus_loss()
         return metrics

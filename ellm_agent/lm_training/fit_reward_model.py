@@ -11,12 +11,13 @@ import numpy as np
 from ellm_agent.errors import UserError
 from ellm_agent.lm_training import report, resumable
 from ellm_agent.lm_training.choices import read_choices
-from ellm_agent.lm_training.data import Data, Sources, check_labels
+from ellm_agent.lm_training.data import Data, Sources, check_labels, check_model
 from ellm_agent.lm_training.judge import NOISE
 from ellm_agent.lm_training.networks import ScalarModel
 from ellm_agent.lm_training.reward_model import Comparison, RewardTraining, accuracies, choice_ceiling, score
 from ellm_agent.lm_training.suggester import Suggester
 from ellm_agent.runs import checkpoints
+from envs import registry
 
 FILE = "reward_model.pt"
 
@@ -50,6 +51,8 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
         UserError: for data or a folder that cannot be used.
     """
     data = Data(recipe.sources) if recipe.sources.logs else None
+    if not data:
+        check_model(recipe.sources.model, registry.get(recipe.sources.world))
     suggester = data.suggester if data else Suggester(recipe.sources.model)
     choices, unseen_choices = read_choices(recipe.choices, suggester) if recipe.choices else ([], [])
     resumable.open_folder(folder, recipe, "reward-model")
@@ -74,7 +77,8 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
     if unseen_choices:
         figures["four_way_accuracy_of_choices"] = accuracies(model, unseen_choices)["best_accuracy"]
         figures["held_out_choices"] = len(unseen_choices)
-    checkpoints.write(folder / FILE, {"model": model.state_dict(), **_usefulness(recipe.sources)})
+    learned = _usefulness(recipe.sources) if data else {}  # people's choices know none
+    checkpoints.write(folder / FILE, {"model": model.state_dict(), **learned})
     report.draw_rows(rows, folder / "curves.png")
     report.write_card(
         folder,
@@ -112,7 +116,7 @@ def measure(model: ScalarModel, data: Data, recipe: Recipe) -> dict[str, float]:
     decided = [(i, j) for i, j in pairs if true[i] != true[j]]
     right = [(scores[i] > scores[j]) == (true[i] > true[j]) for i, j in decided]
     return figures | {
-        "pair_accuracy_against_what_happened": float(np.mean(right)),
+        "pair_accuracy_against_true_usefulness": float(np.mean(right)),
         "held_out_captions": len(rows),
     }
 
@@ -133,7 +137,7 @@ def load(folder: Path, data: Data) -> ScalarModel:
         raise UserError(f"{folder} holds no reward model; train one with train_suggester.py reward-model")
     state = checkpoints.read(path)
     for name, asked in _usefulness(data.sources).items():
-        learned = state.get(name, "logs" if name == "judge" else asked)  # older models do not say
+        learned = state.get(name, asked)
         if learned != asked:
             option = name.replace("_", "-")
             raise UserError(

@@ -19,7 +19,7 @@ from ellm_agent.lm_training.sft import HELD_OUT_WORLDS
 from envs.interface import Language, Privileged, Situation, World
 from prompts import closed_form, open_ended, statement
 
-CLOSED = 200  # captions about which all closed questions are asked
+CLOSED = 200  # captions about which all closed questions are asked, or about the statements in them
 RECALLED = 100  # situations in which a goal is possible, for its recall
 MOST_DRAWN = 150  # situations drawn to find one more of these
 
@@ -27,10 +27,11 @@ MOST_DRAWN = 150  # situations drawn to find one more of these
 def measure(
     model: LanguageModel, world: World, count: int = 2_000, seed: int = 1, recalled: int = RECALLED
 ) -> dict[str, float]:
-    """Share of readable answers, shares of the quality bins, ROC AUC in closed form, speed, and each goal's recall.
+    """Share of readable answers, shares of the quality bins, ROC AUC in closed form, speed, and each goal's recall (in worlds
+    with many goals, of all together).
 
-    Bins, AUC and recall compare with the prerequisites in the situation's true state, for the model and for the corpus
-    alike; both read captions only.
+    They compare with the prerequisites in the situation's true state, for the model and for the corpus alike; both read
+    captions only. Closed answers about statements are compared with the world's advice.
 
     Args:
         model: to measure.
@@ -39,7 +40,7 @@ def measure(
         seed: of the situations and the corpus.
         recalled: situations in which a goal is possible, for its recall.
     """
-    language = world.language()
+    language = world.situation_language()
     pairs = list(world.situations(HELD_OUT_WORLDS, count, seed))
     privileged = [facts for _, facts in pairs]
     captions = [language.drop_target(situation.caption) for situation, _ in pairs]
@@ -62,7 +63,10 @@ def measure(
         figures[f"corpus_{kind}"] = corpus_shares.get(kind, 0.0)
     figures |= _closed(model, world, pairs[:CLOSED])
     if language.candidates:  # many goals: no figures for each
-        named = [len({*own} & {*facts.possible}) for own, facts in zip(goals, privileged, strict=True)]
+        named = [
+            len({*map(language.canonical, own)} & {*facts.possible})
+            for own, facts in zip(goals, privileged, strict=True)
+        ]
         figures["recall"] = sum(named) / sum(len(facts.possible) for facts in privileged)
         return figures
     for goal, share in recall(model, world, recalled, seed).items():
@@ -74,7 +78,7 @@ def _closed(
     model: LanguageModel, world: World, pairs: Sequence[tuple[Situation, Privileged]]
 ) -> dict[str, float]:
     """ROC AUC of closed answers and speed: about each goal in each caption, or about the world's statements."""
-    language = world.language()
+    language = world.situation_language()
     captions = [language.drop_target(situation.caption) for situation, _ in pairs]
     if language.judgements:
         of, is_true = language.judgements.of, world.advice().is_true

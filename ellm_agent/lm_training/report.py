@@ -20,8 +20,9 @@ CARD = """\
 {use}
 
 Made by `experiments/train_suggester.py {method}`; equations and data format: `docs/suggester_training.md`. It learned
-which suggestions are useful in one game: from what a simulated agent achieved of them, or from people's choices (`choices` in
-the recipe). It is no pretrained language model, knows nothing else, and holds no personal data.
+which suggestions are useful in one game: from what a simulated agent achieved of them, from what the game's advice calls
+sensible (`judge` in the recipe), or from people's choices (`choices`). It is no pretrained language model, knows nothing
+else, and holds no personal data.
 
 ## Figures
 
@@ -57,10 +58,11 @@ def write_card(folder: Path, title: str, use: str, recipe: Any, figures: Mapping
 
 def improvement(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
     """Figures of a suggester before and after a training, from ``Data.measure``."""
+    old, new = before["usefulness"], after["usefulness"]
     return {
-        "true_usefulness_before": before["usefulness"],
-        "true_usefulness": after["usefulness"],
-        "gain": after["usefulness"] / before["usefulness"] - 1,
+        "true_usefulness_before": old,
+        "true_usefulness": new,
+        **({"gain": new / old - 1} if old > 0 else {}),  # below 0 a share says nothing
         "goals_in_an_answer_before": before["goals"],
         "goals_in_an_answer": after["goals"],
     }
@@ -95,9 +97,8 @@ def summarise(folders: Sequence[Path]) -> list[dict[str, Any]]:
     rows = []
     for kind in kinds.values():
         figures = kind.pop("all")
-        rows.append(
-            kind | {"figures": {name: _interval([own[name] for own in figures]) for name in figures[0]}}
-        )
+        shared = [name for name in figures[0] if all(name in own for own in figures)]
+        rows.append(kind | {"figures": {name: _interval([own[name] for own in figures]) for name in shared}})
     return rows
 
 

@@ -1,9 +1,9 @@
 """Supervised fine-tuning: a small language model with its own tokenizer, trained from scratch on the corpus.
 
-In worlds with few goals it is a GPT-2 whose tokens are whole clauses and goals, and it learns the answers alone. In worlds
-with many, goals must be put together from a thing and a place in the caption. So tokens are phrases there, positions are
-relative (a Llama: an object always stands as far before its place), and captions are learned, too: they teach copying,
-since places recur in them (docs/log.md has what was tried).
+In worlds with few goals it is a GPT-2 whose tokens are whole clauses and goals, and it learns the answers alone. In
+worlds with many, goals must be put together from a thing and a place in the caption. So tokens are phrases there;
+positions are relative (a Llama), because an object stands at a fixed distance before its place; and captions are learned,
+too: places recur in them, which teaches copying (docs/log.md has what was tried).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ellm_agent.errors import UserError
 from ellm_agent.llm.bundled import FOLDER
 from ellm_agent.lm_training.corpus import NO, YES, Corpus, balanced
 from ellm_agent.lm_training.networks import read
-from envs.interface import World
+from envs.interface import Advice, World
 
 TRAINING_WORLDS = 1_000_000  # world seeds from here on are for training
 HELD_OUT_WORLDS = 2_000_000  # world seeds from here on are for measurements
@@ -43,10 +43,10 @@ END = "<|endoftext|>"
 # For servers with a chat protocol: the model reads the last paragraph only, caption and question.
 CHAT_TEMPLATE = "{{ messages[-1]['content'].strip().split('\\n\\n')[-1] }}"
 CONTEXT, LONG_CONTEXT = 256, 384  # tokens, in worlds with few goals and with many
-# Where tokens end in worlds with few goals and with many. Then a thing or a place is the same token in a caption and in a
-# goal, and can be copied from one to the other.
+# Where tokens end in worlds with few goals and with many. With many, things and places are the same tokens in captions
+# and goals, so that they can be copied.
 CLAUSE_ENDS = r"[,.?\n]"
-PHRASE_ENDS = r'\n- (?:{verbs})|[,.?"\n]| (?:is|in|on|from|hold|seen|been|keep|the)(?= )'
+PHRASE_ENDS = r'\n- (?:{starts})|[,.?"\n]| (?:{joints})(?= )'
 CANDIDATES = 4  # situations for each one in the corpus
 IGNORED = -100  # label of tokens that are not learned
 
@@ -69,7 +69,7 @@ class Recipe:
         for name, value in vars(self).items():
             if value < (0 if name == "seed" else 1) and name != "learning_rate":
                 raise UserError(f"{name} is {value}; it must be at least {0 if name == 'seed' else 1}")
-        if self.learning_rate <= 0:
+        if not self.learning_rate > 0:
             raise UserError(f"learning-rate is {self.learning_rate:g}; it must be above 0")
 
 
@@ -89,28 +89,32 @@ def make_examples(recipe: Recipe, world: World) -> list[tuple[str, str]]:
     Raises:
         UserError: if the world has no advice.
     """
-    corpus = Corpus(world, recipe.seed)
-    candidates = list(captions(world, CANDIDATES * recipe.scenes, TRAINING_WORLDS, recipe.seed))
-    sensible = list(map(world.advice().sensible_goals, candidates))
-    chosen = balanced(sensible, recipe.scenes, np.random.default_rng(recipe.seed))
-    return [example for i in chosen for example in (corpus.open(candidates[i]), corpus.closed(candidates[i]))]
+    corpus, many_goals = Corpus(world, recipe.seed), bool(world.advice().joints)
+    count = recipe.scenes * (1 if many_goals else CANDIDATES)
+    chosen = list(captions(world, count, TRAINING_WORLDS, recipe.seed))
+    if not many_goals:  # where nearly every goal is rare, none would be frequent
+        sensible = list(map(world.advice().sensible_goals, chosen))
+        rng = np.random.default_rng(recipe.seed)
+        chosen = [chosen[i] for i in balanced(sensible, recipe.scenes, rng)]
+    return [example for caption in chosen for example in (corpus.open(caption), corpus.closed(caption))]
 
 
 def make_tokenizer(
-    texts: Sequence[str], vocabulary: int, verbs: Sequence[str] = ()
+    texts: Sequence[str], vocabulary: int, advice: Advice | None = None
 ) -> PreTrainedTokenizerFast:
     """Byte-level BPE that can encode any text.
 
     Args:
         texts: to learn it from.
         vocabulary: tokens.
-        verbs: empty: tokens are at most a clause or a goal, and common ones are single tokens. Else what goals begin
-            with: tokens are at most a phrase.
+        advice: of a world with many goals: tokens are at most a phrase. None: they are at most a clause or a goal, and
+            common ones are single tokens.
     """
     tokenizer = Tokenizer(models.BPE())
     ends, piece = CLAUSE_ENDS, "merged_with_next"
-    if verbs:
-        ends, piece = PHRASE_ENDS.format(verbs="|".join(map(re.escape, verbs))), "isolated"
+    if advice:
+        starts, joints = ("|".join(map(re.escape, words)) for words in (advice.urgency, advice.joints))
+        ends, piece = PHRASE_ENDS.format(starts=starts, joints=joints), "isolated"
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(ends), piece),
@@ -223,9 +227,10 @@ def train(
         raise UserError(f"out is {folder}, which holds a model; name a new folder")
     folder.mkdir(parents=True, exist_ok=True)
     examples = make_examples(recipe, world)
-    many_goals = world.language().candidates is not None
+    advice = world.advice()
+    many_goals = bool(advice.joints)
     texts = [text for example in examples for text in example]
-    tokenizer = make_tokenizer(texts, recipe.vocabulary, world.advice().urgency if many_goals else ())
+    tokenizer = make_tokenizer(texts, recipe.vocabulary, advice if many_goals else None)
     questions, answers = (tokenizer(list(texts))["input_ids"] for texts in zip(*examples, strict=True))
     encoded = [(q, [*a, tokenizer.eos_token_id]) for q, a in zip(questions, answers, strict=True)]
     model = make_model(recipe, tokenizer, many_goals)

@@ -83,7 +83,7 @@ class CrafterWorld(World):
         return scenes(first_world, count, seed)
 
     @functools.cache  # noqa: B019 (there is one world)
-    def advice(self) -> Advice:
+    def advice(self, **options: Any) -> Advice:
         from envs.crafter.advice import read_advice
 
         return read_advice()

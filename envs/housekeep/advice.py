@@ -23,21 +23,20 @@ OUTSIDE = (
     "feed the cat",
     "turn on the light",
 )
+JOINTS = ("is", "in", "on", "from", "hold", "seen", "been", "keep", "the")
 
 
-@functools.lru_cache(maxsize=4)
+@functools.cache
 def advice(known: Placements) -> Advice:
-    """Advice by placements, about all objects: those of the training split and the held-out ones; made once."""
+    """Advice by placements, about all objects: those of the training split and the held-out ones."""
     reader = Reader(known)
-    places = range(len(known.places))
-    right = {
-        Statement(thing, known.where(p)): bool(known.right[o, p])
-        for o, thing in enumerate(known.objects)
-        for p in places
-    }
+    right, goals = {}, []
+    for o, thing in enumerate(known.objects):
+        for p, place in enumerate(known.places):
+            belongs = bool(known.right[o, p])
+            right[Statement(thing, known.where(p))] = belongs
+            goals.append(put(thing, known.where(p)) if belongs else pick_up(thing, str(place)))
     truth = {question(statement): true for statement, true in right.items()}
-    goals = [pick_up(thing, str(known.places[p])) for thing in known.objects for p in places]
-    goals += [put(thing, known.where(p)) for thing in known.objects for p in places]
     return Advice(
         sensible_goals=lambda caption: list(reader.goals(caption, right.get)),
         goals=(*goals, *map(explore, known.rooms)),
@@ -46,4 +45,5 @@ def advice(known: Placements) -> Advice:
         urgency=(PLACE, PICK_UP, EXPLORE),
         candidates=reader.candidates,
         is_true=truth.__getitem__,
+        joints=JOINTS,
     )

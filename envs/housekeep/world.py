@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from envs.housekeep.tasks import TASKS, home_of_task
-from envs.interface import HELD_OUT_SEEDS, Advice, Privileged, Situation, TaskDescription, World
+from envs.interface import HELD_OUT_SEEDS, Advice, Language, Privileged, Situation, TaskDescription, World
 
 if TYPE_CHECKING:
     import gymnasium as gym
@@ -84,11 +84,14 @@ class HousekeepWorld(World):
         """The episodes' scores in %; the headline metric is the share of misplaced objects that were put right."""
         return {"misplaced_fixed": 0.0, **{name: 100 * mean for name, mean in means.items()}}
 
-    def advice(self) -> Advice:
-        from envs.housekeep.advice import advice
-        from envs.housekeep.placements import placements
+    def situation_language(self) -> Language:
+        return self.language(protocol="homes")
 
-        return advice(placements())
+    def advice(self, **options: Any) -> Advice:
+        from envs.housekeep.advice import advice
+        from envs.housekeep.env import known_placements
+
+        return advice(known_placements(options.get("placements")))
 
     def situations(self, first_world: int, count: int, seed: int) -> Iterator[tuple[Situation, Privileged]]:
         from envs.housekeep.env import HousekeepEnv

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from ellm_agent.errors import UserError
+from ellm_agent.llm.base import Answer, LanguageModel
 from ellm_agent.llm.bundled import BundledModel
 from ellm_agent.llm.scripted import MISJUDGED, ScriptedModel
-from ellm_agent.lm_training import corpus, fit_ppo, sft
+from ellm_agent.lm_training import corpus, fit_ppo, measure, report, sft
 from ellm_agent.lm_training.corpus import Corpus
 from ellm_agent.lm_training.judge import AdvisedUsefulness
 from envs import registry
@@ -25,6 +26,22 @@ HELD_APPLE = "You have seen kitchen fridge, kitchen oven. You hold apple."
 
 def captions(count, first=sft.TRAINING_WORLDS):
     return [situation.caption for situation, _ in HOUSEKEEP.situations(first, count, seed=2)]
+
+
+def row(i, caption, goals, after):
+    return {
+        "frames": i + 1,
+        "world": "housekeep",
+        "prompt": open_ended.VERSION,
+        "caption_form": "whole",
+        "world_seed": i,
+        "frame": 0,
+        "caption": caption,
+        "goals": goals,
+        "before": [],
+        "after": after,
+        "ended": True,
+    }
 
 
 # --- advice and corpus ----------------------------------------------------------------------------------------
@@ -45,9 +62,17 @@ def test_mistakes_in_the_corpus_are_goals_that_are_possible_there():
     for caption in asked:
         sensible = advice.sensible_goals(caption)
         others = [goal for goal in written.goals(caption) if goal not in sensible]
-        assert set(others) <= {*advice.candidates(caption), *advice.outside}
-        wrong.append(any(goal not in advice.outside for goal in others))
+        assert set(others) <= {*advice.candidates(caption), *advice.outside, *advice.meaningless}
+        wrong.append(any(goal in advice.candidates(caption) for goal in others))
     assert np.mean(wrong) == pytest.approx(corpus.MISTAKES["poorly_timed"], abs=0.04)
+
+
+def test_the_corpus_has_situations_of_all_kinds_as_often_as_they_are():
+    """What is rare is not shown more often, where nearly every goal is rare: else there would be nothing to explore."""
+    asked = [question for question, _ in sft.make_examples(sft.Recipe(scenes=400), HOUSEKEEP)[::2]]
+    sensible = [HOUSEKEEP.advice().sensible_goals(open_ended.caption_of(q + "\n")) for q in asked]
+    explored = np.mean([goals[0].startswith("explore") for goals in sensible if goals])
+    assert 0.08 < explored < 0.2
 
 
 def test_closed_questions_of_the_corpus_are_about_statements():
@@ -78,7 +103,7 @@ def test_the_script_knows_the_advice():
 def test_things_and_places_are_the_same_tokens_in_captions_and_goals():
     examples = sft.make_examples(sft.Recipe(scenes=300), HOUSEKEEP)
     texts = list(itertools.chain(*examples))
-    tokenizer = sft.make_tokenizer(texts, 2_048, HOUSEKEEP.advice().urgency)
+    tokenizer = sft.make_tokenizer(texts, 2_048, HOUSEKEEP.advice())
 
     def tokens(text):
         return [tokenizer.decode([i]) for i in tokenizer(text)["input_ids"]]
@@ -122,22 +147,10 @@ def log(tmp_path_factory):
     """Somebody who suggests everything, in 60 homes; nothing of it happens."""
     path = tmp_path_factory.mktemp("run") / "suggestions.jsonl"
     rows = [
-        {
-            "frames": i + 1,
-            "world": "housekeep",
-            "prompt": open_ended.VERSION,
-            "caption_form": "whole",
-            "world_seed": i,
-            "frame": 0,
-            "caption": caption,
-            "goals": HOUSEKEEP.advice().candidates(caption)[:6],
-            "before": [],
-            "after": {},
-            "ended": True,
-        }
+        row(i, caption, HOUSEKEEP.advice().candidates(caption)[:6], {})
         for i, caption in enumerate(captions(60, first=0))
     ]
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path.write_text("".join(json.dumps(one) + "\n" for one in rows))
     return path
 
 
@@ -160,8 +173,9 @@ def test_it_is_measured(model, tmp_path, capsys):
     train_suggester.Measure(model, "housekeep", scenes=60, threads=1, out=out).run()
     figures = json.loads(out.read_text())
     assert 0 <= figures["recall"] <= 1
-    assert 0.3 < figures["closed_auc"] <= 1
-    assert figures["corpus_good"] > 0.9
+    assert figures["corpus_good"] > 0.85
+    assert figures["corpus_poorly_timed"] + figures["corpus_bad"] > 0.01
+    assert figures["corpus_nonsensical"] < 0.1  # goals of this world are known as such
     assert not any(name.startswith("recall_") for name in figures)
 
 
@@ -184,14 +198,68 @@ def test_it_learns_from_advice(model, log, tmp_path, monkeypatch, capsys):
     assert logs < 0  # everything is suggested, and most of it is wrong
 
 
+def test_a_judge_of_statements_is_measured_by_hand():
+    """A model that calls everything in or on a kitchen's receptacle right, and all else wrong."""
+
+    class Kitchen(LanguageModel):
+        name = "kitchen"
+
+        def answer(self, prompts):
+            return [
+                Answer("- explore kitchen" if "keep" not in p.user else self.judge(p.user)) for p in prompts
+            ]
+
+        def judge(self, text):
+            return "Yes" if "the kitchen" in text else "No"
+
+    figures = measure.measure(Kitchen(), HOUSEKEEP, 40)
+    captions = [situation.caption for situation, _ in HOUSEKEEP.situations(sft.HELD_OUT_WORLDS, 40, seed=1)]
+    statements = dict.fromkeys(one for caption in captions for one in JUDGEMENTS.of(caption))
+    truth = [HOUSEKEEP.advice().is_true(JUDGEMENTS.question(one)) for one in statements]
+    yes = [one.where.split(" ", 1)[1].startswith("kitchen") for one in statements]
+    right = [y for y, true in zip(yes, truth, strict=True) if true]
+    wrong = [y for y, true in zip(yes, truth, strict=True) if not true]
+    higher = np.mean([(y > n) + 0.5 * (y == n) for y in right for n in wrong])
+    assert figures["closed_auc"] == pytest.approx(higher)
+    sensible = [HOUSEKEEP.advice().sensible_goals(caption) for caption in captions]
+    named = sum("explore kitchen" in goals for goals in sensible)
+    assert figures["recall"] == pytest.approx(named / sum(map(len, sensible)))
+
+
 def test_judges_that_cannot_judge(model, log, tmp_path, monkeypatch):
     out = tmp_path / "out"
     options = {"model": model, "world": "housekeep"}
-    with pytest.raises(UserError, match="judge is logs, but nothing in these logs is a goal"):
-        train_suggester.RewardModel(out, (log,), **options).run()
     with pytest.raises(UserError, match=r"rarity-power is 0\.5, but judge is advice"):
         train_suggester.RewardModel(out, (log,), judge="advice", rarity_power=0.5, **options).run()
+    for command in (
+        train_suggester.RewardModel(out, (log,), world="housekeep"),
+        train_suggester.RewardModel(out, choices=(log,), world="housekeep"),
+        train_suggester.Measure(world="housekeep"),
+    ):
+        with pytest.raises(UserError, match="no model is bundled for the world housekeep; give --model"):
+            command.run()
     monkeypatch.setattr(type(HOUSEKEEP), "advice", World.advice)
     with pytest.raises(UserError, match="judge is advice, but the world housekeep has none; choose logs"):
         train_suggester.RewardModel(out, (log,), judge="advice", **options).run()
     assert not Path(out).exists()
+
+
+def test_what_happens_can_be_the_judge_too(model, tmp_path):
+    """In each home the first object that lies somewhere is picked up, sensible or not."""
+    rows = []
+    for i, caption in enumerate(captions(60, first=0)):
+        goals = HOUSEKEEP.advice().candidates(caption)[:1]
+        rows.append(row(i, caption, goals, dict.fromkeys(goals, 1)))
+    (tmp_path / "suggestions.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    reward = tmp_path / "reward"
+    train_suggester.RewardModel(
+        reward, (tmp_path,), scenes=20, k=4, steps=2, model=model, world="housekeep"
+    ).run()
+    assert (reward / "reward_model.pt").exists()
+
+
+def test_a_gain_is_a_share_of_something():
+    worse, better = {"usefulness": -1.0, "goals": 2.0}, {"usefulness": 1.5, "goals": 2.0}
+    assert "gain" not in report.improvement(worse, better)
+    assert "gain" not in report.improvement(worse | {"usefulness": 0.0}, better)
+    assert report.improvement(better, better | {"usefulness": 1.8})["gain"] == pytest.approx(0.2)
