@@ -27,6 +27,8 @@ class Sft:
 
     out: Path | None = None
     """New folder for the model. None: runs/lm/WORLD-sft-seedN."""
+    model: Path | None = None
+    """Folder of a model to train on. None: a new model and tokenizer."""
     world: str = "crafter"
     """World whose situations and advice make the corpus."""
     scenes: int = 60_000
@@ -44,7 +46,11 @@ class Sft:
         from ellm_agent.lm_training import sft
 
         recipe = sft.Recipe(
-            scenes=self.scenes, passes=self.passes, learning_rate=self.learning_rate, seed=self.seed
+            scenes=self.scenes,
+            passes=self.passes,
+            learning_rate=self.learning_rate,
+            seed=self.seed,
+            start=self.model,
         )
         _set_threads(self.threads)
         folder = self.out or Path("runs", "lm", f"{self.world}-sft-seed{self.seed}")

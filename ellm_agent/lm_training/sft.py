@@ -32,7 +32,7 @@ from transformers import (
 from transformers.utils import logging
 
 from ellm_agent.errors import UserError
-from ellm_agent.llm.bundled import FOLDER
+from ellm_agent.llm.bundled import FOLDER, BundledModel, load_network
 from ellm_agent.lm_training.corpus import NO, YES, Corpus, balanced
 from ellm_agent.lm_training.networks import read
 from envs.interface import Advice, World
@@ -64,10 +64,11 @@ class Recipe:
     batch: int = 32  # examples in a step
     learning_rate: float = 2e-3  # of AdamW, the largest: a short warm-up, then a cosine down to a tenth of it
     seed: int = 0  # of corpus and training
+    start: Path | None = None  # folder of the model to train on; None: a new model
 
     def __post_init__(self):
         for name, value in vars(self).items():
-            if value < (0 if name == "seed" else 1) and name != "learning_rate":
+            if name not in ("learning_rate", "start") and value < (0 if name == "seed" else 1):
                 raise UserError(f"{name} is {value}; it must be at least {0 if name == 'seed' else 1}")
         if not self.learning_rate > 0:
             raise UserError(f"learning-rate is {self.learning_rate:g}; it must be above 0")
@@ -182,6 +183,17 @@ def make_model(
     return model
 
 
+def _read_model(folder: Path) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
+    """Tokenizer and model of a folder.
+
+    Raises:
+        UserError: if it holds no model that can be read.
+    """
+    BundledModel(folder).load()  # its errors are one line
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    return tokenizer, load_network(folder, len(tokenizer), heads=False).train()
+
+
 def batches(
     encoded: Sequence[tuple[list, list]], size: int, rng: np.random.Generator, whole: bool = False
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -221,19 +233,23 @@ def train(
         report: receives lines about the progress.
 
     Raises:
-        UserError: if the folder has a model already, or the world has no advice.
+        UserError: if the folder has a model already, the world has no advice, or there is no model to start from.
     """
     if (folder / "model.safetensors").exists() or folder.resolve() == FOLDER.resolve():
         raise UserError(f"out is {folder}, which holds a model; name a new folder")
+    started = recipe.start and _read_model(recipe.start)
     folder.mkdir(parents=True, exist_ok=True)
     examples = make_examples(recipe, world)
     advice = world.advice()
     many_goals = bool(advice.joints)
-    texts = [text for example in examples for text in example]
-    tokenizer = make_tokenizer(texts, recipe.vocabulary, advice if many_goals else None)
+    if started:
+        tokenizer, model = started
+    else:
+        texts = [text for example in examples for text in example]
+        tokenizer = make_tokenizer(texts, recipe.vocabulary, advice if many_goals else None)
+        model = make_model(recipe, tokenizer, many_goals)
     questions, answers = (tokenizer(list(texts))["input_ids"] for texts in zip(*examples, strict=True))
     encoded = [(q, [*a, tokenizer.eos_token_id]) for q, a in zip(questions, answers, strict=True)]
-    model = make_model(recipe, tokenizer, many_goals)
     report(f"{len(examples):,} examples, {sum(p.numel() for p in model.parameters()):,} parameters")
     decayed = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]

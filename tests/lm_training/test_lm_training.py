@@ -151,6 +151,22 @@ def test_training_is_seeded_and_learns(tmp_path):
     assert {" Yes", " No"} & set(answer.logprobs)
 
 
+def test_training_goes_on_from_a_model(tmp_path):
+    """With its tokenizer, and at once with a smaller loss than from random weights."""
+    losses = []
+    for start in (None, FOLDER):
+        lines = []
+        recipe = sft.Recipe(scenes=60, passes=1, learning_rate=1e-5, start=start)
+        sft.train(recipe, CRAFTER, tmp_path / str(start is None), lines.append)
+        losses.append(float(lines[-1].split("loss ")[1].split()[0]))
+    assert losses[0] > 5
+    assert losses[1] < 1.5
+    assert (tmp_path / "False" / "tokenizer.json").read_bytes() == (FOLDER / "tokenizer.json").read_bytes()
+    with pytest.raises(UserError, match="holds no model"):
+        sft.train(sft.Recipe(scenes=1, start=tmp_path), CRAFTER, tmp_path / "new", lambda _: None)
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_tokenizer_writes_anything():
     tokenizer = sft.make_tokenizer(["You see grass, tree.\n- chop tree"] * 3, 300)
     for text in ("You see grass, tree.", "ünïcödé 🌲\t\x00", "\n- chop tree\n- sleep"):
