@@ -322,19 +322,22 @@ class World:
         """
         return {self.score[0]: 100 * sum(rates.values()) / max(len(rates), 1), **means}
 
-    def situations(self, first_world: int, count: int, seed: int) -> Iterator[tuple[Situation, Privileged]]:
+    def situations(
+        self, first_world: int, count: int, seed: int, protocol: str | None = None
+    ) -> Iterator[tuple[Situation, Privileged]]:
         """Situations that a player may come into, for corpora and for measuring suggesters.
 
         Args:
             first_world: world seed of the first; the others follow.
             count: how many.
             seed: of all other choices.
+            protocol: whose worlds; None: of all protocols, the one with the most goals.
         """
         raise NotImplementedError
 
-    def situation_language(self) -> Language:
-        """The words of the environments that ``situations`` are of: of all protocols, those with the most goals."""
-        return self.language()
+    def situation_language(self, protocol: str | None = None) -> Language:
+        """The words of the environments that ``situations`` of a protocol are of."""
+        return self.language(protocol=protocol or self.protocols[0])
 
     def advice(self, **options: Any) -> Advice | None:
         """General knowledge of such an environment's world; None if it brings none."""

@@ -31,6 +31,8 @@ class Sft:
     """Folder of a model to train on. None: a new model and tokenizer."""
     world: str = "crafter"
     """World whose situations and advice make the corpus."""
+    protocol: str | None = None
+    """Rules of the situations. None: of all protocols, the one with the most goals."""
     scenes: int = 60_000
     """Situations in the corpus; each gives an open and a closed question."""
     passes: int = 3
@@ -51,10 +53,11 @@ class Sft:
             learning_rate=self.learning_rate,
             seed=self.seed,
             start=self.model,
+            protocol=self.protocol,
         )
         _set_threads(self.threads)
         folder = self.out or Path("runs", "lm", f"{self.world}-sft-seed{self.seed}")
-        sft.train(recipe, _world(self.world), folder)
+        sft.train(recipe, _world(self.world, self.protocol), folder)
         _say_written(folder, self.world)
 
 
@@ -88,6 +91,8 @@ class Measure:
     """The model's folder. None: the bundled model."""
     world: str = "crafter"
     """World of the situations."""
+    protocol: str | None = None
+    """Its rules. None: of all protocols, the one with the most goals."""
     scenes: int = 2_000
     """Situations."""
     recalled: int = 100
@@ -109,7 +114,13 @@ class Measure:
         out = self.out or (BUNDLED if self.model is None else None)
         if out:
             out.parent.mkdir(parents=True, exist_ok=True)
-        figures = measure.measure(model, _world(self.world), self.scenes, recalled=self.recalled)
+        figures = measure.measure(
+            model,
+            _world(self.world, self.protocol),
+            self.scenes,
+            recalled=self.recalled,
+            protocol=self.protocol,
+        )
         _print(figures)
         if out:
             write_whole(out, json.dumps({name: round(x, 4) for name, x in figures.items()}, indent=1) + "\n")
@@ -150,6 +161,8 @@ class RewardModel:
     """Folder of the language model whose answers are compared. None: the bundled model."""
     world: str = "crafter"
     """World of the logs."""
+    protocol: str | None = None
+    """Its rules in the logs. None: of all protocols, the one with the most goals."""
     skip_frames: int = 0
     """Frames at the beginning of each run that are left out."""
     rarity_power: float = 0.0
@@ -185,11 +198,12 @@ class RewardModel:
             data.Sources(
                 self.logs,
                 self.model,
-                _world(self.world).name,
+                _world(self.world, self.protocol).name,
                 self.skip_frames,
                 self.rarity_power,
                 self.cost,
                 self.judge,
+                self.protocol,
             ),
             choices=self.choices,
             scenes=self.scenes,
@@ -217,6 +231,8 @@ class Ppo:
     """Folder of the suggester to improve. None: the bundled model."""
     world: str = "crafter"
     """World of the logs."""
+    protocol: str | None = None
+    """Its rules in the logs. None: of all protocols, the one with the most goals."""
     skip_frames: int = 0
     """Frames at the beginning of each run that are left out."""
     rarity_power: float = 0.0
@@ -258,11 +274,12 @@ class Ppo:
             data.Sources(
                 self.logs,
                 self.model,
-                _world(self.world).name,
+                _world(self.world, self.protocol).name,
                 self.skip_frames,
                 self.rarity_power,
                 self.cost,
                 self.judge,
+                self.protocol,
             ),
             self.reward_model,
             iterations=self.iterations,
@@ -294,6 +311,8 @@ class Ilql:
     """Folder of the suggester to improve. None: the bundled model."""
     world: str = "crafter"
     """World of the logs."""
+    protocol: str | None = None
+    """Its rules in the logs. None: of all protocols, the one with the most goals."""
     skip_frames: int = 0
     """Frames at the beginning of each run that are left out."""
     rarity_power: float = 0.0
@@ -326,11 +345,12 @@ class Ilql:
             data.Sources(
                 self.logs,
                 self.model,
-                _world(self.world).name,
+                _world(self.world, self.protocol).name,
                 self.skip_frames,
                 self.rarity_power,
                 self.cost,
                 self.judge,
+                self.protocol,
             ),
             method=self.method,
             steps=self.steps,
@@ -354,9 +374,11 @@ def _say_written(folder: Path, world: str) -> None:
     print(f"written to {folder}; {report.command(world, folder)} asks it")
 
 
-def _world(name: str) -> World:
+def _world(name: str, protocol: str | None = None) -> World:
     with config_files.one_line():
-        return registry.get(name)
+        world = registry.get(name)
+        world.check({"protocol": protocol})
+    return world
 
 
 def _set_threads(threads: int) -> None:

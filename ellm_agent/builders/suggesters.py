@@ -77,7 +77,8 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
         ),
         "novelty": lambda: AllGoals(language.goals, language.candidates),
         "common": lambda: CommonGoals(
-            world.situations(SAMPLED_WORLDS, SAMPLED, seed=0), goals=frozenset(language.goals)
+            world.situations(SAMPLED_WORLDS, SAMPLED, seed=0, protocol=config.env.protocol),
+            goals=frozenset(language.goals),
         ),
         "task": TaskGoals,
         "none": NoGoals,

@@ -53,16 +53,17 @@ class Corpus:
     Args:
         world: whose advice it is written from.
         seed: of all random choices.
+        protocol: of the situations; None: the world's widest.
 
     Raises:
         UserError: if the world has no advice.
     """
 
-    def __init__(self, world: World, seed: int):
+    def __init__(self, world: World, seed: int, protocol: str | None = None):
         self._advice = world.advice()
         if self._advice is None:
             raise UserError(f"the world {world.name} has no advice to write a corpus from")
-        language = world.situation_language()
+        language = world.situation_language(protocol)
         self._judgements = language.judgements
         self._rng = random.Random(seed)
         self._often: Counter[str] = Counter()  # how often each goal has been sensible

@@ -42,6 +42,7 @@ class Sources:
         skip_frames: of each run, at its beginning.
         rarity: power of the rarity that events are worth in the usefulness; 0: all are worth the same.
         cost: of each goal that is not achieved (for judge "advice": that makes no sense), in it.
+        protocol: of the logs; None: the world's widest.
         judge: who says how useful answers are. "logs": what tends to happen after a caption; true usefulness is what
             then happened. "advice": what the world's advice calls sensible; that is true usefulness, too.
     """
@@ -53,6 +54,7 @@ class Sources:
     rarity: float = 0.0
     cost: float = COST
     judge: str = "logs"
+    protocol: str | None = None
 
     def __post_init__(self):
         if self.judge not in JUDGES:
@@ -95,7 +97,7 @@ class Data:
 
     def __init__(self, sources: Sources):
         self.world = registry.get(sources.world)
-        self.language = self.world.situation_language()
+        self.language = self.world.situation_language(sources.protocol)
         check_model(sources.model, self.world)
         self.suggester = Suggester(sources.model)
         similarity = make_similarity(config_files.in_world(PRESETS["default"], sources.world), self.language)
@@ -182,10 +184,10 @@ class Data:
 
     def corpus(self, scenes: int, held_out: bool, seed: int) -> Answers:
         """Open questions and answers of the pretraining corpus."""
-        corpus = Corpus(self.world, seed)
+        corpus = Corpus(self.world, seed, self.sources.protocol)
         first = HELD_OUT_WORLDS if held_out else TRAINING_WORLDS
         written = [
             (self.suggester.question(caption), self.suggester.answer(corpus.goals(caption)))
-            for caption in captions(self.world, scenes, first, seed)
+            for caption in captions(self.world, scenes, first, seed, self.sources.protocol)
         ]
         return Answers.of(*zip(*written, strict=True))

@@ -25,7 +25,12 @@ MOST_DRAWN = 150  # situations drawn to find one more of these
 
 
 def measure(
-    model: LanguageModel, world: World, count: int = 2_000, seed: int = 1, recalled: int = RECALLED
+    model: LanguageModel,
+    world: World,
+    count: int = 2_000,
+    seed: int = 1,
+    recalled: int = RECALLED,
+    protocol: str | None = None,
 ) -> dict[str, float]:
     """Share of readable answers, shares of the quality bins, ROC AUC in closed form, speed, and each goal's recall (in worlds
     with many goals, of all together).
@@ -39,9 +44,10 @@ def measure(
         count: situations.
         seed: of the situations and the corpus.
         recalled: situations in which a goal is possible, for its recall.
+        protocol: of the situations; None: the world's widest.
     """
-    language = world.situation_language()
-    pairs = list(world.situations(HELD_OUT_WORLDS, count, seed))
+    language = world.situation_language(protocol)
+    pairs = list(world.situations(HELD_OUT_WORLDS, count, seed, protocol))
     privileged = [facts for _, facts in pairs]
     captions = [language.drop_target(situation.caption) for situation, _ in pairs]
     ask(model, captions[:2], language)  # loads it
@@ -49,7 +55,7 @@ def measure(
     answers = ask(model, captions, language)
     seconds = time.process_time() - started
     goals = [open_ended.parse(text) for text in answers]
-    corpus = Corpus(world, seed)
+    corpus = Corpus(world, seed, protocol)
     model_shares = shares(goals, privileged, language)
     corpus_shares = shares([tuple(corpus.goals(caption)) for caption in captions], privileged, language)
     figures = {
@@ -61,7 +67,7 @@ def measure(
     for kind in BINS:
         figures[f"model_{kind}"] = model_shares.get(kind, 0.0)
         figures[f"corpus_{kind}"] = corpus_shares.get(kind, 0.0)
-    figures |= _closed(model, world, pairs[:CLOSED])
+    figures |= _closed(model, world, language, pairs[:CLOSED])
     if language.candidates:  # many goals: no figures for each
         named = [
             len({*map(language.canonical, own)} & {*facts.possible})
@@ -75,10 +81,12 @@ def measure(
 
 
 def _closed(
-    model: LanguageModel, world: World, pairs: Sequence[tuple[Situation, Privileged]]
+    model: LanguageModel,
+    world: World,
+    language: Language,
+    pairs: Sequence[tuple[Situation, Privileged]],
 ) -> dict[str, float]:
     """ROC AUC of closed answers and speed: about each goal in each caption, or about the world's statements."""
-    language = world.situation_language()
     captions = [language.drop_target(situation.caption) for situation, _ in pairs]
     if language.judgements:
         of, is_true = language.judgements.of, world.advice().is_true

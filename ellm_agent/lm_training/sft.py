@@ -63,24 +63,28 @@ class Recipe:
     passes: int = 3  # over the corpus
     batch: int = 32  # examples in a step
     learning_rate: float = 2e-3  # of AdamW, the largest: a short warm-up, then a cosine down to a tenth of it
+    protocol: str | None = None  # of the situations; None: the world's widest
     seed: int = 0  # of corpus and training
     start: Path | None = None  # folder of the model to train on; None: a new model
 
     def __post_init__(self):
         for name, value in vars(self).items():
-            if name not in ("learning_rate", "start") and value < (0 if name == "seed" else 1):
+            if name not in ("learning_rate", "start", "protocol") and value < (0 if name == "seed" else 1):
                 raise UserError(f"{name} is {value}; it must be at least {0 if name == 'seed' else 1}")
         if not self.learning_rate > 0:
             raise UserError(f"learning-rate is {self.learning_rate:g}; it must be above 0")
 
 
-def captions(world: World, count: int, first_world: int, seed: int) -> Iterator[str]:
+def captions(
+    world: World, count: int, first_world: int, seed: int, protocol: str | None = None
+) -> Iterator[str]:
     """Captions of situations: every other one without the faced thing, and every fourth one with names only, so that
     the model can read all forms of ``--llm-caption``.
     """
     language = world.language()
     forms = (str, language.drop_target, language.names_only, language.drop_target)
-    for (situation, _), form in zip(world.situations(first_world, count, seed), itertools.cycle(forms)):
+    situations = world.situations(first_world, count, seed, protocol)
+    for (situation, _), form in zip(situations, itertools.cycle(forms)):
         yield form(situation.caption)
 
 
@@ -90,9 +94,9 @@ def make_examples(recipe: Recipe, world: World) -> list[tuple[str, str]]:
     Raises:
         UserError: if the world has no advice.
     """
-    corpus, many_goals = Corpus(world, recipe.seed), bool(world.advice().joints)
+    corpus, many_goals = Corpus(world, recipe.seed, recipe.protocol), bool(world.advice().joints)
     count = recipe.scenes * (1 if many_goals else CANDIDATES)
-    chosen = list(captions(world, count, TRAINING_WORLDS, recipe.seed))
+    chosen = list(captions(world, count, TRAINING_WORLDS, recipe.seed, recipe.protocol))
     if not many_goals:  # where nearly every goal is rare, none would be frequent
         sensible = list(map(world.advice().sensible_goals, chosen))
         rng = np.random.default_rng(recipe.seed)

@@ -77,7 +77,9 @@ class CrafterWorld(World):
     def scores(self, rates: Mapping[str, float], means: Mapping[str, float]) -> dict[str, float]:
         return {"crafter_score": crafter_score(list(rates.values()))}
 
-    def situations(self, first_world: int, count: int, seed: int) -> Iterator[tuple[Situation, Privileged]]:
+    def situations(
+        self, first_world: int, count: int, seed: int, protocol: str | None = None
+    ) -> Iterator[tuple[Situation, Privileged]]:
         from envs.crafter.scenes import scenes
 
         return scenes(first_world, count, seed)

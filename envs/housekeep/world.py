@@ -84,8 +84,8 @@ class HousekeepWorld(World):
         """The episodes' scores in %; the headline metric is the share of misplaced objects that were put right."""
         return {"misplaced_fixed": 0.0, **{name: 100 * mean for name, mean in means.items()}}
 
-    def situation_language(self) -> Language:
-        return self.language(protocol="homes")
+    def situation_language(self, protocol: str | None = None) -> Language:
+        return self.language(protocol=protocol or "homes")
 
     def advice(self, **options: Any) -> Advice:
         from envs.housekeep.advice import advice
@@ -93,10 +93,12 @@ class HousekeepWorld(World):
 
         return advice(known_placements(options.get("placements")))
 
-    def situations(self, first_world: int, count: int, seed: int) -> Iterator[tuple[Situation, Privileged]]:
+    def situations(
+        self, first_world: int, count: int, seed: int, protocol: str | None = None
+    ) -> Iterator[tuple[Situation, Privileged]]:
         from envs.housekeep.env import HousekeepEnv
 
-        env, rng = HousekeepEnv("homes"), np.random.default_rng(seed)
+        env, rng = HousekeepEnv(protocol or "homes"), np.random.default_rng(seed)
         for world_seed in range(first_world, first_world + count):
             env.reset(options={"world_seed": world_seed})
             env.change(rng)
