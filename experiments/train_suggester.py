@@ -8,13 +8,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ellm_agent import cli
 from ellm_agent.config import files as config_files
 from ellm_agent.runs.folder import write_whole
 from envs import registry
 from envs.interface import World
+
+if TYPE_CHECKING:
+    from ellm_agent.lm_training.data import Sources
 
 BUNDLED = Path("results/bundled_model.json")  # figures of the bundled model
 
@@ -147,18 +150,12 @@ class Corpus:
             print(question + answer, end="\n\n")
 
 
-@dataclass(frozen=True)
-class RewardModel:
-    """Learns which answers are useful: a reward model from suggestion logs, or people's choices. Continues if it was stopped."""
+@dataclass(frozen=True, kw_only=True)
+class _FromLogs:
+    """Options of all trainings from suggestion logs. Subclasses have ``logs``, the files."""
 
-    out: Path
-    """New folder for the reward model, or one in which this training was stopped."""
-    logs: tuple[Path, ...] = ()
-    """Run folders made with --log-suggestions, or their suggestions.jsonl: labels are simulated for their captions."""
-    choices: tuple[Path, ...] = ()
-    """Files of people's choices, which preferences.py RUN --suggestions writes: alone, or beside simulated labels."""
     model: Path | None = None
-    """Folder of the language model whose answers are compared. None: the bundled model."""
+    """Folder of the language model to start from, whose answers are judged. None: the bundled model."""
     world: str = "crafter"
     """World of the logs."""
     protocol: str | None = None
@@ -172,6 +169,39 @@ class RewardModel:
     judge: Literal["logs", "advice"] = "logs"
     """Who says how useful answers are. logs: what happens after them; advice: the world's advice, by how many sensible
     goals they name, for worlds in which foolish goals can be achieved as well."""
+
+    def sources(self) -> Sources:
+        """Where the data come from.
+
+        Raises:
+            UserError: if a value is out of bounds, or there is no such world or protocol.
+        """
+        from ellm_agent.lm_training.data import Sources
+
+        cli.at_least(0, skip_frames=self.skip_frames, rarity_power=self.rarity_power, cost=self.cost)
+        world = _world(self.world, self.protocol).name
+        return Sources(
+            self.logs,
+            self.model,
+            world,
+            self.skip_frames,
+            self.rarity_power,
+            self.cost,
+            self.judge,
+            self.protocol,
+        )
+
+
+@dataclass(frozen=True)
+class RewardModel(_FromLogs):
+    """Learns which answers are useful: a reward model from suggestion logs, or people's choices. Continues if it was stopped."""
+
+    out: Path
+    """New folder for the reward model, or one in which this training was stopped."""
+    logs: tuple[Path, ...] = ()
+    """Run folders made with --log-suggestions, or their suggestions.jsonl: labels are simulated for their captions."""
+    choices: tuple[Path, ...] = ()
+    """Files of people's choices, which preferences.py RUN --suggestions writes: alone, or beside simulated labels."""
     scenes: int = 2_000
     """Captions whose answers are compared."""
     k: int = 6
@@ -187,24 +217,13 @@ class RewardModel:
     """Of samples, labels and training."""
 
     def run(self) -> None:
-        from ellm_agent.lm_training import data, fit_reward_model
+        from ellm_agent.lm_training import fit_reward_model
 
         cli.at_least(1, scenes=self.scenes, steps=self.steps)
-        cli.at_least(
-            0, seed=self.seed, skip_frames=self.skip_frames, rarity_power=self.rarity_power, cost=self.cost
-        )
+        cli.at_least(0, seed=self.seed)
         _set_threads(1)
         recipe = fit_reward_model.Recipe(
-            data.Sources(
-                self.logs,
-                self.model,
-                _world(self.world, self.protocol).name,
-                self.skip_frames,
-                self.rarity_power,
-                self.cost,
-                self.judge,
-                self.protocol,
-            ),
+            self.sources(),
             choices=self.choices,
             scenes=self.scenes,
             k=self.k,
@@ -218,7 +237,7 @@ class RewardModel:
 
 
 @dataclass(frozen=True)
-class Ppo:
+class Ppo(_FromLogs):
     """Improves a suggester by PPO against a reward model, near its first weights. Continues if it was stopped."""
 
     logs: tuple[Path, ...]
@@ -227,21 +246,6 @@ class Ppo:
     """Folder that reward-model wrote."""
     out: Path
     """New folder for the suggester, or one in which this training was stopped."""
-    model: Path | None = None
-    """Folder of the suggester to improve. None: the bundled model."""
-    world: str = "crafter"
-    """World of the logs."""
-    protocol: str | None = None
-    """Its rules in the logs. None: of all protocols, the one with the most goals."""
-    skip_frames: int = 0
-    """Frames at the beginning of each run that are left out."""
-    rarity_power: float = 0.0
-    """Power of the rarity that events are worth in the usefulness, as in the agent's reward (.5). 0: all are worth the same."""
-    cost: float = 0.1
-    """Of each goal that is not achieved (with judge advice: that makes no sense), in the usefulness."""
-    judge: Literal["logs", "advice"] = "logs"
-    """Who says how useful answers are. logs: what happens after them; advice: the world's advice, by how many sensible
-    goals they name, for worlds in which foolish goals can be achieved as well."""
     iterations: int = 40
     """Iterations, each with fresh answers."""
     beta: float = 0.1
@@ -264,23 +268,12 @@ class Ppo:
     """Of samples and training."""
 
     def run(self) -> None:
-        from ellm_agent.lm_training import data, fit_ppo
+        from ellm_agent.lm_training import fit_ppo
 
-        cli.at_least(
-            0, seed=self.seed, skip_frames=self.skip_frames, rarity_power=self.rarity_power, cost=self.cost
-        )
+        cli.at_least(0, seed=self.seed)
         _set_threads(1)
         recipe = fit_ppo.Recipe(
-            data.Sources(
-                self.logs,
-                self.model,
-                _world(self.world, self.protocol).name,
-                self.skip_frames,
-                self.rarity_power,
-                self.cost,
-                self.judge,
-                self.protocol,
-            ),
+            self.sources(),
             self.reward_model,
             iterations=self.iterations,
             beta=self.beta,
@@ -298,7 +291,7 @@ class Ppo:
 
 
 @dataclass(frozen=True)
-class Ilql:
+class Ilql(_FromLogs):
     """Improves a suggester offline, from logs alone, by ILQL or what it is compared with. Continues if it was stopped."""
 
     logs: tuple[Path, ...]
@@ -307,21 +300,6 @@ class Ilql:
     """New folder for the suggester, or one in which this training was stopped."""
     method: Literal["ilql", "sarsa", "bc", "filtered-bc"] = "ilql"
     """ilql; sarsa: its single-step ablation (tau .5); bc: imitation of the logs; filtered-bc: of their best chains."""
-    model: Path | None = None
-    """Folder of the suggester to improve. None: the bundled model."""
-    world: str = "crafter"
-    """World of the logs."""
-    protocol: str | None = None
-    """Its rules in the logs. None: of all protocols, the one with the most goals."""
-    skip_frames: int = 0
-    """Frames at the beginning of each run that are left out."""
-    rarity_power: float = 0.0
-    """Power of the rarity that events are worth in the usefulness, as in the agent's reward (.5). 0: all are worth the same."""
-    cost: float = 0.1
-    """Of each goal that is not achieved (with judge advice: that makes no sense), in the usefulness."""
-    judge: Literal["logs", "advice"] = "logs"
-    """Who says how useful answers are. logs: what happens after them; advice: the world's advice, by how many sensible
-    goals they name, for worlds in which foolish goals can be achieved as well."""
     steps: int = 300
     """Gradient steps."""
     tau: float = 0.8
@@ -334,24 +312,13 @@ class Ilql:
     """Of training."""
 
     def run(self) -> None:
-        from ellm_agent.lm_training import data, fit_ilql
+        from ellm_agent.lm_training import fit_ilql
 
         cli.at_least(1, steps=self.steps)
-        cli.at_least(
-            0, seed=self.seed, skip_frames=self.skip_frames, rarity_power=self.rarity_power, cost=self.cost
-        )
+        cli.at_least(0, seed=self.seed)
         _set_threads(1)
         recipe = fit_ilql.Recipe(
-            data.Sources(
-                self.logs,
-                self.model,
-                _world(self.world, self.protocol).name,
-                self.skip_frames,
-                self.rarity_power,
-                self.cost,
-                self.judge,
-                self.protocol,
-            ),
+            self.sources(),
             method=self.method,
             steps=self.steps,
             tau=self.tau,
