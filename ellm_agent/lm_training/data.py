@@ -29,6 +29,7 @@ from envs.interface import World
 MOST_HELD_OUT = 1_000  # rows for measurements, at most
 JUDGES = ("logs", "advice")
 MOST_INSERTED = 8  # goals that a varied answer has more, at most
+CUT = 1 / 3  # share of the varied answers that are cut short
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,13 @@ class Data:
         return result
 
     def _vary(self, goals: Sequence[str], others: Sequence[str], rng: np.random.Generator) -> list[str]:
-        """An answer with some goals left out and others put in, anywhere."""
+        """An answer with some goals left out and others put in, anywhere; or cut short, in a third of the cases.
+
+        Without answers that say less and nothing wrong, a reward model may take silence for the best.
+        """
         varied = [goal for goal in goals if rng.random() >= 0.3]
+        if rng.random() < CUT:
+            return varied[: rng.integers(len(varied) + 1)]
         inserted = min(rng.integers(1, MOST_INSERTED + 1), len(others))
         for goal in rng.choice(others, inserted, replace=False):
             varied.insert(int(rng.integers(len(varied) + 1)), str(goal))
