@@ -1,52 +1,33 @@
-"""Supervised fine-tuning: a small language model with its own tokenizer, trained from scratch on the corpus.
+"""Supervised fine-tuning: a small language model learns the corpus, from scratch or from a folder.
 
-In worlds with few goals it is a GPT-2 whose tokens are whole clauses and goals, and it learns the answers alone. In
-worlds with many, goals must be put together from a thing and a place in the caption. So tokens are phrases there;
-positions are relative (a Llama), because an object stands at a fixed distance before its place; and captions are learned,
-too: places recur in them, which teaches copying (docs/log.md has what was tried).
+In worlds with few goals it learns the answers alone, in worlds with many the captions, too: places recur in them, which
+teaches copying (docs/log.md has what was tried).
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
-from transformers import (
-    GenerationConfig,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from ellm_agent.errors import UserError
 from ellm_agent.llm.bundled import FOLDER, BundledModel, load_network
-from ellm_agent.lm_training.corpus import NO, YES, Corpus, balanced
+from ellm_agent.lm_training.corpus import Corpus, balanced
 from ellm_agent.lm_training.networks import read
-from envs.interface import Advice, World
+from ellm_agent.lm_training.new_model import make_model, make_tokenizer
+from envs.interface import World
 
 TRAINING_WORLDS = 1_000_000  # world seeds from here on are for training
 HELD_OUT_WORLDS = 2_000_000  # world seeds from here on are for measurements
-END = "<|endoftext|>"
-# For servers with a chat protocol: the model reads the last paragraph only, caption and question.
-CHAT_TEMPLATE = "{{ messages[-1]['content'].strip().split('\\n\\n')[-1] }}"
-CONTEXT, LONG_CONTEXT = 256, 384  # tokens, in worlds with few goals and with many
-# Where tokens end in worlds with few goals and with many. With many, things and places are the same tokens in captions
-# and goals, so that they can be copied.
-CLAUSE_ENDS = r"[,.?\n]"
-PHRASE_ENDS = r'\n- (?:{starts})|[,.?"\n]| (?:{joints})(?= )'
 CANDIDATES = 4  # situations for each one in the corpus
 IGNORED = -100  # label of tokens that are not learned
 
@@ -102,89 +83,6 @@ def make_examples(recipe: Recipe, world: World) -> list[tuple[str, str]]:
         rng = np.random.default_rng(recipe.seed)
         chosen = [chosen[i] for i in balanced(sensible, recipe.scenes, rng)]
     return [example for caption in chosen for example in (corpus.open(caption), corpus.closed(caption))]
-
-
-def make_tokenizer(
-    texts: Sequence[str], vocabulary: int, advice: Advice | None = None
-) -> PreTrainedTokenizerFast:
-    """Byte-level BPE that can encode any text.
-
-    Args:
-        texts: to learn it from.
-        vocabulary: tokens.
-        advice: of a world with many goals: tokens are at most a phrase. None: they are at most a clause or a goal, and
-            common ones are single tokens.
-    """
-    tokenizer = Tokenizer(models.BPE())
-    ends, piece = CLAUSE_ENDS, "merged_with_next"
-    if advice:
-        starts, joints = ("|".join(map(re.escape, words)) for words in (advice.urgency, advice.joints))
-        ends, piece = PHRASE_ENDS.format(starts=starts, joints=joints), "isolated"
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(ends), piece),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=[END],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, eos_token=END, bos_token=END, pad_token=END, chat_template=CHAT_TEMPLATE
-    )
-
-
-def make_model(
-    recipe: Recipe, tokenizer: PreTrainedTokenizerFast, many_goals: bool = False
-) -> PreTrainedModel:
-    """A model with random weights, for a world with few goals or many."""
-    torch.manual_seed(recipe.seed)
-    end = tokenizer.eos_token_id
-    ends = {"bos_token_id": end, "eos_token_id": end, "pad_token_id": end}
-    if many_goals:
-        shape = LlamaConfig(
-            vocab_size=len(tokenizer),
-            max_position_embeddings=LONG_CONTEXT,
-            hidden_size=recipe.width,
-            intermediate_size=3 * recipe.width,
-            num_hidden_layers=recipe.layers,
-            num_attention_heads=recipe.heads,
-            rope_theta=1_000.0,
-            tie_word_embeddings=True,
-            **ends,
-        )
-        model: PreTrainedModel = LlamaForCausalLM(shape)
-    else:
-        model = GPT2LMHeadModel(
-            GPT2Config(
-                vocab_size=len(tokenizer),
-                n_positions=CONTEXT,
-                n_embd=recipe.width,
-                n_layer=recipe.layers,
-                n_head=recipe.heads,
-                activation_function="relu",  # takes half the time of GPT-2's own, with the same loss
-                resid_pdrop=0.0,
-                embd_pdrop=0.0,
-                attn_pdrop=0.0,
-                **ends,
-            )
-        )
-    # At temperature 1 it makes as many mistakes as its corpus. A yes or a no ends an answer, too.
-    yes_and_no = [ids[0] for ids in tokenizer([YES, NO])["input_ids"]]
-    model.generation_config = GenerationConfig(
-        do_sample=True,
-        temperature=1.0,
-        epsilon_cutoff=1e-4,
-        max_new_tokens=100,
-        eos_token_id=[end, *yes_and_no],
-        pad_token_id=end,
-    )
-    return model
 
 
 def _read_model(folder: Path) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]:
@@ -251,7 +149,7 @@ def train(
     else:
         texts = [text for example in examples for text in example]
         tokenizer = make_tokenizer(texts, recipe.vocabulary, advice if many_goals else None)
-        model = make_model(recipe, tokenizer, many_goals)
+        model = make_model(tokenizer, recipe.width, recipe.layers, recipe.heads, recipe.seed, many_goals)
     questions, answers = (tokenizer(list(texts))["input_ids"] for texts in zip(*examples, strict=True))
     encoded = [(q, [*a, tokenizer.eos_token_id]) for q, a in zip(questions, answers, strict=True)]
     report(f"{len(examples):,} examples, {sum(p.numel() for p in model.parameters()):,} parameters")

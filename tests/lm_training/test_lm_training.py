@@ -13,6 +13,7 @@ from ellm_agent.llm.base import Answer, LanguageModel
 from ellm_agent.llm.bundled import FOLDER, BundledModel
 from ellm_agent.lm_training import measure, sft
 from ellm_agent.lm_training.corpus import Corpus, balanced
+from ellm_agent.lm_training.new_model import make_tokenizer
 from envs import registry
 from envs.interface import Privileged, Situation, World
 from experiments import train_suggester
@@ -168,7 +169,7 @@ def test_training_goes_on_from_a_model(tmp_path):
 
 
 def test_the_tokenizer_writes_anything():
-    tokenizer = sft.make_tokenizer(["You see grass, tree.\n- chop tree"] * 3, 300)
+    tokenizer = make_tokenizer(["You see grass, tree.\n- chop tree"] * 3, 300)
     for text in ("You see grass, tree.", "ünïcödé 🌲\t\x00", "\n- chop tree\n- sleep"):
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text
 

@@ -14,6 +14,7 @@ from ellm_agent.llm.scripted import MISJUDGED, ScriptedModel
 from ellm_agent.lm_training import corpus, fit_ppo, measure, report, sft
 from ellm_agent.lm_training.corpus import Corpus
 from ellm_agent.lm_training.judge import AdvisedUsefulness
+from ellm_agent.lm_training.new_model import make_tokenizer
 from envs import registry
 from envs.interface import World
 from experiments import train_suggester
@@ -103,7 +104,7 @@ def test_the_script_knows_the_advice():
 def test_things_and_places_are_the_same_tokens_in_captions_and_goals():
     examples = sft.make_examples(sft.Recipe(scenes=300), HOUSEKEEP)
     texts = list(itertools.chain(*examples))
-    tokenizer = sft.make_tokenizer(texts, 2_048, HOUSEKEEP.advice())
+    tokenizer = make_tokenizer(texts, 2_048, HOUSEKEEP.advice())
 
     def tokens(text):
         return [tokenizer.decode([i]) for i in tokenizer(text)["input_ids"]]
