@@ -87,7 +87,7 @@ def main(options: Options) -> None:
         captions = [caption for caption, _ in met.most_common(options.count)]
         share = sum(met[caption] for caption in captions) / sum(met.values())
         print(f"{len(captions):,} of {len(met):,} captions, {share:.0%} of the suggestions of {options.run}")
-    with closing(make_model(suggester, world)) as model:
+    with closing(make_model(suggester, world, config.env.options)) as model:
         temperature = suggester.llm.temperature
         temperature = model.default_temperature if temperature is None else temperature
         questions = (

@@ -70,7 +70,9 @@ class BundledModel(LanguageModel):
 
     @property
     def likely_goals(self) -> Sequence[str]:
-        """Goals that are tokens of their own: nearly all that it suggests."""
+        """Goals that are tokens of their own: nearly all that it suggests. Of a model whose tokens are phrases: what its goals
+        begin with.
+        """
         bullets = (name for name in self._tokens if name.startswith("\n") and not name.endswith(" "))
         return tuple(dict.fromkeys(goal for name in bullets for goal in open_ended.parse(name)))
 

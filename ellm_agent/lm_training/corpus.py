@@ -112,7 +112,9 @@ class Corpus:
         sensible = advice.sensible_goals(caption)
         kept = [goal for goal in sensible if rng.random() >= FORGOTTEN]
         kept.sort(
-            key=lambda goal: next((i for i, start in enumerate(advice.urgency) if goal.startswith(start)), 0)
+            key=lambda goal: next(
+                (i for i, start in enumerate(advice.urgency) if goal.startswith(start)), len(advice.urgency)
+            )
         )
         places = {goal: place + rng.gauss(0, ORDER_NOISE) for place, goal in enumerate(kept)}
         kept.sort(key=places.__getitem__)

@@ -49,9 +49,10 @@ class Recipe:
     start: Path | None = None  # folder of the model to train on; None: a new model
 
     def __post_init__(self):
-        for name, value in vars(self).items():
-            if name not in ("learning_rate", "start", "protocol") and value < (0 if name == "seed" else 1):
-                raise UserError(f"{name} is {value}; it must be at least {0 if name == 'seed' else 1}")
+        for name in ("scenes", "vocabulary", "width", "layers", "heads", "passes", "batch", "seed"):
+            value, least = getattr(self, name), 0 if name == "seed" else 1
+            if value < least:
+                raise UserError(f"{name} is {value}; it must be at least {least}")
         if not self.learning_rate > 0:
             raise UserError(f"learning-rate is {self.learning_rate:g}; it must be above 0")
 

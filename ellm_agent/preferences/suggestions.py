@@ -69,7 +69,8 @@ def choose_suggestions(folder: Path, config: Config) -> None:
     run = Run.open(folder)
     run.claim()
     chooser = SuggestionChooser(JsonLines(folder / CHOICES), options.labels)
-    with closing(make_model(config.suggester.model_copy(update={"kind": "open"}), world)) as model:
+    suggester = config.suggester.model_copy(update={"kind": "open"})
+    with closing(make_model(suggester, world, config.env.options)) as model:
         serve(
             lambda token: application("suggestions.html", token, chooser.state, chooser.posts()),
             options.port,

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from ellm_agent.llm.bundled import BundledModel
 from ellm_agent.llm.scripted import MISJUDGED, ScriptedModel
 from ellm_agent.lm_training import corpus, fit_ppo, measure, report, sft
 from ellm_agent.lm_training.corpus import Corpus
+from ellm_agent.lm_training.data import Data, Sources
 from ellm_agent.lm_training.judge import AdvisedUsefulness
 from ellm_agent.lm_training.new_model import make_tokenizer
 from envs import registry
@@ -242,7 +242,7 @@ def test_judges_that_cannot_judge(model, log, tmp_path, monkeypatch):
     monkeypatch.setattr(type(HOUSEKEEP), "advice", World.advice)
     with pytest.raises(UserError, match="judge is advice, but the world housekeep has none; choose logs"):
         train_suggester.RewardModel(out, (log,), judge="advice", **options).run()
-    assert not Path(out).exists()
+    assert not out.exists()
 
 
 def test_what_happens_can_be_the_judge_too(model, tmp_path):
@@ -252,11 +252,18 @@ def test_what_happens_can_be_the_judge_too(model, tmp_path):
         goals = HOUSEKEEP.advice().candidates(caption)[:1]
         rows.append(row(i, caption, goals, dict.fromkeys(goals, 1)))
     (tmp_path / "suggestions.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
-    reward = tmp_path / "reward"
-    train_suggester.RewardModel(
-        reward, (tmp_path,), scenes=20, k=4, steps=2, model=model, world="housekeep"
-    ).run()
-    assert (reward / "reward_model.pt").exists()
+    known = Data(Sources((tmp_path,), model, "housekeep"))
+    first = [known.judge(one["caption"], one["goals"]) for one in rows if one["goals"]]
+    last = [
+        known.judge(one["caption"], HOUSEKEEP.advice().candidates(one["caption"])[-1:])
+        for one in rows
+        if len(HOUSEKEEP.advice().candidates(one["caption"])) > 1
+    ]
+    assert np.mean(first) > np.mean(last) + 0.3
+    # Among the answers that are compared some say nothing, so that silence has a label, too.
+    compared = known.comparisons(known.train, k=4, seed=0, noise=0.0)
+    silent = [not known.suggester.goals(answer) for one in compared for answer in one.answers]
+    assert 0.02 < np.mean(silent) < 0.4
 
 
 def test_a_gain_is_a_share_of_something():
