@@ -43,6 +43,7 @@ def make_worlds(
         max_active_goals=config.suggester.max_active_goals,
         active_goal_frames=config.suggester.active_goal_frames,
         sentence=config.agent.encoder == "sentence",
+        hide=env.hide_clauses,
         success=config.reward.success,
         extrinsic_weight=config.reward.extrinsic_weight,
         observe_all_events=not rewards_goals,

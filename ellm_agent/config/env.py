@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from ellm_agent.config.section import Section, flag
 from envs import registry
@@ -30,6 +31,9 @@ class EnvConfig(Section):
     caption: str | None = None
     """The caption that the agent observes. Crafter: paper (names only), spatial (also where, and how much) or full
     (also the points of each need, daylight, the side looked to, and the last action). None: the world's first."""
+    hide_clauses: str | None = None
+    """Clauses of that caption that the agent does not observe, a regular expression such as "^daylight": for ablations.
+    Language models, goals and the action prior know of them all the same. None: it observes all."""
     own: Annotated[dict[str, str], flag("world-options")] = Field(default_factory=dict)
     """Options of the world's own, as pairs of a name and a value. Each can also be given as --NAME VALUE."""
     n_envs: int = Field(32, ge=1)
@@ -49,6 +53,17 @@ class EnvConfig(Section):
             "task_reward": self.task_reward,
             **self.own,
         }
+
+    @field_validator("hide_clauses")
+    @classmethod
+    def _is_a_pattern(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(
+                f"hide-clauses is {pattern!r}, which is no regular expression: {error}"
+            ) from None
+        return pattern
 
     @model_validator(mode="after")
     def _fits_the_world(self) -> EnvConfig:

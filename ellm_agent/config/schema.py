@@ -8,6 +8,7 @@ of any particular world: which protocols, captions and tasks exist is asked of `
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -187,5 +188,6 @@ class Config(Section):
         parts += [f"length_{env.episode_length}"] if env.episode_length else []
         parts += [f"goals_{suggester.max_active_goals}"] if suggester.max_active_goals else []
         parts += [f"caption_{env.caption}"] if env.caption else []
+        parts += ["hide_" + re.sub(r"\W+", "_", env.hide_clauses)] if env.hide_clauses else []
         parts += [f"{name}_{Path(value).stem}" for name, value in env.own.items()]
         return "-".join([*parts, f"seed{self.run.seed}"])

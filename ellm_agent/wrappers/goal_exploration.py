@@ -63,6 +63,7 @@ class GoalExploration(VecEnvWrapper):
         max_active_goals: how many of the suggested goals are active at a time, sampled uniformly; None: all.
         active_goal_frames: frames for which sampled goals stay active, unless they are achieved before.
         sentence: whether a field is one sentence instead of clauses.
+        hide: regular expression of clauses of captions that are not observed; None: all are.
         success: "effect" (events are what really happened) or "attempt" (also the phrase that was tried with its noun
             faced or held: the official code's intrinsic reward).
         extrinsic_weight: weight of the environment's reward; the paper's pretraining has 0.
@@ -94,6 +95,7 @@ class GoalExploration(VecEnvWrapper):
         max_active_goals: int | None = None,
         active_goal_frames: int = 64,
         sentence: bool = False,
+        hide: str | None = None,
         success: str = "effect",
         extrinsic_weight: float = 0.0,
         observe_all_events: bool = False,
@@ -118,6 +120,7 @@ class GoalExploration(VecEnvWrapper):
             suggester.likely_goals,
             sentence,
             open_vocabulary=(goal_conditioned and suggester.open_vocabulary) or success == "attempt",
+            hide=hide,
         )
         self.fields, self.known_phrases = self._writer.fields, self._writer.known
         self.on_demand, self.compares_spelling = self._writer.on_demand, reward.compares_spelling

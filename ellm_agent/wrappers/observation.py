@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Mapping, Sequence
 
 import gymnasium as gym
@@ -36,6 +37,7 @@ class ObservationWriter:
         goals: wordings of goals that are likely to be observed, beside the language's own.
         sentence: whether a field is one sentence instead of clauses.
         open_vocabulary: whether phrases outside the closed vocabulary may be observed.
+        hide: regular expression of clauses of captions that are not observed; None: all are.
 
     A vocabulary of more than ``CLOSED`` phrases is met on demand: a phrase gets its id and its vector when it is first
     observed.
@@ -46,6 +48,9 @@ class ObservationWriter:
         known: those, and the ids of likely goals.
         fields: field -> its slice of an observation.
         space: ``Box((slots,), int16 or int32)``; 32 bits where ids are not known to be small.
+
+    Raises:
+        UserError: if no clause is to be hidden by ``hide``.
     """
 
     def __init__(
@@ -56,7 +61,9 @@ class ObservationWriter:
         goals: Sequence[str] = (),
         sentence: bool = False,
         open_vocabulary: bool = False,
+        hide: str | None = None,
     ):
+        self._hidden = None if hide is None else _matches(hide, language.vocabulary)  # (clauses,) bool
         self._language, self._phrases, self._sentence = language, phrases, sentence
         closed = closed_vocabulary(language)
         self.on_demand = len(closed) > CLOSED
@@ -99,6 +106,8 @@ class ObservationWriter:
         Returns:
             ``(n, slots)`` phrase ids.
         """
+        if self._hidden is not None:
+            captions = np.where(self._hidden[captions], 0, captions)
         observation = np.empty((len(captions), self.space.shape[0]), self.space.dtype)
         if self._sentence:
             for row, clauses in zip(observation, captions, strict=True):
@@ -146,3 +155,17 @@ class ObservationWriter:
         ids[: len(texts)] = self._ids_of(PREFIXES[field] + text for text in texts)
         ids.setflags(write=False)  # it is shared
         return ids
+
+
+def _matches(pattern: str, clauses: Sequence[str]) -> np.ndarray:
+    """Which clauses a regular expression matches, ``(clauses,)`` bool.
+
+    Raises:
+        UserError: if it matches none: the name of a clause is misspelt, or the caption has no such clauses.
+    """
+    found = np.array([bool(clause) and re.search(pattern, clause) is not None for clause in clauses])
+    if not found.any():
+        raise UserError(
+            f"hide-clauses is {pattern!r}; no clause of the caption matches that, such as {clauses[1]!r}"
+        )
+    return found

@@ -178,6 +178,11 @@ def test_numbers_are_finite(name, value):
         ("env.protocol", "elm", "protocol is 'elm'; did you mean 'ellm'?"),
         ("env.action_space", "x", "action-space is 'x'; choose one of native, verb-noun"),
         ("env.task", "mine stoen", "task is 'mine stoen'; did you mean 'mine stone'?"),
+        (
+            "env.hide_clauses",
+            "(daylight",
+            "hide-clauses is '(daylight', which is no regular expression: missing ), unterminated subpattern at position 0",
+        ),
     ],
 )
 def test_wrong_types_and_choices_name_what_would_be_right(name, value, message):

@@ -123,6 +123,22 @@ def test_sentences_are_one_phrase_a_field(explore):
     assert observed["goals"] == []
 
 
+@pytest.mark.parametrize("sentence", [False, True])
+def test_hidden_clauses_are_not_observed(explore, sentence):
+    """The captions of the tiny world are "count 1", "count 2" and so on."""
+    worlds = explore(sentence=sentence, hide="count [34]$")
+    worlds.reset()
+    observed = [texts(worlds, worlds.step(np.zeros(1, int))[0][0])["caption"] for _ in range(5)]
+    assert observed == [["count 1"], ["count 2"], [], [], ["count 5"]]
+
+
+def test_to_hide_clauses_that_no_caption_has_is_refused(explore):
+    with pytest.raises(
+        UserError, match="hide-clauses is 'cuont'; no clause of the caption matches that, such as 'count"
+    ):
+        explore(hide="cuont")
+
+
 def test_attempts_count_only_where_asked(explore):
     suggester = AllGoals(("drink tree",))
     worlds = explore(suggester)
