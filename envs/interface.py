@@ -24,6 +24,7 @@ Knows nothing of goals suggested, rewards or agents.
 from __future__ import annotations
 
 import difflib
+import random
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -192,6 +193,8 @@ class Advice:
         is_true: question about a statement (``Judgements.question``) -> whether it is true, in worlds with statements.
         joints: words of captions and questions between which the things and places stand that goals are put together from;
             empty: goals are few, and each can be learned as a whole.
+        prepositions: words before a place where something is or goes; they are one with it: "from kitchen sink".
+        rearranged: caption, random numbers -> caption of the same situation with its things elsewhere; None: they cannot be.
     """
 
     sensible_goals: Callable[[str], list[str]]
@@ -203,6 +206,8 @@ class Advice:
     candidates: Callable[[str], Sequence[str]] | None = None
     is_true: Callable[[str], bool] | None = None
     joints: tuple[str, ...] = ()
+    prepositions: tuple[str, ...] = ()
+    rearranged: Callable[[str, random.Random], str] | None = None
 
     def poorly_timed(self, caption: str) -> list[str]:
         """Candidates that do not make sense for a caption, in a fixed order."""

@@ -22,6 +22,7 @@ FORGOTTEN = 0.02  # share of sensible goals left out of an open answer
 PARAPHRASED = 0.1  # share of sensible goals that are paraphrased
 # Probability that an open answer contains a goal of this kind, by the paper's bins.
 MISTAKES = {"poorly_timed": 0.1, "bad": 0.05, "nonsensical": 0.05}
+REARRANGED = 0.8  # share of situations in which things lie elsewhere, in worlds with things that can
 MISJUDGED = 0.02  # share of closed questions answered wrongly
 ORDER_NOISE = 0.5  # places; standard deviation
 BULLET, SPACE = "\n- ", " "  # before a goal in an open answer, and before the word of a closed one
@@ -70,6 +71,13 @@ class Corpus:
         pairs = (f"{verb} {noun}" for verb in language.verbs for noun in language.nouns)
         bad = [pair for pair in pairs if language.canonical(pair) not in language.goals]
         self._bad = bad or self._advice.meaningless  # a world may have no verbs and nouns
+
+    def situation(self, caption: str) -> str:
+        """A caption as it is, or with its things elsewhere. Who sees them only where they usually are remembers that, and
+        does not learn to read.
+        """
+        rearranged = self._advice.rearranged
+        return rearranged(caption, self._rng) if rearranged and self._rng.random() < REARRANGED else caption
 
     def open(self, caption: str) -> tuple[str, str]:
         """An open question about a caption, and goals in bullets."""

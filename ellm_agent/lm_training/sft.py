@@ -1,8 +1,4 @@
-"""Supervised fine-tuning: a small language model learns the corpus, from scratch or from a folder.
-
-In worlds with few goals it learns the answers alone, in worlds with many the captions, too: places recur in them, which
-teaches copying (docs/log.md has what was tried).
-"""
+"""Supervised fine-tuning: a small language model learns the answers of the corpus, from scratch or from a folder."""
 
 from __future__ import annotations
 
@@ -78,7 +74,8 @@ def make_examples(recipe: Recipe, world: World) -> list[tuple[str, str]]:
     """
     corpus, many_goals = Corpus(world, recipe.seed, recipe.protocol), bool(world.advice().joints)
     count = recipe.scenes * (1 if many_goals else CANDIDATES)
-    chosen = list(captions(world, count, TRAINING_WORLDS, recipe.seed, recipe.protocol))
+    found = captions(world, count, TRAINING_WORLDS, recipe.seed, recipe.protocol)
+    chosen = list(map(corpus.situation, found))
     if not many_goals:  # where nearly every goal is rare, none would be frequent
         sensible = list(map(world.advice().sensible_goals, chosen))
         rng = np.random.default_rng(recipe.seed)
@@ -98,7 +95,7 @@ def _read_model(folder: Path) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]
 
 
 def batches(
-    encoded: Sequence[tuple[list, list]], size: int, rng: np.random.Generator, whole: bool = False
+    encoded: Sequence[tuple[list, list]], size: int, rng: np.random.Generator
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Batches of similar lengths, in random order: ids, and labels.
 
@@ -106,7 +103,6 @@ def batches(
         encoded: token ids of questions and answers.
         size: of a batch.
         rng: of the order.
-        whole: whether questions are learned, too; else they are ignored.
     """
     noise = rng.random(len(encoded))
     order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i][0]) + len(encoded[i][1]), noise[i]))
@@ -114,10 +110,7 @@ def batches(
     for place in rng.permutation(len(groups)):
         rows = [encoded[i] for i in groups[place]]
         ids = [torch.tensor([*question, *answer]) for question, answer in rows]
-        labels = [
-            torch.tensor([*(question if whole else [IGNORED] * len(question)), *answer])
-            for question, answer in rows
-        ]
+        labels = [torch.tensor([*[IGNORED] * len(question), *answer]) for question, answer in rows]
         yield (
             pad_sequence(ids, batch_first=True),
             pad_sequence(labels, batch_first=True, padding_value=IGNORED),
@@ -162,7 +155,7 @@ def train(
     steps = recipe.passes * -(-len(encoded) // recipe.batch)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps))
     everything = itertools.chain.from_iterable(
-        batches(encoded, recipe.batch, rng, whole=many_goals) for _ in range(recipe.passes)
+        batches(encoded, recipe.batch, rng) for _ in range(recipe.passes)
     )
     losses = []
     for step, (ids, labels) in enumerate(everything, 1):

@@ -23,7 +23,8 @@ OUTSIDE = (
     "feed the cat",
     "turn on the light",
 )
-JOINTS = ("is", "in", "on", "from", "hold", "seen", "been", "keep", "the")
+JOINTS = ("have seen", "not been in", "hold", "keep", "the")
+PREPOSITIONS = ("is in", "is on", "in", "on", "from")
 
 
 @functools.cache
@@ -46,4 +47,6 @@ def advice(known: Placements) -> Advice:
         candidates=reader.candidates,
         is_true=truth.__getitem__,
         joints=JOINTS,
+        prepositions=PREPOSITIONS,
+        rearranged=reader.rearranged,
     )

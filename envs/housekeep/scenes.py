@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 
@@ -132,6 +133,17 @@ class Reader:
         goals = [self._goal(one, held) for one, right in judged if right is held]
         unknown = any(right is None for _, right in judged)
         return tuple(goals or map(explore, () if unknown else unseen))
+
+    def rearranged(self, caption: str, rng: random.Random) -> str:
+        """The caption with each object that lies somewhere in a receptacle at random, of those that are seen."""
+        sentences = caption.rstrip(".").split(". ")
+        seen: list[str] = []
+        for i, sentence in enumerate(sentences):
+            if sentence.startswith(_SEEN):
+                seen = [place for place in sentence[len(_SEEN) :].split(", ") if place in self._where]
+            for one in self._split(sentence) if seen else ():
+                sentences[i] = f"{one.thing} is {self._where[rng.choice(seen)]}"
+        return ". ".join(sentences) + "."
 
     def _goal(self, one: Statement, held: bool) -> str:
         """To place an object there, or to pick it up from there."""
