@@ -83,6 +83,11 @@ def estimate(config: Config) -> Estimate:
                 "run.checkpoint_every": 10**9,
                 "run.eval_episodes": 1,
                 "run.tensorboard": False,
+                "run.track": None,
+                "run.record": False,
+                "run.log_suggestions": False,
+                "reward.preference": {},
+                "transfer": {"mode": "none"},
                 "suggester.llm": LLMConfig(
                     kind="bundled", cache="off", wait=llm.wait, every=llm.every, caption=llm.caption
                 ),

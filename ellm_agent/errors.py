@@ -1,6 +1,13 @@
 """Exceptions that end a run early and are not bugs."""
 
+import zlib
+
 from ellm_agent.terminal import one_line
+
+# What reading a file of ours can raise if somebody else wrote it, or half of it.
+DAMAGED = (
+    OSError, EOFError, zlib.error, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError,
+)  # fmt: skip
 
 
 class UserError(Exception):

@@ -18,6 +18,7 @@ from ellm_agent.build import build, make_suggester
 from ellm_agent.config import MAY_CHANGE, Config
 from ellm_agent.config import files as config_files
 from ellm_agent.config.agent import OFFLINE
+from ellm_agent.config.suggester import LLMConfig
 from ellm_agent.errors import UserError
 from ellm_agent.goals.base import GoalSuggester
 from ellm_agent.goals.quality import shares
@@ -27,6 +28,7 @@ from ellm_agent.runs.folder import Run
 from ellm_agent.runs.pretrained import copy_pretrained, find_pretrained
 from ellm_agent.training import Trained, train
 from envs import registry
+from envs.interface import World
 
 
 def run_experiment(config: Config, resume: Path | None = None, suggester: GoalSuggester | None = None) -> Run:
@@ -45,7 +47,7 @@ def run_experiment(config: Config, resume: Path | None = None, suggester: GoalSu
     world = registry.get(config.env.name)
     tracking.check(config)
     if not resume:
-        config = config.changed(suggester=resolve(config.suggester, world))
+        config = config.changed(**{"suggester.llm": _language_model(config, world)})
     suggester = suggester or make_suggester(config, world.language(**config.env.options))
     run, checkpoint = _continue(config, resume) if resume else (_create(config), None)
     console.print(f"goals: {suggester.description}", markup=False)
@@ -58,7 +60,14 @@ def run_experiment(config: Config, resume: Path | None = None, suggester: GoalSu
     from ellm_agent.evaluation.rendering import draw_replays  # imports matplotlib
 
     with library_settings(config):
-        trained = train(build(run, suggester, checkpoint), run, checkpoint)
+        try:
+            parts = build(run, suggester, checkpoint)
+        except UserError:
+            suggester.close()
+            if not resume:
+                run.discard()  # else it would be in the way of the corrected command
+            raise
+        trained = train(parts, run, checkpoint)
     started = time.monotonic()
     draw_replays(trained.recordings, run.replays, config, config.run.replays)
     summary = run_report.write_summary(run, _results(trained))
@@ -94,6 +103,14 @@ def library_settings(config: Config) -> Iterator[None]:
         distribution.set_default_validate_args(validates)
 
 
+def _language_model(config: Config, world: World) -> LLMConfig:
+    """Which language model suggests, or compares clips, with "auto" written out."""
+    options = config.reward.preference
+    judges = options.labels and options.judge == "model" and not config.suggester.asks_model
+    suggester = config.suggester.model_copy(update={"kind": "open"}) if judges else config.suggester
+    return resolve(suggester, world).llm
+
+
 def _create(config: Config) -> Run:
     """A new run's folder, with the copy of a pretrained agent, if it starts from one."""
     pretrained = find_pretrained(config)
@@ -115,7 +132,8 @@ def _continue(config: Config, folder: Path) -> tuple[Run, Mapping[str, Any] | No
     if found:
         path, state = found
         done = checkpoints.frames_of(path)
-        if done > config.run.frames:
+        # Runs end a little above their frames, since all worlds step at once: only fewer frames than before are refused.
+        if done > config.run.frames < run.config.run.frames:
             raise UserError(f"frames is {config.run.frames}; the run has {done} already")
         with checkpoints.readable(path):
             _refuse_changes(config, path, state["counters"]["config"])

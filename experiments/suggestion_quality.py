@@ -74,7 +74,8 @@ def main(options: Options) -> None:
         )
     world = registry.get(options.world)
     language = world.language(**config.env.options)
-    asked = quality.states(world, options.count, options.seed)
+    protocol = config.env.options["protocol"]
+    asked = quality.states(world, options.count, options.seed, protocol)
     rows = {}
 
     def measure(name: str, suggester: quality.GoalSuggester) -> None:
@@ -85,7 +86,7 @@ def main(options: Options) -> None:
     measure("", make_suggester(config, language))
     if options.references:
         others = quality.states(
-            world, options.count, options.seed + 1, quality.HELD_OUT_WORLDS + quality.OTHERS
+            world, options.count, options.seed + 1, protocol, quality.HELD_OUT_WORLDS + quality.OTHERS
         )
         measure("oracle", make_suggester(config.changed(suggester={"kind": "oracle"}), language))
         if world.has_bundled_model:

@@ -6,6 +6,7 @@ Ten thousand cases, together with the properties of the single parsers in test_p
 import contextlib
 import io
 import json
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -19,9 +20,11 @@ from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation.recording import Recording
 from ellm_agent.llm.wire import read_reply
+from ellm_agent.lm_training.suggestions import read_logs
 from ellm_agent.runs import checkpoints
 from ellm_agent.runs.folder import Run
 from ellm_agent.text.phrases import PhraseTable
+from envs import registry
 from envs.crafter import captions
 from prompts import closed_form, open_ended
 from tests.runs.test_checkpoints import encode, load, make_agent, save
@@ -113,6 +116,41 @@ def test_any_bytes_as_a_recorded_episode_and_as_a_log(tmp_path_factory, content)
     (folder / "metrics.jsonl").write_bytes(content)
     refused_in_one_line(Run(folder, PRESETS["debug"]).read, "metrics")
     refused_in_one_line(Run(folder, PRESETS["debug"]).truncate_logs, {"metrics": 1})
+
+
+def test_any_value_in_a_recorded_episode(tmp_path):
+    """A recording, with any value in place of one of its own, and likewise a row of suggestions."""
+    recording = Recording(3, {"protocol": "crafter"}, actions=[0, 1], unlocked=("wake_up",))
+    step = {"goals": ["sleep"], "open": [], "satisfied": [], "events": [], "reward": 0.0, "cosine": None}
+    recording.steps = [step, step]
+    good, path = asdict(recording), tmp_path / "episode.json"
+
+    @settings(max_examples=500, deadline=None)
+    @given(st.sampled_from(sorted(good)), JSON)
+    def check(name, value):
+        path.write_text(json.dumps(good | {name: value}))
+        refused_in_one_line(Recording.load, path)
+
+    check()
+
+
+def test_any_value_in_a_row_of_suggestions(tmp_path):
+    good = {
+        "frames": 1, "world": "crafter", "prompt": open_ended.VERSION, "suggester": "open", "caption_form": "brief",
+        "world_seed": 1, "frame": 0, "caption": "You see grass.", "goals": ["sleep"], "tokens": None, "before": [],
+        "after": {"sleep": 3}, "frames_followed": 64, "ended": False, "achieved": ["sleep"], "usefulness": 1.0,
+    }  # fmt: skip
+    path, crafter = tmp_path / "suggestions.jsonl", registry.get("crafter")
+    path.write_text(json.dumps(good))
+    assert len(read_logs([path], crafter)) == 1
+
+    @settings(max_examples=500, deadline=None)
+    @given(st.sampled_from(sorted(good)), JSON | st.just(float("inf")))
+    def check(name, value):
+        path.write_text(json.dumps(good | {name: value}))
+        refused_in_one_line(read_logs, [path], crafter)
+
+    check()
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,6 @@ import functools
 import gzip
 import json
 import shutil
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +27,7 @@ import pandas as pd
 
 from ellm_agent.config import files as config_files
 from ellm_agent.config.schema import Config
-from ellm_agent.errors import UserError
+from ellm_agent.errors import DAMAGED, UserError
 from ellm_agent.evaluation.scores import RECENT
 from ellm_agent.records import Episode
 from ellm_agent.runs.folder import Run, to_disk, write_whole
@@ -270,7 +269,7 @@ def read(folder: Path, task: str = "", frames: int | None = None) -> Result:
         summary = {name: summary[name] for name in ("suggester", "seconds", "quality", "versions")}
         if config.run.frames < whole:  # what was summed up over the whole run
             summary |= {"seconds": summary["seconds"] * config.run.frames / whole, "quality": {}}
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
+    except DAMAGED as error:
         raise UserError(f"{folder} is not a finished cell of a comparison") from error
     # All worlds start together, so the first episode to end began with the run.
     worlds = config.env.n_envs

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from ellm_agent.analysis.agreement import auc, grouped_auc
+from ellm_agent.analysis.figures import save_png, style
 
 BINS = 10  # of a reliability plot, with equally many rewards
 RESAMPLES = 1_000  # of the bootstrap
@@ -80,16 +78,16 @@ def reliability(
 
 def draw_reliability(path: Path, rewards: dict[str, np.ndarray], ratings: np.ndarray, title: str) -> None:
     """A reliability plot: mean rating over reward, one line for each source of rewards, with 95 % intervals."""
-    figure, axes = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
-    for name, own in rewards.items():
-        x, y, low, high, _ = np.array(reliability(own, ratings)).T
-        axes.errorbar(x, y, [y - low, high - y], marker="o", markersize=4, capsize=2, label=name)
-    axes.axhline(ratings.mean(), color="grey", linewidth=0.8, linestyle=":", label="mean rating")
-    axes.set(xlabel="reward", ylabel="mean rating", title=title)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    with style():
+        figure = Figure(figsize=(6.4, 4.4))
+        axes = figure.subplots()
+        for name, own in rewards.items():
+            x, y, low, high, _ = np.array(reliability(own, ratings)).T
+            axes.errorbar(x, y, [y - low, high - y], marker="o", markersize=4, capsize=2, label=name)
+        axes.axhline(ratings.mean(), color="grey", linewidth=0.8, linestyle=":", label="mean rating")
+        axes.set(xlabel="reward", ylabel="mean rating", title=title)
+        axes.legend(fontsize=8)
+        save_png(figure, path)
 
 
 def table(rows: Sequence[tuple[str, Validity]]) -> str:

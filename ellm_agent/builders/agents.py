@@ -275,8 +275,8 @@ def read_log(config: Config, worlds: GoalExploration) -> tuple[LoggedTransitions
         reward = ForGoals(make_similarity(config, language), options.goals)
     else:
         reward = Unlocks(tuple(language.goal_of.values()) or language.goals)
-    unplayed = options.reward == "logged" and not options.goals
-    rewards = dataset.rewards if unplayed else relabel(dataset, reward)
+    uses_logged_rewards = options.reward == "logged" and not options.goals
+    rewards = dataset.rewards if uses_logged_rewards else relabel(dataset, reward)
     observations = observed(dataset, worlds.phrases.id, PREFIXES["achieved"])
     log = LoggedTransitions(observations, dataset.starts, dataset.actions, rewards, dataset.terminated)
     return log, describe(dataset, rewards)

@@ -77,7 +77,7 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
         ),
         "novelty": lambda: AllGoals(language.goals, language.candidates),
         "common": lambda: CommonGoals(
-            world.situations(SAMPLED_WORLDS, SAMPLED, seed=0, protocol=config.env.protocol),
+            world.situations(SAMPLED_WORLDS, SAMPLED, seed=0, protocol=config.env.options["protocol"]),
             goals=frozenset(language.goals),
         ),
         "task": TaskGoals,

@@ -72,6 +72,7 @@ def make_recorder(run: Run, worlds: GoalExploration, bonus: AddedReward | None) 
         config.env.options,
         int(worlds.action_space.n),
         {name: part.stop - part.start for name, part in worlds.fields.items()},
+        config.env.hide_clauses,
     )
     source = {
         "name": config.name(),

@@ -33,7 +33,8 @@ class EnvConfig(Section):
     (also the points of each need, daylight, the side looked to, and the last action). None: the world's first."""
     hide_clauses: str | None = None
     """Clauses of that caption that the agent does not observe, a regular expression such as "^daylight": for ablations.
-    Language models, goals and the action prior know of them all the same. None: it observes all."""
+    Language models and goals know of them all the same; the action prior, which reads what the agent observes, does not.
+    None: it observes all."""
     own: Annotated[dict[str, str], flag("world-options")] = Field(default_factory=dict)
     """Options of the world's own, as pairs of a name and a value. Each can also be given as --NAME VALUE."""
     n_envs: int = Field(32, ge=1)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from ellm_agent.config.files import in_world
 from ellm_agent.config.schema import Config
+from envs import registry
 
 
 class Logged(Protocol):
@@ -15,6 +16,7 @@ class Logged(Protocol):
 
     world: str
     options: Mapping[str, Any]
+    hide_clauses: str | None
 
 
 def offline_config(preset: Config, log: Logged, data: tuple[Path, ...]) -> Config:
@@ -28,10 +30,19 @@ def offline_config(preset: Config, log: Logged, data: tuple[Path, ...]) -> Confi
         data: folders of logs.
     """
     config = in_world(preset, log.world)
+    known = registry.get(log.world).options
+    own = {name: value for name, value in log.options.items() if name in known}
+    shared = {name: value for name, value in log.options.items() if name not in known}
     frames = 1 if preset.run.preset == "debug" else 10
     return config.changed(
         **{
-            "env": {**config.env.model_dump(), **dict(log.options), "n_envs": 1},
+            "env": {
+                **config.env.model_dump(),
+                **shared,
+                "own": own,
+                "hide_clauses": log.hide_clauses,
+                "n_envs": 1,
+            },
             "agent.algo": "iql",
             "agent.goal_conditioned": False,
             "agent.action_prior": None,

@@ -23,12 +23,14 @@ class Interface:
         options: keyword arguments of its environments.
         actions: how many there are.
         fields: field of the observation -> its slots, in order.
+        hide_clauses: pattern of the caption's clauses that were not observed; None: all were.
     """
 
     world: str
     options: Mapping[str, Any]
     actions: int
     fields: Mapping[str, int]
+    hide_clauses: str | None = None
 
     def __post_init__(self):
         """Raises TypeError for values of another kind: they come from files."""
@@ -38,6 +40,7 @@ class Interface:
             and isinstance(self.actions, int)
             and isinstance(self.fields, Mapping)
             and all(isinstance(width, int) for width in self.fields.values())
+            and isinstance(self.hide_clauses, str | None)
         )
         if not right:
             raise TypeError("the interface is damaged")
@@ -49,6 +52,7 @@ class Interface:
             "options": dict(self.options),
             "actions": self.actions,
             "fields": dict(self.fields),
+            "hide_clauses": self.hide_clauses,
         }
 
 

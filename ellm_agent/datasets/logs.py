@@ -68,8 +68,10 @@ def check_interface(theirs: Interface, config: Config) -> None:
     if theirs.world != config.env.name:
         raise UserError(f"world is {config.env.name}, but the log is of {theirs.world}")
     usual = registry.get(config.env.name).usual_action_space(ours["protocol"])
-    for name in ("protocol", "caption", "task", "action_space"):
-        one, other = ours[name], theirs.options.get(name)
+    if theirs.hide_clauses != config.env.hide_clauses:
+        raise UserError(f"hide-clauses is {config.env.hide_clauses}, but the log has {theirs.hide_clauses}")
+    for name in ("protocol", "caption", "task", "action_space", *registry.get(config.env.name).options):
+        one, other = ours.get(name), theirs.options.get(name)
         if name == "action_space":
             one, other = one or usual, other or usual
         if one != other:

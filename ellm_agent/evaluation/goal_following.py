@@ -9,7 +9,7 @@ import numpy as np
 from rich.console import Console
 
 from ellm_agent.analysis.tables import Table
-from ellm_agent.build import make_player, make_worlds
+from ellm_agent.build import make_player, make_similarity, make_worlds
 from ellm_agent.config import Config
 from ellm_agent.config.suggester import NO_MISTAKES
 from ellm_agent.errors import UserError
@@ -101,7 +101,7 @@ def measure(
     world = registry.get(config.env.name)
     language = world.language(**config.env.options)
     goals = tuple(goals) or language.goals
-    events = _events_of(goals, language.goals, GoalSimilarity(config.reward.threshold, language.canonical))
+    events = _events_of(goals, language.goals, make_similarity(config, language))
     needs = tuple(tuple(events.index(e) for e in world.needs(event) if e in events) for event in events)
     phrases = checkpoints.load_phrases(trained.state, trained.source)
     observes, agent, reached = config.agent.goal_conditioned, None, []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gzip
 import json
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.evaluation import evaluate_policy
 
-from ellm_agent.errors import UserError
+from ellm_agent.errors import DAMAGED, UserError
 from ellm_agent.evaluation.scores import SuccessRates
 from ellm_agent.runs.folder import write_whole
 from ellm_agent.wrappers.goal_exploration import GoalExploration
@@ -77,7 +76,7 @@ class Recording:
             data["environment"] = {_OLD_NAMES.get(k, k): v for k, v in data["environment"].items()}
             data["steps"] = [{_OLD_NAMES.get(k, k): v for k, v in step.items()} for step in data["steps"]]
             return cls(**data)
-        except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, RecursionError) as error:
+        except DAMAGED as error:
             raise UserError(f"{path} is not a recorded episode") from error
 
 

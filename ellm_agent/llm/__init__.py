@@ -1,1 +1,3 @@
-"""Language models: an OpenAI-compatible endpoint, the bundled model, recorded answers, and a script."""
+"""Language models: an OpenAI-compatible endpoint, a GGUF file on this machine, the bundled model, recorded answers, and a
+script; likelihoods of goals.
+"""

@@ -1,1 +1,3 @@
-"""Making a suggester: a corpus from a world's advice, supervised fine-tuning, and measurements."""
+"""Training suggesting language models: on a corpus from a world's advice (SFT), or from what agents achieve of their
+suggestions (reward model, PPO, ILQL); and measurements.
+"""

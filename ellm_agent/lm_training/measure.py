@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import rankdata
 
+from ellm_agent.analysis.agreement import auc
 from ellm_agent.goals import quality
 from ellm_agent.goals.asking import Questions
 from ellm_agent.goals.base import Goal
@@ -75,7 +75,7 @@ def measure(
         ]
         figures["recall"] = sum(named) / sum(len(facts.possible) for facts in privileged)
         return figures
-    for goal, share in recall(model, world, recalled, seed).items():
+    for goal, share in recall(model, world, recalled, seed, protocol).items():
         figures[f"recall_{goal.replace(' ', '_')}"] = share
     return figures
 
@@ -101,7 +101,7 @@ def _closed(
     replies = model.answer(prompts)
     speed = len(pairs) / (time.process_time() - started)
     p = [closed_form.probability_of_yes(reply.text, reply.logprobs) for reply in replies]
-    return {"closed_scenes_per_cpu_second": speed, "closed_auc": roc_auc(np.array(p), np.array(truth))}
+    return {"closed_scenes_per_cpu_second": speed, "closed_auc": auc(np.array(p), np.array(truth, bool))}
 
 
 def ask(model: LanguageModel, captions: Sequence[str], language: Language) -> list[str]:
@@ -111,7 +111,9 @@ def ask(model: LanguageModel, captions: Sequence[str], language: Language) -> li
     return [answer.text for answer in model.answer(prompts)]
 
 
-def recall(model: LanguageModel, world: World, count: int, seed: int) -> dict[Goal, float]:
+def recall(
+    model: LanguageModel, world: World, count: int, seed: int, protocol: str | None = None
+) -> dict[Goal, float]:
     """Of each goal, the share of the situations in which it is possible that the model names it, in any wording.
 
     Args:
@@ -120,9 +122,10 @@ def recall(model: LanguageModel, world: World, count: int, seed: int) -> dict[Go
             many are drawn.
         count: situations for each goal, at least; a goal that is possible in none has no recall.
         seed: of the situations.
+        protocol: of the situations; None: the world's widest.
     """
-    language, found, chosen = world.language(), Counter(), []
-    for situation, facts in world.situations(HELD_OUT_WORLDS, MOST_DRAWN * count, seed):
+    language, found, chosen = world.situation_language(protocol), Counter(), []
+    for situation, facts in world.situations(HELD_OUT_WORLDS, MOST_DRAWN * count, seed, protocol):
         if any(found[goal] < count for goal in facts.possible):
             found.update(facts.possible)
             chosen.append((situation, facts))
@@ -150,10 +153,3 @@ def shares(
     counts = GoalCounts(language)
     counts.note_suggested(goals, privileged)
     return quality.shares(counts.suggested)
-
-
-def roc_auc(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Probability that a positive scores above a negative; ties count half (Mann-Whitney)."""
-    positive = int(labels.sum())
-    ranks = rankdata(scores)[labels].sum()
-    return float((ranks - positive * (positive + 1) / 2) / (positive * (len(labels) - positive)))

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ellm_agent.analysis.agreement import auc
 from ellm_agent.goals.base import CommonGoals, FullState, Goal, GoalSuggester
 from ellm_agent.goals.language_model import LanguageModelSuggester
 from ellm_agent.goals.quality import BINS, GoalCounts, shares
-from ellm_agent.lm_training.measure import roc_auc
 from ellm_agent.lm_training.sft import HELD_OUT_WORLDS
 from envs.interface import Language, World
 
@@ -55,9 +55,19 @@ class Quality:
     usd: float = float("nan")
 
 
-def states(world: World, count: int, seed: int, first_world: int = HELD_OUT_WORLDS) -> list[FullState]:
-    """Situations of held-out worlds, with their privileged facts."""
-    return [FullState(*pair) for pair in world.situations(first_world, count, seed)]
+def states(
+    world: World, count: int, seed: int, protocol: str | None = None, first_world: int = HELD_OUT_WORLDS
+) -> list[FullState]:
+    """Situations of held-out worlds, with their privileged facts.
+
+    Args:
+        world: the game.
+        count: situations.
+        seed: of the situations.
+        protocol: rules; None: the world's widest.
+        first_world: seed of the first world.
+    """
+    return [FullState(*pair) for pair in world.situations(first_world, count, seed, protocol)]
 
 
 def measure(suggester: GoalSuggester, asked: Sequence[FullState], language: Language) -> Quality:
@@ -113,7 +123,7 @@ def quality_of(
         "goals": float(np.mean([len(goals) for goals in suggested])),
         "recall": hits / possible if possible else float("nan"),
         "precision": hits / real if real else float("nan"),
-        "auc": roc_auc(chosen.astype(float), right) if 0 < right.sum() < len(right) else float("nan"),
+        "auc": auc(chosen.astype(float), right),
     }
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from ellm_agent.errors import UserError
+from ellm_agent.errors import DAMAGED, UserError
 from ellm_agent.goals.asking import caption_form
 from ellm_agent.goals.usefulness import COST, WINDOW, usefulness
 from ellm_agent.rewards.rarity import inverse_rate
@@ -94,7 +94,7 @@ def read_logs(paths: Sequence[Path], world: World, skip_frames: int = 0) -> list
                     raise UserError(f"{path} is a log of {name} {found[name]!r}; this needs {wanted[name]!r}")
                 if row["frames"] > skip_frames:
                     rows.append(_suggestion(row, language, log))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
+            except DAMAGED as error:
                 raise UserError(f"{path}: row {number} is no suggestion") from error
     if not rows:
         raise UserError(f"{', '.join(map(str, paths))}: no suggestions after frame {skip_frames}")

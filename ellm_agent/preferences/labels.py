@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ellm_agent.errors import UserError
+from ellm_agent.errors import DAMAGED, UserError
 from ellm_agent.preferences.clips import Clip
 from ellm_agent.preferences.queries import Query
 from ellm_agent.runs.folder import to_disk
@@ -185,7 +185,7 @@ class LabelFile:
         for number, row in enumerate(self._file.rows, start=1):
             try:
                 label = Label.from_row(row, apart.ids)
-            except (TypeError, ValueError, LookupError) as error:
+            except DAMAGED as error:
                 raise UserError(
                     f"{path} is damaged in line {number}, or of an earlier version; repair it, or move it away"
                 ) from error

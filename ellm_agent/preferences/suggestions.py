@@ -76,7 +76,8 @@ def choose_suggestions(folder: Path, config: Config) -> None:
             options.port,
             "which advice is best?",
         )
-        for scene in scenes(world, model, config.run.seed, skip=chooser.seen):
+        protocol = config.env.options["protocol"]
+        for scene in scenes(world, model, config.run.seed, protocol, skip=chooser.seen):
             while chooser.waiting >= AHEAD and not chooser.done:
                 time.sleep(0.1)
             if chooser.done:
@@ -86,21 +87,24 @@ def choose_suggestions(folder: Path, config: Config) -> None:
     print(f"{chooser.labels} choices are in {folder / CHOICES}")
 
 
-def scenes(world: World, model: LanguageModel, seed: int, skip: int = 0) -> Iterator[Scene]:
+def scenes(
+    world: World, model: LanguageModel, seed: int, protocol: str | None = None, skip: int = 0
+) -> Iterator[Scene]:
     """Scenes with four different answers of a language model.
 
     Args:
         world: of the scenes.
         model: answers.
         seed: of the scenes.
+        protocol: of the scenes; None: the world's widest.
         skip: scenes that were shown before.
 
     Raises:
         LanguageModelError: if the model cannot be reached.
         UserError: if its answers are all the same.
     """
-    language, alike = world.language(), 0
-    situations = world.situations(FIRST_WORLD, SCENES, seed)
+    language, alike = world.situation_language(protocol), 0
+    situations = world.situations(FIRST_WORLD, SCENES, seed, protocol)
     for key, (situation, _) in enumerate(itertools.islice(situations, skip, None), start=skip):
         texts = _answers(model, situation.caption, language)
         if len(texts) >= ANSWERS:

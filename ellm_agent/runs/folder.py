@@ -48,6 +48,7 @@ class Run:
     def __init__(self, folder: Path, config: Config):
         self.folder, self.config = folder, config
         self._lock: IO[str] | None = None
+        self._made = False  # whether `create` made the folder
 
     @classmethod
     def create(cls, config: Config) -> Run:
@@ -58,6 +59,7 @@ class Run:
         """
         folder = config.run.out or RUNS / f"{config.name()}-{datetime.now():%Y%m%d-%H%M%S}"
         run = cls(folder, config)
+        run._made = not folder.exists()
         with _writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             run.claim()
@@ -94,6 +96,13 @@ class Run:
                 if time.monotonic() > deadline:
                     raise UserError(f"another process is writing the run in {self.folder}")
                 time.sleep(0.05)
+
+    def discard(self) -> None:
+        """Takes back ``create``: the folder holds no run any more, and is gone if it was new."""
+        if self._made:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        else:
+            (self.folder / "config.yaml").unlink(missing_ok=True)
 
     def reconfigure(self, config: Config) -> None:
         """Continues with another configuration (more frames)."""

@@ -28,6 +28,7 @@ SAME_INTERFACE = (
     "env.protocol",
     "env.action_space",
     "env.caption",
+    "env.hide_clauses",
     "agent.goal_conditioned",
     "agent.encoder",
     "agent.action_prior",

@@ -118,6 +118,11 @@ def write(run: Run, target: Path) -> None:
         suggester = state["worlds"]["suggester"]
     recordings = [Recording.load(path) for path in sorted(run.replays.glob("*.json"))]
     summary = _summary(run)
+    for name, value in run.config.env.own.items():
+        if Path(value).exists():
+            raise UserError(
+                f"{run.folder} was played with --{name} {value}: agents that need files of this machine cannot be shared"
+            )
     config = _portable(run.config)
     results = {
         "summary": {name: summary[name] for name in card.RESULTS if name in summary},

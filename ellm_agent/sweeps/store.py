@@ -12,6 +12,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import fsspec
 
@@ -29,10 +30,15 @@ class Store:
         address: of any file system that fsspec knows; keys come from the environment, as its library says.
 
     Raises:
-        UserError: if there is no such file system here, or it cannot be reached.
+        UserError: if there is no such file system here, it cannot be reached, or the address holds a password, which the
+            message does not repeat.
     """
 
     def __init__(self, address: str):
+        if "@" in urlsplit(address).netloc:  # it is printed, and part of commands
+            raise UserError(
+                "store holds a user's name or a password; put them where its library looks, such as variables"
+            )
         self.address = address
         with self._reached():
             self._fs, self._root = fsspec.core.url_to_fs(address)

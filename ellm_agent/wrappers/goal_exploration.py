@@ -167,7 +167,7 @@ class GoalExploration(VecEnvWrapper):
         self._stepping = True
         if self._attempted:
             self._note_attempts(before, infos)
-        self._before = self.goals, list(self.achieved)
+        self._before = list(self.goals), list(self.achieved)
         new_events = ((i, self._new_events(i, info)) for i, info in enumerate(infos))
         self._rewards = {i: self._reward_events(i, events, infos[i]) for i, events in new_events if events}
         intrinsic = np.zeros(self.num_envs, np.float32)

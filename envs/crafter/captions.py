@@ -29,7 +29,6 @@ _NEAR_TO_FAR = sorted(
 CELLS = np.array(_NEAR_TO_FAR)
 NEAR_TO_FAR = [_OFFSETS[i] for i in _NEAR_TO_FAR]  # (dx, dy)
 _SIDES = {"west": (-1, 0), "east": (1, 0), "north": (0, -1), "south": (0, 1)}
-_STUFF = tuple(item for item in _K.items if item not in _K.needs)
 _GROUPS = ("You see", "You are targeting", "You have in your inventory", "You feel")
 ASLEEP = "You are asleep"  # in the language model's caption
 _MOST_HELD = 9

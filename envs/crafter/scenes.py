@@ -47,16 +47,22 @@ UNDERGROUND = 0.35  # probability that the player stands in a tunnel
 OLDEST_PLANT = 600  # frames; a plant is ripe after 300
 
 
-def scenes(first_world: int, count: int, seed: int) -> Iterator[tuple[Situation, Privileged]]:
+def scenes(
+    first_world: int, count: int, seed: int, protocol: str | None = None
+) -> Iterator[tuple[Situation, Privileged]]:
     """Situations of many worlds.
 
     Args:
         first_world: seed of the first world; each is used for ``SCENES_IN_A_WORLD`` situations.
         count: how many situations.
         seed: of what the player holds and of where it stands.
+        protocol: rules; None: the standard ones.
     """
     rng = np.random.default_rng(seed)
-    worlds, world_seeds = CompiledCrafter(1), itertools.count(first_world)
+    worlds, world_seeds = (
+        CompiledCrafter(1, **({"protocol": protocol} if protocol else {})),
+        itertools.count(first_world),
+    )
     for number in range(count):
         if number % SCENES_IN_A_WORLD == 0:
             worlds.set_options({"world_seed": next(world_seeds)})

@@ -82,7 +82,7 @@ class CrafterWorld(World):
     ) -> Iterator[tuple[Situation, Privileged]]:
         from envs.crafter.scenes import scenes
 
-        return scenes(first_world, count, seed)
+        return scenes(first_world, count, seed, protocol)
 
     @functools.cache  # noqa: B019 (there is one world)
     def advice(self, **options: Any) -> Advice:

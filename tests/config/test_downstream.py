@@ -13,7 +13,7 @@ from ellm_agent.config.presets import PRESETS
 from ellm_agent.runs.pretrained import SAME_NETWORKS
 
 PAPER = PRESETS["paper"]
-LOGGED = SimpleNamespace(world="crafter", options={})
+LOGGED = SimpleNamespace(world="crafter", options={}, hide_clauses=None)
 
 
 def test_fine_tuning_has_the_papers_settings(tmp_path):

@@ -89,6 +89,17 @@ def test_no_path_of_the_machine_is_shared(run, tmp_path):
         assert b"/home/me" not in path.read_bytes(), path.name
 
 
+def test_an_agent_that_needs_a_file_of_the_machine_is_not_shared(run, tmp_path):
+    of_here, table = Run.open(run), tmp_path / "votes.npy"
+    table.touch()
+    of_here.config = of_here.config.model_copy(
+        update={"env": of_here.config.env.model_copy(update={"own": {"placements": str(table)}})}
+    )
+    with pytest.raises(UserError, match=r"was played with --placements .*votes.npy: agents that need files"):
+        folder.write(of_here, tmp_path / "agent")
+    assert not (tmp_path / "agent").exists()
+
+
 def test_a_shared_agent_follows_goals(shared, tmp_path):
     out = tmp_path / "following.json"
     done = script(

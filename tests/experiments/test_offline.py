@@ -15,7 +15,8 @@ from ellm_agent.build import make_agent, make_suggester, make_worlds, read_log
 from ellm_agent.config import PRESETS
 from ellm_agent.config.offline import offline_config
 from ellm_agent.datasets import minari_files
-from ellm_agent.datasets.logs import check_words
+from ellm_agent.datasets.dataset import Interface
+from ellm_agent.datasets.logs import check_interface, check_words
 from ellm_agent.datasets.run_log import interface_of, read_run
 from ellm_agent.errors import UserError
 from ellm_agent.runs import checkpoints
@@ -164,6 +165,23 @@ def test_agents_save_load_and_predict(logged, tmp_path, algo):
         assert all(equal)
     with pytest.raises(ValueError, match="has no log"):
         again.learn(64)
+
+
+def test_a_log_of_other_observations_is_refused(tmp_path):
+    """What the agent could not observe, and options of one world, are taken over from the log, and compared."""
+    interface = interface_with("^daylight", {})
+    config = offline_config(PRESETS["debug"], interface, (tmp_path,))
+    assert config.env.hide_clauses == "^daylight"
+    check_interface(interface, config)
+    with pytest.raises(UserError, match=r"hide-clauses is \^daylight, but the log has None"):
+        check_interface(interface_with(None, {}), config)
+    with pytest.raises(UserError, match=r"hide-clauses is None, but the log has \^daylight"):
+        check_interface(interface, config.changed(**{"env.hide_clauses": None}))
+
+
+def interface_with(hide_clauses, options):
+    own = PRESETS["debug"].env.options | options
+    return Interface("crafter", own, 17, {"caption": 44, "achieved": 22}, hide_clauses)
 
 
 def test_the_observations_are_those_of_play(logged):

@@ -168,6 +168,31 @@ def test_resume_continues_without_gaps_or_repeats(tmp_path):
     assert len(damaged.stderr.splitlines()) == 3  # two are named
 
 
+def test_a_run_that_ended_above_its_frames_is_drawn_again(tmp_path):
+    folder = tmp_path / "run"
+    run(*QUICK, "--goal-mode", "oracle", "--frames", "1001", "--out", folder)
+    before = rows(folder, "episodes")
+    assert rows(folder, "metrics")[-1]["frames"] > 1001
+    run("--resume", folder, "--report")
+    assert rows(folder, "episodes") == before
+    assert (folder / "report.html").exists()
+
+
+def test_a_mistake_found_late_leaves_no_run_in_the_way(tmp_path):
+    """The words of the caption are known only when the worlds are there."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "notes.txt").touch()
+    for folder in (tmp_path / "new", mine):
+        options = [*QUICK, "--goal-mode", "oracle", "--out", folder]
+        done = script("run_crafter.py", *options, "--hide-clauses", "^daylihgt")
+        assert done.returncode == 2
+        assert "no clause of the caption matches that" in done.stderr
+        assert folder.exists() == (folder == mine)
+        run(*options, "--hide-clauses", "^daylight", "--frames", "100")
+    assert (mine / "notes.txt").exists()
+
+
 def test_same_seed_same_run(tmp_path):
     """A new process and a forked one, different hash seeds: the same episodes and the same metrics, times aside."""
     options = [*QUICK, "--goal-mode", "open", "--seed", "5"]

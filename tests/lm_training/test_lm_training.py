@@ -35,12 +35,6 @@ def test_it_is_as_good_as_its_card_says():
     assert min(recalls.values()) >= 0.9, recalls
 
 
-def test_roc_auc_by_hand():
-    # Positives .9, .5, .3 against negatives .5, .1: 2 + 1.5 + 1 of 6 pairs.
-    scores, labels = np.array([0.9, 0.5, 0.5, 0.3, 0.1]), np.array([True, True, False, True, False])
-    assert measure.roc_auc(scores, labels) == pytest.approx(4.5 / 6)
-
-
 def test_recall_by_hand():
     """A model that would chop trees, in other words, wherever there is a cow, and eat cows elsewhere."""
 

@@ -94,6 +94,12 @@ def test_an_address_that_cannot_be_used(address):
         Store(address)
 
 
+def test_an_address_with_a_password_is_refused_and_not_repeated():
+    with pytest.raises(UserError, match="store holds a user's name or a password") as refused:
+        Store("ftp://me:secret@nas/sweeps")
+    assert "secret" not in str(refused.value)
+
+
 def test_a_store_is_for_several_machines():
     with pytest.raises(UserError, match="it is for --cluster and --cell"):
         plan(Options(store="file:///tmp/store"))

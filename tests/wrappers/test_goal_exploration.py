@@ -26,6 +26,7 @@ def test_goals_are_rewarded_once_an_episode_and_again_in_the_next(explore):
     assert infos[6]["episode"] == {"r": 2.0, "l": 7}
     assert infos[1]["log"].reward.goals == ("chop tree",)
     assert infos[2]["log"].goals == ("chop tree",)
+    assert infos[6]["log"].goals == ("drink water",)  # the episode's last step
     assert worlds.open_before(infos[2]["log"]) == ()  # achieved, so it is no longer open
 
 
