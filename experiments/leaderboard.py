@@ -22,7 +22,7 @@ ROWS = {  # world -> sweeps and methods without environment reward, the newest f
     "crafter": [
         *(("prior-5m", "oracle"), ("prior-5m", "open"), ("prior-1m", "oracle"), ("open-1m", "open")),
         *(("open-1m", "closed"), ("dqn-1m", "oracle"), ("dqn-1m", "open"), ("prior-1m", "open")),
-        *(("prior-1m", "novelty"), ("prior-1m", "scratch"), ("prior-1m", "rnd")),
+        *(("prior-1m", "novelty"), ("prior-1m", "rnd")),
         *(("million", "open"), ("million", "rnd"), ("million", "apt"), ("million", "random")),
     ],
     "housekeep": [

@@ -44,6 +44,7 @@ DEFINING = {
 # Options in which a finished run may differ from the one that is wanted.
 MAY_DIFFER = (
     "run.out", "run.threads", "run.device", "run.replays", "run.report", "run.track", "run.track_project", "transfer.pretrained",
+    "reward.preference.pace", "reward.preference.port",
 )  # fmt: skip
 
 
