@@ -47,7 +47,7 @@ def run_experiment(config: Config, resume: Path | None = None, suggester: GoalSu
     world = registry.get(config.env.name)
     tracking.check(config)
     if not resume:
-        config = config.changed(**{"suggester.llm": _language_model(config, world)})
+        config = config.changed(**{"suggester.llm": language_model(config, world)})
     suggester = suggester or make_suggester(config, world.language(**config.env.options))
     run, checkpoint = _continue(config, resume) if resume else (_create(config), None)
     console.print(f"goals: {suggester.description}", markup=False)
@@ -103,7 +103,7 @@ def library_settings(config: Config) -> Iterator[None]:
         distribution.set_default_validate_args(validates)
 
 
-def _language_model(config: Config, world: World) -> LLMConfig:
+def language_model(config: Config, world: World) -> LLMConfig:
     """Which language model suggests, or compares clips, with "auto" written out."""
     options = config.reward.preference
     judges = options.labels and options.judge == "model" and not config.suggester.asks_model

@@ -6,7 +6,8 @@ import math
 import pytest
 
 from ellm_agent.goals.base import FixedGoals, FullState, OracleSuggester
-from ellm_agent.lm_training.suggestion_quality import measure, quality_of, references
+from ellm_agent.lm_training.suggestion_quality import measure, quality_of, references, states
+from envs import registry
 from envs.interface import Language, Privileged, Situation
 from tests.helpers.processes import script
 
@@ -36,6 +37,19 @@ def test_by_hand():
         {"good": 2 / 5, "poorly_timed": 1 / 5, "bad": 1 / 5, "nonsensical": 1 / 5}
         | {"goals": 2.5, "recall": 2 / 4, "precision": 2 / 3, "auc": 10 / 16}
     )
+
+
+@pytest.mark.parametrize("protocol", ["ellm", "homes"])
+def test_situations_are_those_of_the_protocol(protocol):
+    """The oracle of Housekeep suggests what is possible there, and all of it is known to the protocol's language."""
+    housekeep = registry.get("housekeep")
+    language = housekeep.language(protocol=protocol)
+    asked = states(housekeep, 40, 0, protocol)
+    oracle = measure(OracleSuggester(), asked, language)
+    assert (oracle.good, oracle.recall, oracle.precision) == (1, 1, 1)
+    assert {*language.judgements.all} >= {
+        one for at in asked for one in language.judgements.of(at.situation.caption)
+    }
 
 
 def test_the_oracle_is_perfect_and_silence_worthless():

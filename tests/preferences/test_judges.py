@@ -5,11 +5,14 @@ from types import SimpleNamespace
 
 import pytest
 
+from ellm_agent.config import PRESETS
 from ellm_agent.errors import UserError
+from ellm_agent.experiment import language_model
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
 from ellm_agent.preferences.judges import ClipModelJudge, SyntheticJudge, frames_with, true_reward
 from ellm_agent.preferences.labels import JsonLines
 from ellm_agent.preferences.suggestions import Scene, SuggestionChooser, scenes
+from envs import registry
 from envs.interface import Situation
 from prompts import preference
 
@@ -183,3 +186,14 @@ def test_four_different_answers_are_asked_for(worlds):
     model.answer = lambda prompts: [Answer("- count")] * len(prompts)
     with pytest.raises(UserError, match="fewer than 4 different answers"):
         next(scenes(world, model, seed=0))
+
+
+def test_the_configuration_names_the_model_that_judges(monkeypatch):
+    """So a run that is resumed in another shell asks the same."""
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    taught = {"suggester.kind": "none", "suggester.llm.model": "m", "reward.preference.labels": 10}
+    config = PRESETS["debug"].changed(**taught, **{"reward.preference.judge": "model"})
+    asked = language_model(config, registry.get("crafter"))
+    assert (asked.kind, asked.base_url, asked.model) == ("endpoint", "http://127.0.0.1:1/v1", "m")
+    synthetic = PRESETS["debug"].changed(**taught)
+    assert language_model(synthetic, registry.get("crafter")) == synthetic.suggester.llm

@@ -9,6 +9,12 @@ import time
 import numpy as np
 import pytest
 
+from ellm_agent.config import PRESETS
+from ellm_agent.config import files as config_files
+from ellm_agent.config.offline import offline_config
+from ellm_agent.datasets.dataset import Interface
+from ellm_agent.datasets.logs import check_interface
+from ellm_agent.errors import UserError
 from envs.housekeep import homes
 from envs.housekeep.env import HousekeepEnv
 from envs.housekeep.placements import Place
@@ -61,15 +67,31 @@ def test_votes_by_hand(write, kind):
     assert known.where(0) == "in kitchen fridge"
 
 
-def test_homes_from_votes(write):
-    """A world of votes is played like ours, by both backends."""
+def world_of_votes(write):
     rooms = [f"{room}|{r}" for room in ("kitchen", "bedroom") for r in ("fridge", "bed", "table", "shelf")]
     objects = [f"thing_{letter}" for letter in "abcdefghijklmnopqrstuvwxyz"]
     votes = np.random.default_rng(0).choice([-1, 1], (len(rooms), len(objects), 1)).repeat(10, axis=2)
-    file = write({"ranks": votes, "objects": objects, "room_receptacles": rooms})
+    return write({"ranks": votes, "objects": objects, "room_receptacles": rooms})
+
+
+def test_homes_from_votes(write):
+    """A world of votes is played like ours, by both backends."""
+    file = world_of_votes(write)
     assert lockstep("homes", "careless", [1, 2], 60, placements=file)["events"] > 2
     with pytest.raises(ValueError, match=r"^the placements have no living room, which protocol ellm needs$"):
         HousekeepEnv("ellm", placements=file)
+
+
+def test_logs_of_such_homes_are_learned_from_in_such_homes(write, tmp_path):
+    config = config_files.in_world(PRESETS["debug"], "housekeep")
+    file = str(world_of_votes(write))
+    config = config.changed(**{"env.protocol": "homes", "env.own": {"placements": file}})
+    log = Interface("housekeep", config.env.options, 6, {"caption": 34, "achieved": 10})
+    learned = offline_config(PRESETS["debug"], log, (tmp_path,))
+    assert learned.env.options == config.env.options
+    check_interface(log, learned)
+    with pytest.raises(UserError, match="placements is None, but the log has"):
+        check_interface(log, learned.changed(**{"env.own": {}}))
 
 
 def test_too_few_objects_for_a_home_are_refused_before_the_run(write, monkeypatch):
