@@ -48,7 +48,7 @@ class ShardWriter:
         interface: what is observed and done.
         source: of the log: what is known about the run, JSON values.
         texts: phrase id -> text.
-        rows: frames in a shard, at most.
+        rows: frames in a shard, about: it ends with the step of all worlds that reaches them.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class ShardWriter:
         self._steps: list[tuple[np.ndarray, ...]] = []
         self._events: list[tuple[int, int, str]] = []  # frame, world, what happened
         self._last: list[tuple[int, int, np.ndarray]] = []  # frame, world, observation
+        self._after: np.ndarray | None = None  # observations after the last frame
 
     def add(
         self,
@@ -95,7 +96,7 @@ class ShardWriter:
         self._last += [
             (frame, int(i), infos[i]["terminal_observation"].copy()) for i in np.flatnonzero(dones)
         ]
-        self._after = following
+        self._after = following.copy()
         if len(self._steps) * len(actions) >= self._rows:
             self.flush()
 

@@ -61,7 +61,9 @@ class GoalSuggester(Source):
         raise NotImplementedError
 
     def recall(self, situations: Sequence[Situation]) -> list[tuple[Goal, ...] | None]:
-        """The same for evaluation, which must not change training: asks nobody and changes no state."""
+        """The same for evaluation, which must not change training: asks nobody, and changes nothing that is
+        suggested later.
+        """
         return self.suggest(situations)
 
     @property

@@ -19,6 +19,7 @@ from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import LanguageModel, LanguageModelError
 from ellm_agent.llm.factory import make_model
+from ellm_agent.lm_training.choices import ANSWERS
 from ellm_agent.preferences.labels import JsonLines
 from ellm_agent.preferences.page import application, serve
 from ellm_agent.runs.folder import Run
@@ -27,7 +28,6 @@ from envs.interface import Language, World
 from prompts import open_ended
 
 CHOICES = Path("preferences") / "choices.jsonl"  # in a run folder
-ANSWERS = 4
 TRIES = 12  # answers sampled for a scene, at most, until four differ
 TEMPERATURE, STEP = 1.0, 0.01
 FIRST_WORLD, SCENES = 2**29, 100_000  # worlds of the scenes: not those of other corpora

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,7 +109,9 @@ def mean_optimality(graph: Graph, starts: list[int], answers: list[list[int]]) -
     return float(np.mean([graph.optimality(walk) for walk in walks]))
 
 
-def check(seed: int, iterations: int = 60, report=lambda _: None) -> dict[str, float]:
+def check(
+    seed: int, iterations: int = 60, report: Callable[[str], object] = lambda _: None
+) -> dict[str, float]:
     """SFT on 1,000 random walks, then PPO, and ILQL on the same walks. Gives the mean optimality of each."""
     graph = Graph.random(seed)
     rng = np.random.default_rng([seed, 1])

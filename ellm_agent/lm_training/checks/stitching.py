@@ -7,6 +7,8 @@ as it could be played. Q-learning prefers RIGHT; SARSA, which values the data's 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 
@@ -34,7 +36,13 @@ def episodes(count: int, rng: np.random.Generator) -> list[Episode]:
     return result
 
 
-def check(seed: int, tau: float, steps: int = 300, beta: float = 16.0, report=lambda _: None) -> float:
+def check(
+    seed: int,
+    tau: float,
+    steps: int = 300,
+    beta: float = 16.0,
+    report: Callable[[str], object] = lambda _: None,
+) -> float:
     """Probability of RIGHT at the start, of a policy that was trained with this expectile."""
     data = episodes(2_000, np.random.default_rng([seed, 2]))
     model = tiny.tiny_model(7, 4, width=32, layers=1, heads=2, seed=seed)

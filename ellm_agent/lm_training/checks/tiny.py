@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
@@ -35,7 +37,12 @@ def tiny_model(
 
 
 def train(
-    learner: ILQL, episodes: list[Episode], steps: int, seed: int, report=lambda _: None, name="bc"
+    learner: ILQL,
+    episodes: list[Episode],
+    steps: int,
+    seed: int,
+    report: Callable[[str], object] = lambda _: None,
+    name: str = "bc",
 ) -> None:
     """Trains a learner on episodes; its learning rate falls linearly to a tenth."""
     rate = learner.settings.learning_rate

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import string
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -99,8 +100,12 @@ def play(model, count: int, generator: torch.Generator, adjust: Adjust | None = 
 
 
 def check(
-    seed: int, steps: int = 3_000, count: int = 12_000, tested: int = 4_096, report=lambda _: None
-) -> dict:
+    seed: int,
+    steps: int = 3_000,
+    count: int = 12_000,
+    tested: int = 4_096,
+    report: Callable[[str], object] = lambda _: None,
+) -> dict[str, float]:
     """Mean returns over so many games each: the data, BC, filtered BC (the best 30 % of the games, from BC on), and ILQL.
 
     BC has ``steps`` gradient steps, filtered BC as many again, ILQL 1.5 times as many.
