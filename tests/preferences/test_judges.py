@@ -175,8 +175,10 @@ def test_a_damaged_row_of_choices_is_named(tmp_path, scene):
 def test_four_different_answers_are_asked_for(worlds):
     """A model whose answer is a function of the prompt is asked at other temperatures; one that says one thing is named."""
     world = SimpleNamespace(
-        language=lambda: worlds.language,
-        situations=lambda first, count, seed: ((Situation(f"Frame {n}."), None) for n in range(count)),
+        situation_language=lambda protocol: worlds.language,
+        situations=lambda first, count, seed, protocol: (
+            (Situation(f"Frame {n}."), None) for n in range(count)
+        ),
     )
     model = Scripted(None)
     model.answer = lambda prompts: [Answer(f"- count {prompt.temperature:.2f}") for prompt in prompts]
