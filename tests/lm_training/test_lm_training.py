@@ -49,10 +49,10 @@ def test_recall_by_hand():
     possible = [("chop tree", "eat cow"), ("chop tree",), ("chop tree", "eat cow"), ("mine diamond",)]
 
     class Few(World):
-        name = "few"
+        name, protocols = "few", CRAFTER.protocols
         language, advice = CRAFTER.language, CRAFTER.advice
 
-        def situations(self, first_world, count, seed):
+        def situations(self, first_world, count, seed, protocol=None):
             pairs = zip(captions, possible, strict=True)
             return itertools.islice(((Situation(c), Privileged(p)) for c, p in pairs), count)
 
