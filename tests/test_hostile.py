@@ -119,7 +119,7 @@ def test_any_bytes_as_a_recorded_episode_and_as_a_log(tmp_path_factory, content)
 
 
 def test_any_value_in_a_recorded_episode(tmp_path):
-    """A recording, with any value in place of one of its own, and likewise a row of suggestions."""
+    """A recording, with any value in place of one of its own."""
     recording = Recording(3, {"protocol": "crafter"}, actions=[0, 1], unlocked=("wake_up",))
     step = {"goals": ["sleep"], "open": [], "satisfied": [], "events": [], "reward": 0.0, "cosine": None}
     recording.steps = [step, step]

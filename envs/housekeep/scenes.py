@@ -139,8 +139,7 @@ class Reader:
         sentences = caption.rstrip(".").split(". ")
         seen: list[str] = []
         for i, sentence in enumerate(sentences):
-            if sentence.startswith(_SEEN):
-                seen = [place for place in sentence[len(_SEEN) :].split(", ") if place in self._where]
+            seen = self._places(sentence) or seen
             for one in self._split(sentence) if seen else ():
                 sentences[i] = f"{one.thing} is {self._where[rng.choice(seen)]}"
         return ". ".join(sentences) + "."
@@ -159,7 +158,7 @@ class Reader:
         thing = None
         for sentence in caption.rstrip(".").split(". "):
             if sentence.startswith(_SEEN):
-                seen = [place for place in sentence[len(_SEEN) :].split(", ") if place in self._where]
+                seen = self._places(sentence)
             elif sentence.startswith(_UNSEEN):
                 unseen = [room for room in sentence[len(_UNSEEN) :].split(", ") if room in self._rooms]
             elif sentence.startswith(_HOLD):
@@ -169,6 +168,12 @@ class Reader:
         if thing is None:
             return False, tuple(lying), unseen
         return True, tuple(Statement(thing, self._where[place]) for place in seen), unseen
+
+    def _places(self, sentence: str) -> list[str]:
+        """The receptacles of "You have seen kitchen fridge, kitchen sink"; none of other sentences."""
+        if not sentence.startswith(_SEEN):
+            return []
+        return [place for place in sentence[len(_SEEN) :].split(", ") if place in self._where]
 
     def _split(self, sentence: str) -> list[Statement]:
         """The object and the place of "apple is in kitchen fridge"; nothing if there is no such place."""

@@ -168,20 +168,19 @@ def test_agents_save_load_and_predict(logged, tmp_path, algo):
 
 
 def test_a_log_of_other_observations_is_refused(tmp_path):
-    """What the agent could not observe, and options of one world, are taken over from the log, and compared."""
-    interface = interface_with("^daylight", {})
+    """What the agent could not observe is taken over from the log, and compared."""
+    interface = interface_without("^daylight")
     config = offline_config(PRESETS["debug"], interface, (tmp_path,))
     assert config.env.hide_clauses == "^daylight"
     check_interface(interface, config)
     with pytest.raises(UserError, match=r"hide-clauses is \^daylight, but the log has None"):
-        check_interface(interface_with(None, {}), config)
+        check_interface(interface_without(None), config)
     with pytest.raises(UserError, match=r"hide-clauses is None, but the log has \^daylight"):
         check_interface(interface, config.changed(**{"env.hide_clauses": None}))
 
 
-def interface_with(hide_clauses, options):
-    own = PRESETS["debug"].env.options | options
-    return Interface("crafter", own, 17, {"caption": 44, "achieved": 22}, hide_clauses)
+def interface_without(clauses):
+    return Interface("crafter", PRESETS["debug"].env.options, 17, {"caption": 44, "achieved": 22}, clauses)
 
 
 def test_the_observations_are_those_of_play(logged):

@@ -64,6 +64,17 @@ def test_recall_by_hand():
     }  # the second and third are not needed
 
 
+def test_situations_follow_the_rules_of_their_protocol():
+    """A table costs one wood by the paper's rules, and more by the standard ones."""
+    possible = {}
+    for protocol in ("crafter", "ellm"):
+        pairs = CRAFTER.situations(123, 400, seed=4, protocol=protocol)
+        one_wood = [facts.possible for situation, facts in pairs if "wood: 1" in situation.caption]
+        possible[protocol] = ["place crafting table" in goals for goals in one_wood]
+    assert not any(possible["crafter"])
+    assert any(possible["ellm"])
+
+
 def test_situations_are_seeded_and_the_worlds_own():
     pairs = list(CRAFTER.situations(123, 120, seed=4))
     assert pairs == list(CRAFTER.situations(123, 120, seed=4))
