@@ -110,8 +110,11 @@ class Reader:
 
     def __init__(self, known: Placements):
         self._where = {str(place): known.where(i) for i, place in enumerate(known.places)}
-        self._rooms, self._objects = frozenset(known.rooms), frozenset(known.objects)
+        self._rooms = frozenset(known.rooms)
         self._place = {where: place for place, where in self._where.items()}
+        self._object_ids = {thing: i for i, thing in enumerate(known.objects)}
+        self._place_ids = {str(place): i for i, place in enumerate(known.places)}
+        self._right = known.right
 
     def candidates(self, caption: str) -> tuple[str, ...]:
         """What could be done: holding an object, place it in each receptacle seen; else pick up each object seen; explore
@@ -135,14 +138,24 @@ class Reader:
         return tuple(goals or map(explore, () if unknown else unseen))
 
     def rearranged(self, caption: str, rng: random.Random) -> str:
-        """The caption with each object that lies somewhere in a receptacle at random, of those that are seen."""
+        """The caption with each object that lies somewhere in another receptacle, of those that are seen: where it belongs
+        with a probability of the caption, else at random. That probability is 0 for half of the captions, and from 0 to 1
+        for the others, so that some homes are nearly tidy.
+        """
         sentences = caption.rstrip(".").split(". ")
         seen: list[str] = []
+        tidied = max(0.0, rng.uniform(-1, 1))
         for i, sentence in enumerate(sentences):
             seen = self._places(sentence) or seen
             for one in self._split(sentence) if seen else ():
-                sentences[i] = f"{one.thing} is {self._where[rng.choice(seen)]}"
+                right = [place for place in seen if self._belongs(one.thing, place)]
+                place = rng.choice(right if right and rng.random() < tidied else seen)
+                sentences[i] = f"{one.thing} is {self._where[place]}"
         return ". ".join(sentences) + "."
+
+    def _belongs(self, thing: str, place: str) -> bool:
+        """Whether an object belongs in a receptacle."""
+        return thing in self._object_ids and bool(self._right[self._object_ids[thing], self._place_ids[place]])
 
     def _goal(self, one: Statement, held: bool) -> str:
         """To place an object there, or to pick it up from there."""
@@ -162,7 +175,7 @@ class Reader:
             elif sentence.startswith(_UNSEEN):
                 unseen = [room for room in sentence[len(_UNSEEN) :].split(", ") if room in self._rooms]
             elif sentence.startswith(_HOLD):
-                thing = sentence[len(_HOLD) :] if sentence[len(_HOLD) :] in self._objects else None
+                thing = sentence[len(_HOLD) :] if sentence[len(_HOLD) :] in self._object_ids else None
             else:
                 lying += self._split(sentence)
         if thing is None:
