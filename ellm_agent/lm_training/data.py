@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import operator
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,9 +107,13 @@ class Data:
         similarity.prepare((*self.language.goals, *self.suggester.likely_goals))
         self.satisfies = functools.cache(similarity.satisfies)
         rows = read_logs(sources.logs, self.world, sources.skip_frames)
-        self.train, held_out = split(rows)
+        advised = sources.judge == "advice"  # the caption alone decides, and not what happened after it
+        self.train, held_out = split(rows, operator.attrgetter("caption")) if advised else split(rows)
         if not held_out or not self.train:
-            raise UserError(f"{len(rows)} suggestions are too few: log more frames")
+            different = len({row.caption for row in rows})
+            raise UserError(f"{len(rows)} suggestions with {different} captions are too few: log more frames")
+        self._often = Counter(row.caption for row in self.train) if advised else None
+        held_out = list({row.caption: row for row in held_out}.values()) if advised else held_out
         self.held_out = [
             held_out[i]
             for i in np.linspace(0, len(held_out) - 1, min(len(held_out), MOST_HELD_OUT)).astype(int)
@@ -128,6 +134,21 @@ class Data:
         if language.candidates:  # many goals: those that happened
             events = tuple(dict.fromkeys(event for row in self.train for event in row.after))
         return ExpectedUsefulness(self.train, events, language.clauses_of, self.satisfies, self.worth, cost)
+
+    def draw(self, count: int, rng: np.random.Generator, replace: bool = True) -> list[Suggestion]:
+        """Rows for training at random. Judge advice: each caption as often as any other, for time is spent mostly where an
+        agent is stuck.
+
+        Args:
+            count: how many; without replacement at most as many as there are.
+            rng: of the choice.
+            replace: whether a row can be drawn twice.
+        """
+        chances = None
+        if self._often:
+            chances = np.array([1 / (self._often[row.caption] * len(self._often)) for row in self.train])
+        count = count if replace else min(count, len(self.train))
+        return [self.train[i] for i in rng.choice(len(self.train), count, replace, chances)]
 
     def questions(self, rows: Sequence[Suggestion]) -> list[list[int]]:
         """Token ids of the questions about rows' captions."""

@@ -85,7 +85,7 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
     asked = data.questions(measured)
     before = data.measure(recipe.seed)
     rng, generator = resumable.generators(recipe.seed, 2**20)
-    standard = data.questions([data.train[i] for i in rng.choice(len(data.train), recipe.scenes)])
+    standard = data.questions(data.draw(recipe.scenes, rng))
     # Of the first weights, as in the reward model's own training: scores of 0 are what the reference earns.
     standard_answers = suggester.sample(standard, generator)
 
@@ -101,8 +101,7 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
         ppo.anneal(number / recipe.iterations)
         if number and number % round_length == 0:
             _relabel(number)
-        rows = [data.train[i] for i in rng.choice(len(data.train), recipe.answers)]
-        questions = data.questions(rows)
+        questions = data.questions(data.draw(recipe.answers, rng))
         answers = suggester.sample(questions, generator)
         scores = penalise_no_end(
             score(reward_model, questions, answers), answers, (suggester.end,), settings.no_end
@@ -121,8 +120,9 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
     def _relabel(number: int) -> None:
         """The reward model learns from labels of the present policy's answers."""
         rng, _ = resumable.generators(recipe.seed, 2**20 + number)
-        chosen = [data.train[i] for i in rng.choice(len(data.train), recipe.scenes)]
-        compared = data.comparisons(chosen, recipe.k, recipe.seed + number, recipe.noise)
+        compared = data.comparisons(
+            data.draw(recipe.scenes, rng), recipe.k, recipe.seed + number, recipe.noise
+        )
         relearning.relearn(compared, recipe.relearn, rng, standard, standard_answers)
 
     rows = resumable.run(folder, {"ppo": ppo, "reward model": relearning}, step, recipe.iterations, say)

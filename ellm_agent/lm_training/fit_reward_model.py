@@ -59,8 +59,9 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
     rng, generator = resumable.generators(recipe.seed, 2**20)
     simulated: list[Comparison] = []
     if data:
-        chosen = rng.choice(len(data.train), min(recipe.scenes, len(data.train)), replace=False)
-        simulated = data.comparisons([data.train[i] for i in chosen], recipe.k, recipe.seed, recipe.noise)
+        simulated = data.comparisons(
+            data.draw(recipe.scenes, rng, replace=False), recipe.k, recipe.seed, recipe.noise
+        )
     model = ScalarModel(suggester.model, generator)
     loss = recipe.loss if data else "best"
     training = RewardTraining(model, recipe.learning_rate, loss, recipe.batch)

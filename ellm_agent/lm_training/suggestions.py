@@ -122,9 +122,11 @@ def is_held_out(key: object) -> bool:
     return int.from_bytes(digest, "little") < HELD_OUT * 2**32
 
 
-def split(rows: Sequence[Suggestion]) -> tuple[list[Suggestion], list[Suggestion]]:
-    """Rows for training, and those of worlds that are held out."""
-    held_out = [is_held_out(row.world_seed) for row in rows]
+def split(
+    rows: Sequence[Suggestion], by: Callable[[Suggestion], object] = lambda row: row.world_seed
+) -> tuple[list[Suggestion], list[Suggestion]]:
+    """Rows for training, and held-out ones: those of a fifth of the worlds, or of what else rows are split by."""
+    held_out = [is_held_out(by(row)) for row in rows]
     return (
         [row for row, held in zip(rows, held_out, strict=True) if not held],
         [row for row, held in zip(rows, held_out, strict=True) if held],

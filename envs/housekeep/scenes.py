@@ -155,7 +155,9 @@ class Reader:
 
     def _belongs(self, thing: str, place: str) -> bool:
         """Whether an object belongs in a receptacle."""
-        return thing in self._object_ids and bool(self._right[self._object_ids[thing], self._place_ids[place]])
+        return thing in self._object_ids and bool(
+            self._right[self._object_ids[thing], self._place_ids[place]]
+        )
 
     def _goal(self, one: Statement, held: bool) -> str:
         """To place an object there, or to pick it up from there."""

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from ellm_agent.llm import value_heads
 from ellm_agent.llm.bundled import FOLDER, BundledModel
 from ellm_agent.lm_training import fit_ppo, report, resumable
 from ellm_agent.lm_training.choices import read_choices
+from ellm_agent.lm_training.data import Data, Sources
 from ellm_agent.lm_training.judge import ExpectedUsefulness, compare
 from ellm_agent.lm_training.ppo import PPO
 from ellm_agent.lm_training.suggester import Suggester
@@ -23,7 +25,11 @@ from experiments import train_suggester
 from prompts import open_ended
 
 CRAFTER = registry.get("crafter")
-CAPTIONS = ("You see grass, tree. You are targeting tree.", "You see cow, water.", "You see sand.")
+CAPTIONS = (
+    "You see grass, tree. You are targeting tree.",
+    "You see cow, water.",
+    "You see coal.",
+)  # the last is held out
 
 
 def row(i, **changes):
@@ -120,6 +126,39 @@ def test_chains_of_two_logs_with_the_same_worlds_stay_apart(tmp_path):
     found = chains(read_logs([tmp_path / "a", tmp_path / "b"], CRAFTER))
     assert [[r.frame for r in chain] for chain in found] == [[0, 64], [0, 64]]
     assert all(len({r.caption for r in chain}) == 1 for chain in found)
+
+
+def test_where_advice_judges_each_caption_counts_the_same(tmp_path):
+    """Time is spent mostly where an agent is stuck: here in the first of 21 captions."""
+    often = CAPTIONS[0]
+    places = [f"You see grass. You have in your inventory sapling: {n}." for n in range(20)]
+    lines = [json.dumps(row(i, caption=often if i < 380 else places[i - 380])) for i in range(400)]
+    (tmp_path / "log").write_text("\n".join(lines) + "\n")
+    data = Data(Sources((tmp_path / "log",), judge="advice"))
+    train, held_out = ([r.caption for r in rows] for rows in (data.train, data.held_out))
+    assert len(set(held_out)) == len(held_out) > 0
+    assert not set(train) & set(held_out)
+    drawn = Counter(r.caption for r in data.draw(4_000, np.random.default_rng(0)))
+    assert set(drawn) == set(train)
+    for count in drawn.values():
+        assert count / 4_000 == pytest.approx(1 / len(drawn), rel=0.4)
+    all_of_them = data.draw(10**6, np.random.default_rng(0), replace=False)
+    assert Counter(r.caption for r in all_of_them) == Counter(train)
+
+
+def test_one_caption_is_too_little_for_the_advice_to_judge(tmp_path):
+    lines = [json.dumps(row(i, caption=CAPTIONS[0])) for i in range(40)]
+    (tmp_path / "log").write_text("\n".join(lines) + "\n")
+    with pytest.raises(UserError, match=r"^40 suggestions with 1 captions are too few: log more frames$"):
+        Data(Sources((tmp_path / "log",), judge="advice"))
+
+
+def test_rows_are_drawn_as_often_as_they_were_logged_where_the_log_judges(log):
+    data = Data(Sources((log,)))
+    drawn = Counter(r.caption for r in data.draw(3_000, np.random.default_rng(0)))
+    rows = Counter(r.caption for r in data.train)
+    for caption, count in rows.items():
+        assert drawn[caption] / 3_000 == pytest.approx(count / len(data.train), rel=0.2)
 
 
 # --- the judge ----------------------------------------------------------------------------------------------
