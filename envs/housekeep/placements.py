@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -99,86 +99,112 @@ class _Mistake(Exception):
 
 def _expand(data: Any) -> Placements:
     _check_keys("the file", data, _SECTIONS)
-    receptacles = _mapping("receptacles", data["receptacles"])
+    prepositions, rooms = _read_rooms(data["receptacles"], data["rooms"])
+    floor = _FloorPlan(rooms, prepositions)
+    groups = {
+        name: floor.numbers(f"group {name!r}", rules)
+        for name, rules in _mapping("groups", data["groups"]).items()
+    }
+    things: dict[str, _Thing] = {}
+    for category, parts in _mapping("categories", data["categories"]).items():
+        for thing in _read_category(category, parts, floor, groups):
+            if thing.name in things:
+                raise _Mistake(f"object {thing.name!r} is listed twice")
+            things[thing.name] = thing
+    for name, rules in _mapping("also right", data["also right"]).items():
+        if name not in things:
+            raise _Mistake(f"also right names an unknown object: {name!r}")
+        things[name].right |= floor.numbers(f"also right, {name!r},", rules)
+    right, wrong = (np.zeros((len(things), len(floor.places)), bool) for _ in range(2))
+    for i, thing in enumerate(things.values()):
+        if not thing.right or not thing.wrong - thing.right:
+            raise _Mistake(f"object {thing.name!r} needs at least one right and one wrong place")
+        right[i, sorted(thing.right)] = True
+        wrong[i, sorted(thing.wrong - thing.right)] = True
+    return Placements(
+        rooms,
+        prepositions,
+        floor.places,
+        tuple(things),
+        np.array([thing.held_out for thing in things.values()]),
+        right,
+        wrong,
+        tuple(thing.category for thing in things.values()),
+    )
+
+
+def _read_rooms(receptacles: Any, rooms: Any) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
+    """Receptacles with their prepositions, and rooms with their receptacles."""
+    receptacles = _mapping("receptacles", receptacles)
     prepositions = {name: p for p, names in receptacles.items() for name in _names("receptacles", names)}
     for preposition in receptacles:
         if preposition not in ("in", "on"):
             raise _Mistake(f"receptacles stand under {preposition!r}; it must be 'in' or 'on'")
-    rooms = {
-        room: _names(f"room {room!r}", names) for room, names in _mapping("rooms", data["rooms"]).items()
-    }
-    for room, names in rooms.items():
+    found = {room: _names(f"room {room!r}", names) for room, names in _mapping("rooms", rooms).items()}
+    for room, names in found.items():
         for name in names:
             if name not in prepositions:
                 raise _Mistake(f"room {room!r} has an unknown receptacle: {name!r}")
         if len(names) < Placements.always or len(set(names)) < len(names):
             raise _Mistake(f"room {room!r} needs at least {Placements.always} receptacles, each once")
-    places = tuple(Place(room, name) for room, names in rooms.items() for name in names)
-    number = {place: i for i, place in enumerate(places)}
+    return prepositions, found
 
-    def expand(what: str, rules: Any) -> set[int]:
+
+class _FloorPlan:
+    """Places by room and receptacle.
+
+    Args:
+        rooms: room -> its receptacles.
+        receptacles: all that there are.
+    """
+
+    def __init__(self, rooms: Mapping[str, Sequence[str]], receptacles: Collection[str]):
+        self._rooms, self._receptacles = rooms, receptacles
+        self.places = tuple(Place(room, name) for room, names in rooms.items() for name in names)
+        self._number = {place: i for i, place in enumerate(self.places)}
+
+    def numbers(self, what: str, rules: Any) -> set[int]:
         """Numbers of the places that rules name, as room -> receptacles."""
         found = set()
         for room, names in _mapping(what, rules).items():
-            if room != ANY_ROOM and room not in rooms:
+            if room != ANY_ROOM and room not in self._rooms:
                 raise _Mistake(f"{what} names an unknown room: {room!r}")
             for name in _names(what, names):
-                if name not in prepositions:
+                if name not in self._receptacles:
                     raise _Mistake(f"{what} names an unknown receptacle: {name!r}")
-                among = rooms if room == ANY_ROOM else [room]
-                here = {number[Place(r, name)] for r in among if Place(r, name) in number}
+                among = self._rooms if room == ANY_ROOM else [room]
+                here = {self._number[Place(r, name)] for r in among if Place(r, name) in self._number}
                 if not here:
                     raise _Mistake(f"{what} names {name!r}, which does not stand in {room}")
                 found |= here
         return found
 
-    groups = {
-        name: expand(f"group {name!r}", rules) for name, rules in _mapping("groups", data["groups"]).items()
-    }
-    objects: list[str] = []
-    held_out: list[bool] = []
-    category: list[str] = []
-    right_of: list[set[int]] = []
-    wrong_of: list[set[int]] = []
-    for name, parts in _mapping("categories", data["categories"]).items():
-        what = f"category {name!r}"
-        _check_keys(what, parts, _PARTS)
-        right, wrong = expand(f"{what}, right,", parts["right"]), set()
-        for rules in _sequence(f"{what}, wrong,", parts["wrong"]):
-            if isinstance(rules, str) and rules not in groups:
-                raise _Mistake(f"{what} names an unknown group: {rules!r}")
-            wrong |= groups[rules] if isinstance(rules, str) else expand(f"{what}, wrong,", rules)
-        for split in ("train", "held out"):
-            for thing in _names(f"{what}, {split},", parts[split]):
-                if thing in objects:
-                    raise _Mistake(f"object {thing!r} is listed twice")
-                objects.append(thing)
-                held_out.append(split == "held out")
-                category.append(name)
-                right_of.append(set(right))
-                wrong_of.append(wrong)
-    for thing, rules in _mapping("also right", data["also right"]).items():
-        if thing not in objects:
-            raise _Mistake(f"also right names an unknown object: {thing!r}")
-        right_of[objects.index(thing)] |= expand(f"also right, {thing!r},", rules)
-    for thing, right, wrong in zip(objects, right_of, wrong_of, strict=True):
-        if not right or not wrong - right:
-            raise _Mistake(f"object {thing!r} needs at least one right and one wrong place")
-    right_matrix = np.zeros((len(objects), len(places)), bool)
-    wrong_matrix = np.zeros_like(right_matrix)
-    for i, (right, wrong) in enumerate(zip(right_of, wrong_of, strict=True)):
-        right_matrix[i, sorted(right)] = True
-        wrong_matrix[i, sorted(wrong - right)] = True
-    return Placements(
-        rooms,
-        prepositions,
-        places,
-        tuple(objects),
-        np.array(held_out),
-        right_matrix,
-        wrong_matrix,
-        tuple(category),
-    )
+
+@dataclass
+class _Thing:
+    """An object as it is read."""
+
+    name: str
+    category: str
+    held_out: bool
+    right: set[int]  # numbers of places
+    wrong: set[int]
+
+
+def _read_category(
+    category: str, parts: Any, floor: _FloorPlan, groups: Mapping[str, set[int]]
+) -> Iterator[_Thing]:
+    """The objects of a category, which belong in the same places."""
+    what = f"category {category!r}"
+    _check_keys(what, parts, _PARTS)
+    right, wrong = floor.numbers(f"{what}, right,", parts["right"]), set()
+    for rules in _sequence(f"{what}, wrong,", parts["wrong"]):
+        if isinstance(rules, str) and rules not in groups:
+            raise _Mistake(f"{what} names an unknown group: {rules!r}")
+        wrong |= groups[rules] if isinstance(rules, str) else floor.numbers(f"{what}, wrong,", rules)
+    for split in ("train", "held out"):
+        for name in _names(f"{what}, {split},", parts[split]):
+            yield _Thing(name, category, split == "held out", set(right), wrong)
 
 
 def _check_keys(what: str, value: Any, keys: Sequence[str]) -> None:
