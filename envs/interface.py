@@ -194,7 +194,8 @@ class Advice:
         joints: words of captions and questions between which the things and places stand that goals are put together from;
             empty: goals are few, and each can be learned as a whole.
         prepositions: words before a place where something is or goes; they are one with it: "from kitchen sink".
-        rearranged: caption, random numbers -> caption of the same situation with its things elsewhere; None: they cannot be.
+        rearranged: caption, random numbers, a probability -> caption of the same situation with its things elsewhere, each
+            where it belongs with that probability, else at random; None: they cannot be.
     """
 
     sensible_goals: Callable[[str], list[str]]
@@ -207,7 +208,7 @@ class Advice:
     is_true: Callable[[str], bool] | None = None
     joints: tuple[str, ...] = ()
     prepositions: tuple[str, ...] = ()
-    rearranged: Callable[[str, random.Random], str] | None = None
+    rearranged: Callable[[str, random.Random, float], str] | None = None
 
     def poorly_timed(self, caption: str) -> list[str]:
         """Candidates that do not make sense for a caption, in a fixed order."""

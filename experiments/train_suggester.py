@@ -42,6 +42,9 @@ class Sft:
     """Passes over the corpus."""
     learning_rate: float = 2e-3
     """Largest learning rate of AdamW."""
+    tidied: float = 0.0
+    """Share of the rearranged situations in which some things lie where they belong, from none to all, in worlds with
+    things. A new model learns to read where all lie at random: only then train it on with such situations (--model)."""
     seed: int = 0
     """Of corpus and training."""
     threads: int = 2
@@ -57,6 +60,7 @@ class Sft:
             seed=self.seed,
             start=self.model,
             protocol=self.protocol,
+            tidied=self.tidied,
         )
         _set_threads(self.threads)
         folder = self.out or Path("runs", "lm", f"{self.world}-sft-seed{self.seed}")

@@ -55,17 +55,18 @@ class Corpus:
         world: whose advice it is written from.
         seed: of all random choices.
         protocol: of the situations; None: the world's widest.
+        tidied: share of the rearranged situations in which some things lie where they belong, from none to all.
 
     Raises:
         UserError: if the world has no advice.
     """
 
-    def __init__(self, world: World, seed: int, protocol: str | None = None):
+    def __init__(self, world: World, seed: int, protocol: str | None = None, tidied: float = 0.0):
         self._advice = world.advice()
         if self._advice is None:
             raise UserError(f"the world {world.name} has no advice to write a corpus from")
         language = world.situation_language(protocol)
-        self._judgements = language.judgements
+        self._judgements, self._tidied = language.judgements, tidied
         self._rng = random.Random(seed)
         self._often: Counter[str] = Counter()  # how often each goal has been sensible
         pairs = (f"{verb} {noun}" for verb in language.verbs for noun in language.nouns)
@@ -76,8 +77,11 @@ class Corpus:
         """A caption as it is, or with its things elsewhere. Who sees them only where they usually are remembers that, and
         does not learn to read.
         """
-        rearranged = self._advice.rearranged
-        return rearranged(caption, self._rng) if rearranged and self._rng.random() < REARRANGED else caption
+        rearranged, rng = self._advice.rearranged, self._rng
+        if not rearranged or rng.random() >= REARRANGED:
+            return caption
+        tidy = rng.random() if self._tidied and rng.random() < self._tidied else 0.0
+        return rearranged(caption, rng, tidy)
 
     def open(self, caption: str) -> tuple[str, str]:
         """An open question about a caption, and goals in bullets."""

@@ -41,6 +41,7 @@ class Recipe:
     batch: int = 32  # examples in a step
     learning_rate: float = 2e-3  # of AdamW, the largest: a short warm-up, then a cosine down to a tenth of it
     protocol: str | None = None  # of the situations; None: the world's widest
+    tidied: float = 0.0  # share of the rearranged situations in which some things lie where they belong
     seed: int = 0  # of corpus and training
     start: Path | None = None  # folder of the model to train on; None: a new model
 
@@ -49,6 +50,8 @@ class Recipe:
             value, least = getattr(self, name), 0 if name == "seed" else 1
             if value < least:
                 raise UserError(f"{name} is {value}; it must be at least {least}")
+        if not 0 <= self.tidied <= 1:
+            raise UserError(f"tidied is {self.tidied:g}; it must be from 0 to 1")
         if not self.learning_rate > 0:
             raise UserError(f"learning-rate is {self.learning_rate:g}; it must be above 0")
 
@@ -72,7 +75,8 @@ def make_examples(recipe: Recipe, world: World) -> list[tuple[str, str]]:
     Raises:
         UserError: if the world has no advice.
     """
-    corpus, many_goals = Corpus(world, recipe.seed, recipe.protocol), bool(world.advice().joints)
+    corpus = Corpus(world, recipe.seed, recipe.protocol, recipe.tidied)
+    many_goals = bool(world.advice().joints)
     count = recipe.scenes * (1 if many_goals else CANDIDATES)
     found = captions(world, count, TRAINING_WORLDS, recipe.seed, recipe.protocol)
     chosen = list(map(corpus.situation, found))

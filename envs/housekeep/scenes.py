@@ -137,19 +137,17 @@ class Reader:
         unknown = any(right is None for _, right in judged)
         return tuple(goals or map(explore, () if unknown else unseen))
 
-    def rearranged(self, caption: str, rng: random.Random) -> str:
+    def rearranged(self, caption: str, rng: random.Random, tidy: float = 0.0) -> str:
         """The caption with each object that lies somewhere in another receptacle, of those that are seen: where it belongs
-        with a probability of the caption, else at random. That probability is 0 for half of the captions, and from 0 to 1
-        for the others, so that some homes are nearly tidy.
+        with probability ``tidy``, else at random.
         """
         sentences = caption.rstrip(".").split(". ")
         seen: list[str] = []
-        tidied = max(0.0, rng.uniform(-1, 1))
         for i, sentence in enumerate(sentences):
             seen = self._places(sentence) or seen
             for one in self._split(sentence) if seen else ():
-                right = [place for place in seen if self._belongs(one.thing, place)]
-                place = rng.choice(right if right and rng.random() < tidied else seen)
+                right = [place for place in seen if self._belongs(one.thing, place)] if tidy else []
+                place = rng.choice(right if right and rng.random() < tidy else seen)
                 sentences[i] = f"{one.thing} is {self._where[place]}"
         return ". ".join(sentences) + "."
 
