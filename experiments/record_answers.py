@@ -28,7 +28,11 @@ from ellm_agent.errors import UserError
 from prompts import closed_form
 
 if TYPE_CHECKING:
-    from ellm_agent.llm.base import Answer
+    from collections.abc import Sequence
+
+    from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
+    from envs.interface import Language, World
+    from prompts import Prompt
 
 BATCH = 16  # questions between two lines of progress
 
@@ -62,13 +66,7 @@ def main(options: Options) -> None:
     import torch  # imported late: --help must not wait for it
 
     from ellm_agent.builders.suggesters import VERSIONS, form_and_candidates
-    from ellm_agent.goals.asking import Questions, caption_form
-    from ellm_agent.goals.language_model import SAME_AGAIN
-    from ellm_agent.goals.scoring import ScoredQuestions
-    from ellm_agent.llm.base import LanguageModelError
-    from ellm_agent.llm.client import RequestPool
     from ellm_agent.llm.factory import make_model
-    from ellm_agent.lm_training.suggestions import read_logs
     from ellm_agent.runs.folder import write_whole
     from envs import registry
 
@@ -79,38 +77,10 @@ def main(options: Options) -> None:
     suggester, world = config.suggester, registry.get(options.world)
     language = world.language(**config.env.options)
     form, candidates = form_and_candidates(suggester, language)
-    if form == "statements":  # they hold in all situations
-        captions = list(map(str, language.judgements.all))
-    else:
-        read = caption_form(suggester.llm.caption, language)
-        met = Counter(read(row.whole) for row in read_logs([options.run], world))
-        captions = [caption for caption, _ in met.most_common(options.count)]
-        share = sum(met[caption] for caption in captions) / sum(met.values())
-        print(f"{len(captions):,} of {len(met):,} captions, {share:.0%} of the suggestions of {options.run}")
+    captions = _captions(options, suggester, world, language, form)
     with closing(make_model(suggester, world, config.env.options)) as model:
-        temperature = suggester.llm.temperature
-        temperature = model.default_temperature if temperature is None else temperature
-        questions = (
-            ScoredQuestions(candidates)
-            if form == "scored"
-            else Questions(form, language, candidates, temperature, suggester.llm.structured)
-        )
-        about = (question.prompt for caption in captions for question in questions.about(caption))
-        prompts = list({prompt.user: prompt for prompt in about}.values())
-        asked = model if model.in_process else RequestPool(model, suggester.llm.concurrency)
-        rows, failures, start = [], [], time.monotonic()
-        for i in range(0, len(prompts), BATCH):
-            batch = prompts[i : i + BATCH]
-            answers = asked.answer(batch)
-            lost = [one for one in answers if isinstance(one, LanguageModelError)]
-            if len(lost) == len(batch) and lost[0].kind not in SAME_AGAIN:
-                raise lost[0]  # what was answered is in the cache
-            failures += lost
-            pairs = zip(batch, answers, strict=True)
-            rows += [{"user": p.user, **written(one, form)} for p, one in pairs if one not in lost]
-            rate = (i + len(batch)) / (time.monotonic() - start)
-            left = (len(prompts) - i - len(batch)) / rate / 60
-            print(f"{i + len(batch):,} of {len(prompts):,} questions, {left:.0f} min left", flush=True)
+        prompts = _prompts(captions, form, candidates, language, model, suggester)
+        answers, failures = _ask(model, prompts, suggester.llm.concurrency)
         head = {
             "description": f"{model.description}: recorded",
             "model": model.name,
@@ -118,10 +88,79 @@ def main(options: Options) -> None:
             "date": datetime.now(UTC).date().isoformat(),
             "made": "python experiments/record_answers.py",
         }
+    rows = [{"user": user, **written(answer, form)} for user, answer in answers.items()]
     lines = "\n".join(map(json.dumps, [head, *rows])).encode()
     write_whole(options.out, gzip.compress(lines, mtime=0) if options.out.suffix == ".gz" else lines)
     failed = f"; {len(failures):,} failed: {failures[0]}" if failures else ""
     print(f"wrote {len(rows):,} answers to {options.out}{failed}")
+
+
+def _captions(
+    options: Options, suggester: SuggesterConfig, world: World, language: Language, form: str
+) -> list[str]:
+    """What is asked about: the captions that a run met most, or all statements, which hold in all situations."""
+    from ellm_agent.goals.asking import caption_form
+    from ellm_agent.lm_training.suggestions import read_logs
+
+    if form == "statements":
+        return list(map(str, language.judgements.all))
+    read = caption_form(suggester.llm.caption, language)
+    met = Counter(read(row.whole) for row in read_logs([options.run], world))
+    captions = [caption for caption, _ in met.most_common(options.count)]
+    share = sum(met[caption] for caption in captions) / sum(met.values())
+    print(f"{len(captions):,} of {len(met):,} captions, {share:.0%} of the suggestions of {options.run}")
+    return captions
+
+
+def _prompts(
+    captions: Sequence[str],
+    form: str,
+    candidates: Sequence[str],
+    language: Language,
+    model: LanguageModel,
+    suggester: SuggesterConfig,
+) -> list[Prompt]:
+    """All questions about captions, each once."""
+    from ellm_agent.goals.asking import Questions
+    from ellm_agent.goals.scoring import ScoredQuestions
+
+    temperature = suggester.llm.temperature
+    temperature = model.default_temperature if temperature is None else temperature
+    questions = (
+        ScoredQuestions(candidates)
+        if form == "scored"
+        else Questions(form, language, candidates, temperature, suggester.llm.structured)
+    )
+    about = (question.prompt for caption in captions for question in questions.about(caption))
+    return list({prompt.user: prompt for prompt in about}.values())
+
+
+def _ask(
+    model: LanguageModel, prompts: Sequence[Prompt], concurrency: int
+) -> tuple[dict[str, Answer], list[LanguageModelError]]:
+    """Answers by the question's text, and failures.
+
+    Raises:
+        LanguageModelError: if a whole batch failed, and the next would. What was answered is in the model's cache.
+    """
+    from ellm_agent.goals.language_model import SAME_AGAIN
+    from ellm_agent.llm.base import LanguageModelError
+    from ellm_agent.llm.client import RequestPool
+
+    asked = model if model.in_process else RequestPool(model, concurrency)
+    found, failures, start = {}, [], time.monotonic()
+    for i in range(0, len(prompts), BATCH):
+        batch = prompts[i : i + BATCH]
+        answers = asked.answer(batch)
+        lost = [one for one in answers if isinstance(one, LanguageModelError)]
+        if len(lost) == len(batch) and lost[0].kind not in SAME_AGAIN:
+            raise lost[0]
+        failures += lost
+        found |= {p.user: one for p, one in zip(batch, answers, strict=True) if one not in lost}
+        rate = (i + len(batch)) / (time.monotonic() - start)
+        left = (len(prompts) - i - len(batch)) / rate / 60
+        print(f"{i + len(batch):,} of {len(prompts):,} questions, {left:.0f} min left", flush=True)
+    return found, failures
 
 
 def written(answer: Answer, form: str) -> dict[str, Any]:
