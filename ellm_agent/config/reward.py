@@ -99,7 +99,7 @@ class RewardConfig(Section):
     reopen: Literal["never", "needed"] = "needed"
     """Whether an achieved goal is open again, for half of a goal's reward, without the weight of rarity. needed: where
     the world says so (its result is still needed for others, such as wood for the tools not yet made; or it can be done
-    again), looked at whenever something new happens; never (paper)."""
+    again); never (paper)."""
     extrinsic_weight: float = Field(0.0, ge=0)
     """Weight of the environment's own reward. Paper: 0 in pretraining."""
     novelty: Annotated[NoveltyConfig, INHERITED] = NoveltyConfig()

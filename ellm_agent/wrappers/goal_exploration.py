@@ -58,8 +58,8 @@ class GoalExploration(VecEnvWrapper):
         goal_conditioned: whether the agent observes its open goals.
         goal_weight: weight of the reward for goals; 0: goals are only observed, and closed when achieved.
         rarity: how much more rare events are worth; None: nothing.
-        reopen: whether an achieved goal is open again where the world says so (``Privileged.needed``), looked at whenever
-            something new happens; its reward is then ``goal_weight * REOPENED * max cosine``.
+        reopen: whether an achieved goal is open again where the world says so (``Privileged.needed``), looked at in
+            each frame; its reward is then ``goal_weight * REOPENED * max cosine``.
         max_active_goals: how many of the suggested goals are active at a time, sampled uniformly; None: all.
         active_goal_frames: frames for which sampled goals stay active, unless they are achieved before.
         sentence: whether a field is one sentence instead of clauses.
@@ -174,8 +174,8 @@ class GoalExploration(VecEnvWrapper):
         for i, reward in self._rewards.items():
             intrinsic[i] = reward.value
         if self._reopen:
-            for i in self._rewards:
-                self._reopen_needed(i, infos[i]["privileged"].needed)
+            for i, info in enumerate(infos):
+                self._reopen_needed(i, info["privileged"].needed)
         for info, value in zip(infos, extrinsic.tolist(), strict=True):
             info["extrinsic"] = value
         self._returns += np.stack([intrinsic, extrinsic], axis=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import itertools
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -336,7 +337,8 @@ def needed_goals(state: CrafterState, table_wood: int) -> tuple[str, ...]:
 
     An item is needed if those recipes require more of it than is held; a thing (a crafting table), if all items for one of
     those recipes are held and the thing is not in view. Never oftener than all recipes together require: what is spent
-    twice is not needed twice.
+    twice is not needed twice. But who holds the item that is hardest to get (iron) needs whatever that recipe lacks, however
+    often it was got before: see :func:`_lacking`.
 
     Args:
         state: the state asked about.
@@ -360,7 +362,25 @@ def needed_goals(state: CrafterState, table_wood: int) -> tuple[str, ...]:
             )
         if missing and count_of[goal] < sum(required.values()):
             needed.append(goal)
-    return tuple(needed)
+    for goal, key in _K.keys.items():
+        if held[key] and not count_of[goal]:
+            needed += _lacking(goal, held, seen, table_wood)
+    return tuple(goal for goal in _K.yields if goal in needed)
+
+
+def _lacking(goal: str, held: Mapping[str, int], seen: frozenset[str], table_wood: int) -> list[str]:
+    """What is missing to carry out a recipe here: items, also for the things of which none is in view, and the first of
+    these things, once all for it and for the recipe is held.
+    """
+    recipe, sees = Counter(_K.goals[goal].has), _K.goals[goal].sees
+    costs = {
+        of: Counter(needed_items(of, table_wood)) for of, thing in _K.yields.items() if thing in sees - seen
+    }
+    wanted = sum(costs.values(), recipe)
+    lacking = [of for of, item in _K.yields.items() if item in held and held[item] < wanted[item]]
+    for of, cost in itertools.islice(costs.items(), 1):
+        lacking += [of] if all(held[item] >= n for item, n in (recipe + cost).items()) else []
+    return lacking
 
 
 @functools.lru_cache(maxsize=2**14)

@@ -62,6 +62,7 @@ class Knowledge:
     synonyms: Mapping[str, str]
     goals: Mapping[str, Prerequisites]
     yields: Mapping[str, str]  # goal -> item or thing that it gives, where recipes need it
+    keys: Mapping[str, str]  # goal -> of the items that it takes the one that is hardest to get, for some
     phrase_of: Mapping[str, str]  # achievement -> goal phrase
     protocols: Mapping[str, Protocol]
     briefing: str  # for prompts
@@ -91,6 +92,7 @@ def knowledge() -> Knowledge:
         "phrase_of": _frozen({goal["achievement"]: p for p, goal in goals.items() if "achievement" in goal}),
         "goals": _frozen({phrase: _prerequisites(**goal) for phrase, goal in goals.items()}),
         "yields": _frozen({phrase: goal["yields"] for phrase, goal in goals.items() if "yields" in goal}),
+        "keys": _frozen({phrase: goal["key"] for phrase, goal in goals.items() if "key" in goal}),
         "protocols": _frozen({name: Protocol(**rules) for name, rules in data["protocols"].items()}),
         "briefing": " ".join(data["briefing"].split()),
         "examples": tuple(Example(e["caption"], tuple(e["goals"])) for e in data["examples"]),
@@ -99,7 +101,7 @@ def knowledge() -> Knowledge:
 
 
 def _prerequisites(
-    achievement: str = "", yields: str = "", sees: Sequence[str] = (), **others: Any
+    achievement: str = "", yields: str = "", key: str = "", sees: Sequence[str] = (), **others: Any
 ) -> Prerequisites:
     return Prerequisites(frozenset(sees), **{name: _frozen(value) for name, value in others.items()})
 

@@ -13,6 +13,7 @@ from envs.crafter.compiled import CompiledCrafter, words
 from envs.crafter.compiled import rules as compiled_rules
 from envs.crafter.compiled import world as rules
 from envs.crafter.env import CrafterTextEnv
+from envs.crafter.knowledge import knowledge
 from tests.helpers.lockstep import (
     JITTED,
     KINDS,
@@ -126,6 +127,28 @@ def test_every_rule_in_lockstep(front, held, action, achievement):
     else:
         moved = play_scene(theirs, ours, front, held, action, frames=25)
     assert moved[achievement] > 0
+
+
+def test_the_same_goals_are_possible_and_needed():
+    """Whatever is held, was done before, and stands beside the player."""
+    theirs, ours = CrafterTextEnv(), CompiledCrafter(1)
+    theirs.reset(options={"world_seed": 4})
+    ours.set_options({"world_seed": 4})
+    ours.reset()
+    rng, found = np.random.default_rng(0), set()
+    for _ in range(300):
+        for cell, thing in TABLE_NEAR.items():
+            set_cell(theirs, ours, *cell, thing if rng.random() < 0.5 else "grass")
+        held = {item: int(rng.integers(5)) for item in ("wood", "stone", "coal", "iron")}
+        endow(theirs.game, ours.records[0], held)
+        for i, name in enumerate(constants.achievements):
+            count = int(rng.choice([0, 1, 9]))
+            theirs.game._player.achievements[name] = ours.records[0]["counts"][i] = count
+        theirs.describe()
+        expected, (_, got) = theirs.privileged(), ours.describe(0)
+        assert got["privileged"] == expected
+        found.update(expected.needed)
+    assert found == set(knowledge().yields)
 
 
 def _sleep_scene(theirs, ours):

@@ -96,6 +96,9 @@ _ITEM = np.array(
     [_K.items.index(result) if result in _K.items else -1 for result in _yields]
 )  # that is given, or -1
 _THING = np.array([-1 if result is None or result in _K.items else _THINGS[result] for result in _yields])
+_KEY = np.array(
+    [_K.items.index(_K.keys[goal]) if goal in _K.keys else -1 for goal in _K.goals]
+)  # items, or -1
 _goal_counts = {goal: _K.achievements.index(name) for name, goal in _K.phrase_of.items()}
 _COUNTS = np.array([_goal_counts.get(goal, -1) for goal in _K.goals])  # achievements, or -1
 _AWAKE_OR_ASLEEP = np.array([-1 if g.asleep is None else g.asleep for g in _K.goals.values()])  # -1: either
@@ -276,6 +279,28 @@ def _needed(w, seen, has):
             wanted &= (seen >> thing & 1) == 0
         if wanted and w.counts[_COUNTS[goal]] < required:
             bits |= np.int64(1) << goal
+    for goal in range(_GOALS):
+        if _KEY[goal] >= 0 and w.inventory[_KEY[goal]] and w.counts[_COUNTS[goal]] == 0:
+            bits |= _lacking(w, goal, seen, has)
+    return bits
+
+
+@jit
+def _lacking(w, goal, seen, has):
+    """``captions._lacking`` as bits."""
+    bits = np.int64(0)
+    wanted = has[goal].copy()
+    first = True
+    for of in range(_GOALS):
+        if _THING[of] < 0 or not _SEES[goal] & ~seen & (np.int64(1) << _THING[of]):
+            continue
+        wanted += has[of]
+        if first and _holds(w, has[goal] + has[of]):
+            bits |= np.int64(1) << of
+        first = False
+    for of in range(_GOALS):
+        if _ITEM[of] >= 0 and w.inventory[_ITEM[of]] < wanted[_ITEM[of]]:
+            bits |= np.int64(1) << of
     return bits
 
 
