@@ -35,7 +35,8 @@ class Sft:
     world: str = "crafter"
     """World whose situations and advice make the corpus."""
     protocol: str | None = None
-    """Rules of the situations. None: of all protocols, the one with the most goals."""
+    """Rules of the situations. None: of all protocols, the one with the most goals
+    (in Housekeep homes, while runs play ellm by default)."""
     scenes: int = 60_000
     """Situations in the corpus; each gives an open and a closed question."""
     passes: int = 3
@@ -43,8 +44,9 @@ class Sft:
     learning_rate: float = 2e-3
     """Largest learning rate of AdamW."""
     tidied: float = 0.0
-    """Share of the rearranged situations in which some things lie where they belong, from none to all, in worlds with
-    things. A new model learns to read where all lie at random: only then train it on with such situations (--model)."""
+    """Share of the rearranged situations that are partly tidy, in worlds with objects: each object lies where it belongs with a
+    probability drawn for the situation, else at random. For a model that is trained further (--model): a new one learns to read
+    places only if all objects lie at random."""
     seed: int = 0
     """Of corpus and training."""
     threads: int = 2
@@ -99,7 +101,8 @@ class Measure:
     world: str = "crafter"
     """World of the situations."""
     protocol: str | None = None
-    """Its rules. None: of all protocols, the one with the most goals."""
+    """Its rules. None: of all protocols, the one with the most goals
+    (in Housekeep homes, while runs play ellm by default)."""
     scenes: int = 2_000
     """Situations."""
     recalled: int = 100
@@ -163,7 +166,8 @@ class _FromLogs:
     world: str = "crafter"
     """World of the logs."""
     protocol: str | None = None
-    """Its rules in the logs. None: of all protocols, the one with the most goals."""
+    """Its rules in the logs. None: of all protocols, the one with the most goals
+    (in Housekeep homes, while runs play ellm by default)."""
     skip_frames: int = 0
     """Frames at the beginning of each run that are left out."""
     rarity_power: float = 0.0
@@ -263,7 +267,8 @@ class Ppo(_FromLogs):
     mix: float = 0.05
     """Weight of the loss on the pretraining corpus. 0: none."""
     rounds: int = 2
-    """Rounds of labels: after each but the first, the reward model learns from the present policy's answers."""
+    """Rounds. At the start of each but the first, the present policy's answers are labelled, and the reward model learns from
+    them."""
     k: int = 6
     """Answers to a caption, 4 to 9, in these rounds."""
     noise: float = 0.1

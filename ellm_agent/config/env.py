@@ -18,7 +18,8 @@ class EnvConfig(Section):
     """The world, by its name in envs/registry.py."""
     protocol: str | None = None
     """The world's rules. Crafter: crafter (the standard ones, comparable with the public scoreboard) or ellm (the
-    paper's: 139 verb-noun actions, 400 frames, cheaper table, one-hit creatures). None: the world's default."""
+    paper's: 139 verb-noun actions, 400 frames, cheaper table, one-hit creatures). Housekeep: ellm (four fixed homes of one room) or homes (a new home in each
+    episode). None: the world's first."""
     action_space: str | None = None
     """Actions. Crafter: native (17) or verb-noun (139). None: the protocol's."""
     episode_length: int | None = Field(None, ge=1)
@@ -30,7 +31,8 @@ class EnvConfig(Section):
     """What a task rewards. last (paper's reward_last): the solution; each: each of its steps, too."""
     caption: str | None = None
     """The caption that the agent observes. Crafter: paper (names only), spatial (also where, and how much) or full
-    (also the points of each need, daylight, the side looked to, and the last action). None: the world's first."""
+    (also the points of each need, daylight, the side looked to, and the last action). Housekeep: map (also ways to
+    rooms, from memory) or spatial (the player's room only). None: the world's first."""
     hide_clauses: str | None = None
     """Clauses of that caption that the agent does not observe, a regular expression such as "^daylight": for ablations.
     Language models and goals know of them all the same; the action prior, which reads what the agent observes, does not.

@@ -22,7 +22,7 @@ FORGOTTEN = 0.02  # share of sensible goals left out of an open answer
 PARAPHRASED = 0.1  # share of sensible goals that are paraphrased
 # Probability that an open answer contains a goal of this kind, by the paper's bins.
 MISTAKES = {"poorly_timed": 0.1, "bad": 0.05, "nonsensical": 0.05}
-REARRANGED = 0.8  # share of situations in which things lie elsewhere, in worlds with things that can
+REARRANGED = 0.8  # share of situations in which objects lie elsewhere, in worlds where they can
 MISJUDGED = 0.02  # share of closed questions answered wrongly
 ORDER_NOISE = 0.5  # places; standard deviation
 BULLET, SPACE = "\n- ", " "  # before a goal in an open answer, and before the word of a closed one
@@ -54,7 +54,7 @@ class Corpus:
     Args:
         world: whose advice it is written from.
         seed: of all random choices.
-        protocol: of the situations; None: the world's widest.
+        protocol: of the situations; None: of all protocols, the one with the most goals.
         tidied: share of the rearranged situations in which some things lie where they belong, from none to all.
 
     Raises:
@@ -74,8 +74,8 @@ class Corpus:
         self._bad = bad or self._advice.meaningless  # a world may have no verbs and nouns
 
     def situation(self, caption: str) -> str:
-        """A caption as it is, or with its things elsewhere. Who sees them only where they usually are remembers that, and
-        does not learn to read.
+        """A caption as it is, or with its objects in other places. A model that sees objects only in their usual places memorises
+        these, and does not learn to read the caption.
         """
         rearranged, rng = self._advice.rearranged, self._rng
         if not rearranged or rng.random() >= REARRANGED:

@@ -45,7 +45,7 @@ class Sources:
         skip_frames: of each run, at its beginning.
         rarity: power of the rarity that events are worth in the usefulness; 0: all are worth the same.
         cost: of each goal that is not achieved (for judge "advice": that makes no sense), in it.
-        protocol: of the logs; None: the world's widest.
+        protocol: of the logs; None: of all protocols, the one with the most goals.
         judge: who says how useful answers are. "logs": what tends to happen after a caption; true usefulness is what
             then happened. "advice": what the world's advice calls sensible; that is true usefulness, too.
     """
@@ -136,8 +136,8 @@ class Data:
         return ExpectedUsefulness(self.train, events, language.clauses_of, self.satisfies, self.worth, cost)
 
     def draw(self, count: int, rng: np.random.Generator, replace: bool = True) -> list[Suggestion]:
-        """Rows for training at random. Judge advice: each caption as often as any other, for time is spent mostly where an
-        agent is stuck.
+        """Rows for training at random. With judge "advice" all captions are equally likely, because
+        an agent that is stuck meets the same few captions again and again.
 
         Args:
             count: how many; without replacement at most as many as there are.
@@ -166,7 +166,7 @@ class Data:
         return row.usefulness(goals, self.satisfies, self.worth, self.sources.cost)
 
     def measure(self, seed: int, adjust: Adjust | None = None) -> dict[str, float]:
-        """Mean true usefulness on held-out worlds of one sampled answer for each row, and goals in an answer."""
+        """Mean true usefulness of one sampled answer for each held-out row, and goals in an answer."""
         _, generator = generators(seed, 0)
         answers = self.suggester.sample(self.questions(self.held_out), generator, adjust)
         return {

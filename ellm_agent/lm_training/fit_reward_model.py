@@ -92,7 +92,7 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
 
 
 def measure(model: ScalarModel, data: Data, recipe: Recipe) -> dict[str, float]:
-    """Accuracy on captions of held-out worlds: against labels as noisy as in training, and against the judge itself;
+    """Accuracy on held-out captions: against labels as noisy as in training, and against the judge itself;
     and the largest accuracies that are possible, since labels are random now and then, and answers tie.
     """
     rows = data.held_out[:: max(1, len(data.held_out) // recipe.tested)]

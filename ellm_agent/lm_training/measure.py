@@ -1,4 +1,4 @@
-"""Measures a suggesting language model on situations of held-out worlds."""
+"""Measures a suggesting language model on situations of worlds that no corpus uses."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def measure(
         count: situations.
         seed: of the situations and the corpus.
         recalled: situations in which a goal is possible, for its recall.
-        protocol: of the situations; None: the world's widest.
+        protocol: of the situations; None: of all protocols, the one with the most goals.
     """
     language = world.situation_language(protocol)
     pairs = list(world.situations(HELD_OUT_WORLDS, count, seed, protocol))
@@ -122,7 +122,7 @@ def recall(
             many are drawn.
         count: situations for each goal, at least; a goal that is possible in none has no recall.
         seed: of the situations.
-        protocol: of the situations; None: the world's widest.
+        protocol: of the situations; None: of all protocols, the one with the most goals.
     """
     language, found, chosen = world.situation_language(protocol), Counter(), []
     for situation, facts in world.situations(HELD_OUT_WORLDS, MOST_DRAWN * count, seed, protocol):

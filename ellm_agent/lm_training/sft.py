@@ -40,7 +40,7 @@ class Recipe:
     passes: int = 3  # over the corpus
     batch: int = 32  # examples in a step
     learning_rate: float = 2e-3  # of AdamW, the largest: a short warm-up, then a cosine down to a tenth of it
-    protocol: str | None = None  # of the situations; None: the world's widest
+    protocol: str | None = None  # of the situations; None: of all protocols, the one with the most goals
     tidied: float = 0.0  # share of the rearranged situations in which some things lie where they belong
     seed: int = 0  # of corpus and training
     start: Path | None = None  # folder of the model to train on; None: a new model

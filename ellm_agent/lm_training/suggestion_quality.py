@@ -1,4 +1,4 @@
-"""What a suggester is worth, before anybody trains on it: its goals for situations of held-out worlds.
+"""What a suggester is worth, before anybody trains on it: its goals for situations of worlds that no corpus uses.
 
 Any suggester, in any world; asked as training asks it, so that its answers are read as in training.
 """
@@ -58,13 +58,13 @@ class Quality:
 def states(
     world: World, count: int, seed: int, protocol: str | None = None, first_world: int = HELD_OUT_WORLDS
 ) -> list[FullState]:
-    """Situations of held-out worlds, with their privileged facts.
+    """Situations of worlds that no corpus uses, with their privileged facts.
 
     Args:
         world: the game.
         count: situations.
         seed: of the situations.
-        protocol: rules; None: the world's widest.
+        protocol: rules; None: of all protocols, the one with the most goals.
         first_world: seed of the first world.
     """
     return [FullState(*pair) for pair in world.situations(first_world, count, seed, protocol)]

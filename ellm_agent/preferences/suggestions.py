@@ -74,7 +74,7 @@ def choose_suggestions(folder: Path, config: Config) -> None:
         serve(
             lambda token: application("suggestions.html", token, chooser.state, chooser.posts()),
             options.port,
-            "which advice is best?",
+            "which suggestion is best?",
         )
         protocol = config.env.options["protocol"]
         for scene in scenes(world, model, config.run.seed, protocol, skip=chooser.seen):
@@ -96,7 +96,7 @@ def scenes(
         world: of the scenes.
         model: answers.
         seed: of the scenes.
-        protocol: of the scenes; None: the world's widest.
+        protocol: of the scenes; None: of all protocols, the one with the most goals.
         skip: scenes that were shown before.
 
     Raises:

@@ -220,7 +220,7 @@ class Teaching(BaseCallback):
 
     Args:
         taught: the learned reward.
-        weight: with which it is added to the environment's.
+        weight: of the learned reward in the agent's reward.
         pace: seconds by which a rollout begins later, at most, while fewer answers have been given than are due.
     """
 

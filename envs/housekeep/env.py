@@ -32,7 +32,7 @@ class HousekeepEnv(TextEnv):
     After Housekeep (Kant et al. 2022) as Du et al. (2023, section 4.2) use it; here a gridworld with data of its own
     (``placements.yaml``). docs/housekeep.md lists what differs.
 
-    **Home**: 1 to 7 rooms of 5x5 cells on a board of 3x3, doors between neighbours, 3 to 8 receptacles in each room, 7 to
+    **Home**: 1 to 7 rooms of 5x5 cells on a board of 3x3, doors between neighbours, 5 to 8 receptacles in each room, 7 to
     10 objects of which 3 to 5 lie in a typical wrong place. Each has at least one right place in this home.
 
     **Observation**: ``Box(0, n - 1, (34,), int16 or int32)``: ids into ``language.vocabulary``, padded with 0, of the

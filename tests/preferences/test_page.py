@@ -169,7 +169,7 @@ def test_four_suggestions_for_a_scene(chromium, tmp_path):
     )
     chromium.open(address)
     chromium.wait("document.querySelectorAll('#answers button').length === 4")
-    assert chromium.value("document.title") == "Which advice is best?"
+    assert chromium.value("document.title") == "Which suggestion is best?"
     assert HOSTILE in chromium.value("document.querySelector('#answers button').textContent")
     for key, labels in (("2", 1), ("u", 0), (" ", 0), ("4", 1), ("1", 2)):
         chromium.press(key)
