@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -17,25 +18,25 @@ class EpisodeEvents:
 
     Attributes:
         achieved: per world, events that close goals.
-        rewarded: per world, events that were rewarded, those that are open again, too.
+        rewarded: per world, how often events were rewarded, those that are open again, too.
     """
 
     def __init__(self, n_envs: int, language: Language):
         self._unrewarded = language.unrewarded
         self.achieved: list[tuple[str, ...]] = [()] * n_envs
-        self.rewarded: list[set[str]] = [set() for _ in range(n_envs)]
+        self.rewarded: list[Counter[str]] = [Counter() for _ in range(n_envs)]
         self._happened: list[set[str]] = [set() for _ in range(n_envs)]  # all, where the language asks for it
 
     def begin(self, i: int) -> None:
         """Forgets world ``i``'s episode."""
-        self.achieved[i], self.rewarded[i], self._happened[i] = (), set(), set()
+        self.achieved[i], self.rewarded[i], self._happened[i] = (), Counter(), set()
 
     def note(self, i: int, events: tuple[str, ...]) -> tuple[str, ...]:
         """Notes that events happened; those among them that may be rewarded at all in the world's language."""
         if self._unrewarded is None:
             return events
-        before = self._happened[i]
-        found = tuple(event for event in events if not self._unrewarded(event, before, self.rewarded[i]))
+        before, rewarded = self._happened[i], self.rewarded[i].keys()
+        found = tuple(event for event in events if not self._unrewarded(event, before, rewarded))
         before.update(events)
         return found
 
@@ -52,17 +53,17 @@ class EpisodeEvents:
         """
         if self._unrewarded is None:
             return self.achieved[i]
-        return (*self.achieved[i], *sorted(self.rewarded[i].difference(self.achieved[i])))
+        return (*self.achieved[i], *sorted(self.rewarded[i].keys() - set(self.achieved[i])))
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "achieved": list(self.achieved),
-            "rewarded": [sorted(events) for events in self.rewarded],
+            "rewarded": [dict(events) for events in self.rewarded],
             "happened": [sorted(events) for events in self._happened],
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.achieved = [tuple(events) for events in state["achieved"]]
-        self.rewarded = [set(events) for events in state["rewarded"]]
+        self.rewarded = [Counter(events) for events in state["rewarded"]]  # up to 0.10.0 a list: each once
         happened = state.get("happened", [()] * len(self.achieved))  # since 0.10.0
         self._happened = [set(events) for events in happened]

@@ -31,7 +31,8 @@ from envs.interface import Language
 
 ATTEMPT_SLOTS = 40  # phrases for rewarded attempts, beside those of the world's own events
 GOAL_SLOTS = 64  # phrases, where all goals that are freely worded are active, at least
-# Reward of an event that was rewarded in the episode before, beside 1 for the first time, and without the weight of rarity.
+# An event that was rewarded n times in the episode is worth this to the power of n, without the weight of rarity: less each
+# time, so that it is never worth more to repeat what is open again than to do what it is needed for.
 REOPENED = 0.5
 
 
@@ -59,7 +60,7 @@ class GoalExploration(VecEnvWrapper):
         goal_weight: weight of the reward for goals; 0: goals are only observed, and closed when achieved.
         rarity: how much more rare events are worth; None: nothing.
         reopen: whether an achieved goal is open again where the world says so (``Privileged.needed``), looked at in
-            each frame; its reward is then ``goal_weight * REOPENED * max cosine``.
+            each frame; its reward is then ``goal_weight * REOPENED**n * max cosine`` where it was rewarded n times before.
         max_active_goals: how many of the suggested goals are active at a time, sampled uniformly; None: all.
         active_goal_frames: frames for which sampled goals stay active, unless they are achieved before.
         sentence: whether a field is one sentence instead of clauses.
@@ -251,8 +252,9 @@ class GoalExploration(VecEnvWrapper):
         """Weight of the reward for events: that of the most valuable."""
 
         def worth(event: str) -> float:
-            if event in self._events.rewarded[i]:
-                return REOPENED
+            times = self._events.rewarded[i][event]
+            if times:
+                return REOPENED**times
             return self._rarity.weight(event) if self._rarity else 1.0
 
         return self._goal_weight * max(map(worth, events))

@@ -30,7 +30,27 @@ def test_a_needed_goal_is_open_again_at_half_its_reward(explore):
     assert rewards == [0, 2, 0, 1, 2, 0, 0]
     assert infos[6]["finished"].intrinsic_return == 5.0
     state = worlds.state_dict()
-    assert state["rewarded"] == [[]]  # the next episode has begun
+    assert state["rewarded"] == [{}]  # the next episode has begun
+
+
+def test_what_is_repeated_is_worth_half_each_time(explore, monkeypatch):
+    """The tree falls in frames 1, 2 and 4: 1, 1/2, 1/4; and so again after a resume."""
+    step = Counting.step
+
+    def with_a_tree_first(self, action):
+        observation, reward, terminated, truncated, info = step(self, action)
+        info["events"] = ("chop tree",) if self.frame == 1 else info["events"]
+        return observation, reward, terminated, truncated, info
+
+    monkeypatch.setattr(Counting, "step", with_a_tree_first)
+    worlds = explore(reopen=True)
+    worlds.reset()
+    assert play(worlds, 3)[0] == [1, 0.5, 0]
+    other = explore(reopen=True)
+    other.reset()
+    other.load_state_dict(json.loads(json.dumps(worlds.state_dict())))
+    for resumed in (worlds, other):
+        assert play(resumed, 4)[0] == [0.25, 1, 0, 0]
 
 
 def test_a_goal_may_be_open_again_and_not_be_rewarded_again(explore, monkeypatch):
