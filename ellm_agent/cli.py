@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import difflib
 import io
+import math
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -58,15 +60,31 @@ def script(main: Callable[[T], None], kind: type[T], description: str) -> None:
         main(parse_options(kind, sys.argv[1:], description))
 
 
-def at_least(least: int, **values: int) -> None:
+def at_least(least: float, **values: float) -> None:
     """Checks the values of options.
 
     Raises:
         UserError: naming the first that is too small.
     """
     for name, value in values.items():
-        if value < least:
+        if not least <= value < math.inf:  # NaN is neither
             raise UserError(f"{name.replace('_', '-')} is {value}; it must be at least {least}")
+
+
+def writable(**files: Path | None) -> None:
+    """Checks that files can be written, before the work whose results they are for.
+
+    Args:
+        files: by the names of their options; None is no file.
+
+    Raises:
+        UserError: naming the first that cannot.
+    """
+    for name, path in files.items():
+        if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
+            raise UserError(
+                f"{name.replace('_', '-')} is {path}, which cannot be written; name a file in a folder that exists"
+            )
 
 
 def folder_name(**values: str) -> None:

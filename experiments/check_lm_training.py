@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from ellm_agent import cli
+from ellm_agent.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ def main(options: Check) -> None:
     Raises:
         UserError: for seeds that are none.
     """
+    if not options.seeds:
+        raise UserError("seeds is empty; name one at least")
     for seed in options.seeds:
         cli.at_least(0, seeds=seed)
     import torch

@@ -37,6 +37,8 @@ def main(options: Options) -> None:
     Raises:
         UserError: if there are too few runs, or a folder holds none.
     """
+    if options.frames is not None:
+        cli.at_least(1, frames=options.frames)
     for folder, *_ in options.held_out:
         if not any(folder.glob("seed*")):
             raise UserError(

@@ -42,7 +42,10 @@ def measure(folder: Path, episodes: int) -> dict:
     from envs import registry
 
     run = Run.open(folder)
-    run.config = config = run.config.changed(**{"run.eval_episodes": episodes})
+    # The agent plays and does not learn: without what learns beside it, such as a judge's page.
+    run.config = config = run.config.changed(
+        **{"run.eval_episodes": episodes, "run.record": False, "reward.preference.labels": 0}
+    )
     found = checkpoints.latest(run.checkpoints)
     if found is None:
         raise UserError(f"{folder} holds no checkpoint yet; let the run end first")
@@ -51,7 +54,7 @@ def measure(folder: Path, episodes: int) -> dict:
     language = world.language(**config.env.options)
     with library_settings(config):
         parts = build(run, make_suggester(config, language), state)
-        checkpoints.load(state, path, parts.agent, parts.worlds, parts.bonus)
+        checkpoints.load(state, path, parts.agent, parts.worlds, None)
         recordings = record_episodes(parts.agent, parts.held_out, config.env.name, config.env.options)
     parts.suggester.close()
     rates = SuccessRates(world, language.achievements)
@@ -66,14 +69,16 @@ def main(options: Options) -> None:
         raise UserError("no run is named; name at least one run folder")
     if options.out is not None and len(options.runs) > 1:
         raise UserError("out names one file, but there are several runs; leave it out")
+    cli.writable(out=options.out)
     from ellm_agent.runs.folder import write_whole
 
     for folder in options.runs:
         found = measure(folder, options.episodes)
-        write_whole(options.out or folder / "fresh_episodes.json", json.dumps(found, indent=1))
+        written = json.dumps(found, indent=1)
         rates = sorted(found.pop("success_rates").items(), key=lambda item: -item[1])
         print(f"{folder}: " + ", ".join(f"{name} {value:,.1f}" for name, value in found.items()))
         print("  " + ", ".join(f"{name} {rate:.1%}" for name, rate in rates))
+        write_whole(options.out or folder / "fresh_episodes.json", written)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ RENAMED = {  # beginning of a name in 0.7.0 -> in 0.8.0; the longest that fits
 }
 THREADS = 2  # 0.7.0's default
 # What versions before 0.9.0 did, where they did not have the option.
+MOST_NESTED = 8  # sections in sections
 BEFORE_0_9 = {
     "reward.goal_weight": 1.0,
     "reward.rarity": "none",
@@ -134,6 +135,8 @@ def _since_0_9(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    if prefix.count(".") > MOST_NESTED:
+        raise UserError(f"{prefix[:40]} ... is nested without an end")
     flat = {}
     for name, value in values.items():
         if isinstance(value, Mapping):

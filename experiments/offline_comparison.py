@@ -73,6 +73,9 @@ class Run:
         for name in self.variants:
             if name not in VARIANTS:
                 raise UserError(f"variant is {name!r}; choose among {', '.join(VARIANTS)}")
+        for name in ("data", "variants", "seeds"):
+            if not getattr(self, name):
+                raise UserError(f"{name} is empty; name one at least")
         names = [folder.name for folder in self.data]
         for name in names:
             if names.count(name) > 1:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import time
 from collections import Counter
 from contextlib import closing
@@ -59,8 +58,7 @@ def main(options: Options) -> None:
         UserError: for options that make no sense, a run without suggestions, or a model that cannot be asked.
     """
     cli.at_least(1, count=options.count, threads=options.threads)
-    if options.out.is_dir() or not os.access(options.out.parent, os.W_OK):
-        raise UserError(f"out is {options.out}, which cannot be written; name a file in a folder that exists")
+    cli.writable(out=options.out)
     if not options.suggester.asks_model:
         raise UserError(f"goal-mode is {options.suggester.kind}; choose open, closed or scored")
     import torch  # imported late: --help must not wait for it

@@ -65,6 +65,7 @@ def main(options: Options) -> None:
         UserError: if the model is missing or cannot be read.
     """
     cli.at_least(1, threads=options.threads)
+    cli.writable(out=options.out)
     torch.set_num_threads(options.threads)
     known = placements()
     with closing(AnswerCache(options.cache)) as cache:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,7 +19,6 @@ from ellm_agent import cli
 from ellm_agent.config import PRESETS
 from ellm_agent.config import files as config_files
 from ellm_agent.config.suggester import SuggesterConfig
-from ellm_agent.errors import UserError
 
 if TYPE_CHECKING:
     from ellm_agent.lm_training.suggestion_quality import Quality
@@ -55,8 +53,7 @@ def main(options: Options) -> None:
     """
     cli.at_least(1, count=options.count)
     cli.at_least(0, seed=options.seed)
-    if options.out and (options.out.is_dir() or not os.access(options.out.parent, os.W_OK)):
-        raise UserError(f"out is {options.out}, which cannot be written; name a file in a folder that exists")
+    cli.writable(out=options.out)
     import torch  # imported late: --help must not wait for it
 
     from ellm_agent.analysis.dose_response import Fit

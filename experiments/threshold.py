@@ -48,6 +48,7 @@ def main(options: Options) -> None:
     Raises:
         UserError: if the pairs cannot be read, or the world does not exist.
     """
+    cli.writable(out=options.out)
     words = read_words(options.pairs)
     with config_files.one_line():
         canonical = registry.get(options.world).language().canonical
@@ -139,7 +140,12 @@ def choose(curves: Mapping[str, pd.DataFrame]) -> float:
     """The threshold by ``RULE``."""
     exact, free = curves["exact"], curves["free"]
     clear = exact.loc[(exact["precision"] == 1) & (exact["recall"] == 1), "threshold"]
-    return float(free.loc[f_score(free[free["threshold"].isin(clear)]).idxmax(), "threshold"])
+    if clear.empty:
+        raise UserError("there is no threshold that separates all events; two pairs may be too much alike")
+    scores = f_score(free[free["threshold"].isin(clear)])
+    if not scores.notna().any():
+        raise UserError("no goal in free text has the same meaning as an event; list some under same")
+    return float(free.loc[scores.idxmax(), "threshold"])
 
 
 def f_score(rows: pd.DataFrame | Mapping[str, float]) -> pd.Series | float:

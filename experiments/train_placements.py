@@ -46,6 +46,7 @@ class Options:
 
 def main(options: Options) -> None:
     """Trains, prints how good it is, and writes the file."""
+    cli.writable(out=options.out)
     torch.manual_seed(0)
     torch.set_num_threads(1)
     known = placements()

@@ -279,7 +279,9 @@ class Ppo(_FromLogs):
     def run(self) -> None:
         from ellm_agent.lm_training import fit_ppo
 
-        cli.at_least(0, seed=self.seed)
+        cli.at_least(0, seed=self.seed, beta=self.beta, mix=self.mix, horizon=self.horizon)
+        if self.target_kl is not None:
+            cli.at_least(0, target_kl=self.target_kl)
         _set_threads(1)
         recipe = fit_ppo.Recipe(
             self.sources(),
@@ -324,7 +326,7 @@ class Ilql(_FromLogs):
         from ellm_agent.lm_training import fit_ilql
 
         cli.at_least(1, steps=self.steps)
-        cli.at_least(0, seed=self.seed)
+        cli.at_least(0, seed=self.seed, alpha=self.alpha, beta=self.beta)
         _set_threads(1)
         recipe = fit_ilql.Recipe(
             self.sources(),

@@ -35,6 +35,8 @@ def main(options: Options) -> None:
     """
     if not options.words.strip():
         raise UserError("words is empty; name a word of captions, such as water")
+    if not options.runs:
+        raise UserError("no run is named; name at least one run folder")
     for folder in options.runs:
         found = [*sorted((folder / "replays").glob("*.json")), *sorted(folder.glob("*.json.gz"))]
         if not found:

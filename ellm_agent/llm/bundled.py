@@ -56,8 +56,12 @@ class BundledModel(LanguageModel):
     def __init__(self, folder: Path = FOLDER):
         try:
             weights = hashlib.sha256((folder / "model.safetensors").read_bytes())
-            if (folder / value_heads.WEIGHTS).exists():
-                weights.update((folder / value_heads.WEIGHTS).read_bytes())
+            for name in (
+                value_heads.WEIGHTS,
+                value_heads.SETTINGS,
+            ):  # the same weights can be decoded in other ways
+                if (folder / name).exists():
+                    weights.update((folder / name).read_bytes())
         except OSError as error:
             raise UserError(
                 f"{folder} holds no model; train one with experiments/train_suggester.py"

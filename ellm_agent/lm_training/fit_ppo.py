@@ -50,6 +50,10 @@ class Recipe:
         for name in ("iterations", "answers", "rounds", "scenes", "corpus", "epochs"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if self.rounds > self.iterations:
+            raise UserError(
+                f"rounds is {self.rounds}, but iterations is {self.iterations}; a round needs one at least"
+            )
         if self.target_kl is not None and not self.target_kl > 0:
             raise UserError(f"target-kl is {self.target_kl}; it must be above 0, or None for a fixed weight")
         if self.horizon <= 0:
@@ -94,12 +98,15 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
             return likelihood_loss(ppo.policy, unseen).item()
 
     loss_before = corpus_loss()
-    round_length = -(-recipe.iterations // recipe.rounds)
 
     def step(number: int) -> dict[str, float]:
         rng, generator = resumable.generators(recipe.seed, number)
         ppo.anneal(number / recipe.iterations)
-        if number and number % round_length == 0:
+        if (
+            number
+            and number * recipe.rounds // recipe.iterations
+            > (number - 1) * recipe.rounds // recipe.iterations
+        ):
             _relabel(number)
         questions = data.questions(data.draw(recipe.answers, rng))
         answers = suggester.sample(questions, generator)

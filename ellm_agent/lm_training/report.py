@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from ellm_agent.errors import UserError
+from ellm_agent.errors import DAMAGED, UserError
 from ellm_agent.runs.folder import write_whole
 
 CARD = """\
@@ -78,20 +78,21 @@ def summarise(folders: Sequence[Path]) -> list[dict[str, Any]]:
     Raises:
         UserError: if a folder holds no finished training.
     """
+    if not folders:
+        raise UserError("folders is empty; name the folders of trainings")
     kinds: dict[str, dict[str, Any]] = {}
     for folder in folders:
         try:
             recipe = json.loads((folder / "recipe.json").read_text())
-            figures = json.loads((folder / "figures.json").read_text())
-        except (OSError, ValueError) as error:
+            figures = dict(json.loads((folder / "figures.json").read_text()))
+            seed = recipe.pop("seed")
+            kept = {name: value for name, value in recipe.items() if name not in ("sources", "reward_model")}
+            data = recipe.get("sources", {})
+            kept["sources"] = {name: value for name, value in data.items() if name not in ("logs", "model")}
+            empty = {"method": kept["method"], "recipe": kept, "seeds": [], "all": []}
+        except DAMAGED as error:
             raise UserError(f"{folder} holds no finished training") from error
-        seed = recipe.pop("seed")
-        kept = {name: value for name, value in recipe.items() if name not in ("sources", "reward_model")}
-        data = recipe.get("sources", {})
-        kept["sources"] = {name: value for name, value in data.items() if name not in ("logs", "model")}
-        kind = kinds.setdefault(
-            json.dumps(kept), {"method": kept["method"], "recipe": kept, "seeds": [], "all": []}
-        )
+        kind = kinds.setdefault(json.dumps(kept), empty)
         kind["seeds"].append(seed)
         kind["all"].append(figures)
     rows = []

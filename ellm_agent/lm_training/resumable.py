@@ -55,6 +55,24 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
+def check_new(folder: Path, begun: str = "") -> None:
+    """Checks that a training may write to a folder.
+
+    Args:
+        folder: of the training.
+        begun: file by which a folder is known in which it was begun.
+
+    Raises:
+        UserError: if the folder holds a finished model, or anything else that is not of such a training.
+    """
+    if (folder / "model.safetensors").exists() or folder.resolve() == FOLDER.resolve():
+        raise UserError(f"out is {folder}, which holds a model; name a new folder")
+    if folder.is_file() or (
+        folder.is_dir() and any(folder.iterdir()) and not (begun and (folder / begun).exists())
+    ):
+        raise UserError(f"out is {folder}, which holds something else; name a new folder")
+
+
 def open_folder(folder: Path, recipe: Any, method: str) -> None:
     """Makes a training's folder, or finds the one that was begun.
 
@@ -66,8 +84,7 @@ def open_folder(folder: Path, recipe: Any, method: str) -> None:
     Raises:
         UserError: if the folder holds a finished model, or a training with another recipe.
     """
-    if (folder / "model.safetensors").exists() or folder.resolve() == FOLDER.resolve():
-        raise UserError(f"out is {folder}, which holds a model; name a new folder")
+    check_new(folder, "recipe.json")
     wanted = {**json.loads(json.dumps(dataclasses.asdict(recipe), default=str)), "method": method}
     path = folder / "recipe.json"
     if path.exists():

@@ -16,10 +16,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging
 
 from ellm_agent.errors import UserError
-from ellm_agent.llm.bundled import FOLDER, BundledModel, load_network
+from ellm_agent.llm.bundled import BundledModel, load_network
 from ellm_agent.lm_training.corpus import Corpus, balanced
 from ellm_agent.lm_training.networks import read
 from ellm_agent.lm_training.new_model import make_model, make_tokenizer
+from ellm_agent.lm_training.resumable import check_new
 from envs.interface import World
 
 TRAINING_WORLDS = 1_000_000  # world seeds from here on are for training
@@ -52,8 +53,8 @@ class Recipe:
                 raise UserError(f"{name} is {value}; it must be at least {least}")
         if not 0 <= self.tidied <= 1:
             raise UserError(f"tidied is {self.tidied:g}; it must be from 0 to 1")
-        if not self.learning_rate > 0:
-            raise UserError(f"learning-rate is {self.learning_rate:g}; it must be above 0")
+        if not 0 < self.learning_rate < math.inf:
+            raise UserError(f"learning-rate is {self.learning_rate:g}; it must be above 0 and finite")
 
 
 def captions(
@@ -135,8 +136,7 @@ def train(
     Raises:
         UserError: if the folder has a model already, the world has no advice, or there is no model to start from.
     """
-    if (folder / "model.safetensors").exists() or folder.resolve() == FOLDER.resolve():
-        raise UserError(f"out is {folder}, which holds a model; name a new folder")
+    check_new(folder)
     started = recipe.start and _read_model(recipe.start)
     folder.mkdir(parents=True, exist_ok=True)
     examples = make_examples(recipe, world)
@@ -150,6 +150,12 @@ def train(
         model = make_model(tokenizer, recipe.width, recipe.layers, recipe.heads, recipe.seed, many_goals)
     questions, answers = (tokenizer(list(texts))["input_ids"] for texts in zip(*examples, strict=True))
     encoded = [(q, [*a, tokenizer.eos_token_id]) for q, a in zip(questions, answers, strict=True)]
+    longest = max(len(question) + len(answer) for question, answer in encoded)
+    if longest > model.config.max_position_embeddings:
+        raise UserError(
+            f"model is {recipe.start}, which reads {model.config.max_position_embeddings} tokens at most; the longest of the"
+            f" world {world.name} has {longest}"
+        )
     report(f"{len(examples):,} examples, {sum(p.numel() for p in model.parameters()):,} parameters")
     decayed = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
@@ -175,8 +181,8 @@ def train(
         if step % 100 == 0 or step == steps:
             report(f"{step:,} of {steps:,} steps, loss {np.mean(losses[-100:]):.3f} nats a token")
     logging.disable_progress_bar()
+    tokenizer.save_pretrained(folder)  # first: a folder with weights holds a model
     model.half().save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     return model
 
 

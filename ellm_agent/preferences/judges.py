@@ -18,7 +18,7 @@ from envs.interface import Language
 from prompts import preference
 
 MIRRORED: dict[str | None, str | None] = {"A": "B", "B": "A"}
-NEITHER = ("empty", "refused")  # failures that are answers: neither way
+NEITHER = ("empty", "refused", "over_budget")  # failures that are answers: neither way; and a spent budget
 PATIENCE = 20  # questions without one answer that can be read, after which a judge is given up
 CHOICES: dict[str, Choice] = {"A": "left", "B": "right", "tie": "tie", "unsure": "unsure"}
 
@@ -35,6 +35,17 @@ class Judge:
     def judge(self, queries: Sequence[Query]) -> list[Label]:
         """The answers to these queries."""
         raise NotImplementedError
+
+    def metrics(self) -> dict[str, float]:
+        """Counters for the log, by name."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """For a checkpoint, as JSON values."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores the result of ``state_dict``."""
 
     def close(self) -> None:
         """There are no more queries."""
@@ -119,6 +130,7 @@ class ClipModelJudge(Judge):
     ):
         self.name = model.name
         self._model = model if model.in_process else RequestPool(model, in_flight)
+        self._counted = model  # its tokens, for budgets
         self._reader, self._language = reader, language
         self._aim = aim or preference.AIM
         self._unread: int | None = (
@@ -151,6 +163,17 @@ class ClipModelJudge(Judge):
             Label(query, _both(first, second), self.name)
             for query, first, second in zip(queries, said[::2], said[1::2], strict=True)
         ]
+
+    def metrics(self) -> dict[str, float]:
+        return self._counted.metrics()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"model": self._counted.state_dict(), "unread": self._unread}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        if state:  # up to 0.10.0 there was none
+            self._counted.load_state_dict(state["model"])
+            self._unread = state["unread"]
 
     def close(self) -> None:
         self._model.close()

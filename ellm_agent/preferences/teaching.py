@@ -79,7 +79,12 @@ class TaughtReward(TransitionReward):
 
     def metrics(self) -> dict[str, float]:
         """The model's figures; labels given; the correlation of predicted and true returns of clips that it had not seen."""
-        return {**self._reward.metrics(), "preference/labels": float(len(self._labels)), **self._log}
+        return {
+            **self._reward.metrics(),
+            **self.judge.metrics(),
+            "preference/labels": float(len(self._labels)),
+            **self._log,
+        }
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -90,6 +95,7 @@ class TaughtReward(TransitionReward):
             "random": self._random.bit_generator.state,
             "log": dict(self._log),
             "curve": [list(point) for point in self._curve],
+            "judge": self.judge.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -99,6 +105,7 @@ class TaughtReward(TransitionReward):
         self._random.bit_generator.state = state["random"]
         self._log = dict(state["log"])
         self._curve = [list(point) for point in state["curve"]]
+        self.judge.load_state_dict(state.get("judge", {}))
 
     def close(self) -> None:
         self.judge.close()

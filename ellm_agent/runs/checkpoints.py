@@ -69,6 +69,9 @@ def save(
         "counters": dict(counters),
     }
     write(folder / f"{agent.num_timesteps:010d}.pt", state)
+    for later in _all(folder):
+        if frames_of(later) > agent.num_timesteps:  # damaged, or the run would have gone on from it
+            later.unlink(missing_ok=True)
     for old in _all(folder)[KEPT:]:
         old.unlink(missing_ok=True)
 

@@ -65,6 +65,10 @@ class Run:
             run.claim()
             if (folder / "config.yaml").exists():
                 raise UserError(f"{folder} holds a run already; choose another --out, or --resume {folder}")
+            if found := run._logged():
+                raise UserError(
+                    f"{folder} holds {found}, which a run there would replace; choose another --out"
+                )
             for part in (run.checkpoints, run.replays):
                 part.mkdir(exist_ok=True)
             write_whole(folder / "config.yaml", config_files.to_yaml(config))
@@ -135,6 +139,17 @@ class Run:
                 file.write(json.dumps(row) + "\n")
         except OSError as error:
             raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+    def _logged(self) -> str:
+        """What a folder holds that training would empty: logs, or recorded transitions."""
+        logs = [
+            f"{log}.jsonl"
+            for log in LOGS
+            if (path := self.folder / f"{log}.jsonl").exists() and path.stat().st_size
+        ]
+        return (logs or [path.name for path in sorted((self.folder / "transitions").glob("*.npz"))] or [""])[
+            0
+        ]
 
     def sync_logs(self) -> dict[str, int]:
         """Waits until the logs would survive a power failure; how many rows each has."""

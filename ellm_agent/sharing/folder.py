@@ -124,6 +124,8 @@ def write(run: Run, target: Path) -> None:
                 f"{run.folder} was played with --{name} {value}: agents that need files of this machine cannot be shared"
             )
     config = _portable(run.config)
+    if "suggester" in summary:
+        summary["suggester"] = _public(summary["suggester"], run.config)
     results = {
         "summary": {name: summary[name] for name in card.RESULTS if name in summary},
         "evaluation": summary.get("evaluation", {}),
@@ -298,6 +300,16 @@ def _portable(config: Config) -> Config:
             "transfer": {"mode": "none"},
         }
     )
+
+
+def _public(description: str, config: Config) -> str:
+    """A suggester's description that names no path of this machine, and no server."""
+    llm = config.suggester.llm
+    private = (llm.folder, llm.gguf, llm.answers, llm.base_url, llm.kind in ("endpoint", "replay"))
+    if not config.suggester.asks_model or not any(private):
+        return description
+    model = f" {llm.model}" if llm.model else ""
+    return f"{config.suggester.kind}-form goals from a language model{model} ({llm.kind})"
 
 
 def _likely_goals(config: Config) -> list[str]:

@@ -109,15 +109,17 @@ def run(job: Job) -> None:
 
     if job.store:
         _take_over(job)
-    if job.cell.folder(job.results).is_dir() and not job.keeps_agent:
-        return  # killed after its results were kept
+    store = Store(job.store) if job.store else None
+    if job.cell.folder(job.results).is_dir() and not job.keeps_agent:  # killed after its results were kept
+        if store:
+            _send(job, store)
+        return
     deadline = time.monotonic() + PATIENCE
     while is_claimed(job.run_folder):
         if time.monotonic() > deadline:
             raise UserError(f"another process is writing the run in {job.run_folder}")
         time.sleep(INTERVAL)
     goes_on = prepare(job)
-    store = Store(job.store) if job.store else None
     with contextlib.ExitStack() as closing:
         output = closing.enter_context(job.output.open("a"))
         closing.enter_context(contextlib.redirect_stdout(output))
@@ -130,11 +132,18 @@ def run(job: Job) -> None:
             run_experiment(job.config.changed(**{"run.out": job.run_folder}))
     finish(job)
     if store:
-        store.send(job.cell.folder(job.results), f"{job.results.name}/results/{_relative(job)}")
-        if job.keeps_agent:
-            store.send(job.folder, _in_store(job))
-        else:
-            store.remove(_in_store(job))
+        _send(job, store)
+
+
+def _send(job: Job, store: Store) -> None:
+    """Copies a finished job's results to the store, and its agent if it is kept."""
+    store.send(
+        job.cell.folder(job.results), f"{job.results.name}/results/{job.cell.folder(Path()).as_posix()}"
+    )
+    if job.keeps_agent:
+        store.send(job.folder, _in_store(job))
+    else:
+        store.remove(_in_store(job))
 
 
 def fetch_results(options: Options) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import fsspec
 
@@ -21,6 +21,9 @@ from ellm_agent.terminal import print_stderr
 
 INTERVAL = 1.0  # seconds between looks for a new checkpoint
 LEFT_HERE = ("lock", "output.txt")  # files that belong to a machine
+
+
+_SECRET = re.compile(r"//[^/]*@|[?#]")  # a user before a host, in any part of a chained address; a query
 
 
 class Store:
@@ -35,9 +38,9 @@ class Store:
     """
 
     def __init__(self, address: str):
-        if "@" in urlsplit(address).netloc:  # it is printed, and part of commands
+        if _SECRET.search(address):  # it is printed, and part of commands
             raise UserError(
-                "store holds a user's name or a password; put them where its library looks, such as variables"
+                "store holds a user's name, a password or a query; put such things where its library looks, such as variables"
             )
         self.address = address
         with self._reached():

@@ -102,9 +102,10 @@ _NOT_WORDS = re.compile(r"[^a-z0-9' -]+")
 _SYNONYMS = (
     (re.compile(r"^(grab|take|fetch|get|remove|pick) (?!up )"), "pick up "),
     (re.compile(r"^(put away|put|set|store|return) "), "place "),
-    (re.compile(r" (into|inside|inside of) "), " in "),
+    (re.compile(r"^go (?:in|into|inside) "), "explore "),
+    (re.compile(r" (inside of|into|inside) "), " in "),
     (re.compile(r" (onto|on top of) "), " on "),
-    (re.compile(r"^(enter|visit|search|look (?:in|into|around in)|go into) "), "explore "),
+    (re.compile(r"^(enter|visit|search|look (?:in|around in)) "), "explore "),
 )
 
 

@@ -193,7 +193,7 @@ def test_a_new_agent_prefers_what_its_goals_name(parts_of, algo):
     policy = parts.agent.policy
     extractor = policy.q_net.features_extractor if algo == "dqn" else policy.features_extractor
     named = extractor(rows)[:, -17:].detach()
-    assert (named == 1).any() or (named > 0).any()
+    assert (named > 0).any()
     with torch.no_grad():
         if algo == "dqn":
             logits = policy.q_net(rows) / parts.agent.temperature

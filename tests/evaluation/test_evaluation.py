@@ -9,6 +9,7 @@ import torch
 from ellm_agent.agents.dqn import TextDQN, TextDQNPolicy
 from ellm_agent.analysis import run_report as report
 from ellm_agent.config.schema import Config
+from ellm_agent.errors import UserError
 from ellm_agent.evaluation.recording import record_episodes
 from ellm_agent.evaluation.scores import SuccessRates
 from ellm_agent.runs.folder import Run
@@ -103,3 +104,15 @@ def test_page_escapes_what_a_model_says(tmp_path):
 def test_default_threshold_is_the_measured_one():
     measured = json.loads((ROOT / "results" / "threshold.json").read_text())
     assert Config().reward.threshold == measured["chosen"]
+
+
+@pytest.mark.parametrize("name", ["suggestions.jsonl", "transitions/0000000000.npz"])
+def test_a_run_replaces_no_logs(tmp_path, name):
+    """Such as those that ``dataset.py unpack`` writes: training would begin by emptying them."""
+    log = tmp_path / "log" / name
+    log.parent.mkdir(parents=True)
+    log.write_text("row\n")
+    with pytest.raises(UserError, match=f"holds {log.name}, which a run there would replace"):
+        Run.create(Config().changed(**{"run.out": tmp_path / "log"}))
+    assert log.read_text() == "row\n"
+    assert not (tmp_path / "log" / "config.yaml").exists()

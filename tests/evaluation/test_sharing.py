@@ -84,9 +84,20 @@ def test_no_path_of_the_machine_is_shared(run, tmp_path):
             "run.out": mine,
         }
     )
-    folder.write(of_here, tmp_path / "agent")
+    summary = run / "summary.json"
+    kept = summary.read_text()
+    described = "open-form goals from m at gpu.corp:8000, replayed from /home/me/answers.sqlite"
+    summary.write_text(json.dumps(json.loads(kept) | {"suggester": described}))
+    try:
+        folder.write(of_here, tmp_path / "agent")
+    finally:
+        summary.write_text(kept)
+    assert "open-form goals from a language model" in (tmp_path / "agent" / "README.md").read_text().replace(
+        "\\", ""
+    )
     for path in (tmp_path / "agent").iterdir():
         assert b"/home/me" not in path.read_bytes(), path.name
+        assert b"gpu.corp" not in path.read_bytes(), path.name
 
 
 def test_an_agent_that_needs_a_file_of_the_machine_is_not_shared(run, tmp_path):

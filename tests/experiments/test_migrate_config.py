@@ -142,6 +142,7 @@ def test_transfer(transfer, algo, mode, epsilon_greedy):
         ("run: {preset: [1]}\n", "preset is [1]; choose one of"),
         ("run: 5\nenv: {name: crafter}\n", "run is 5"),
         ("run: {5: 6}\n", "unknown key run.5"),
+        ("run: &a {x: *a}\n", "is nested without an end"),
     ],
 )
 def test_anything_else_ends_in_one_line(path, text, message):

@@ -46,6 +46,7 @@ def complaint(refused):
         (["corpus", "--examples", "-1"], "examples is -1; it must be at least 1"),
         (["corpus", "--exampels", "1"], "unknown option --exampels; did you mean --examples?"),
         (["--scenes", "9"], "Expected one of {sft, measure, corpus}"),
+        (["sft", "--learning-rate", "inf"], "learning-rate is inf; it must be above 0 and finite"),
         (["corpsu"], "Expected one of {sft, measure, corpus}"),
         (["sft", "--scenes", "1", "--out", "/dev/null/model"], "/dev/null"),
     ],
@@ -64,6 +65,10 @@ def test_training_a_model_names_what_is_wrong(complaint, arguments, message):
         (threshold, ["0.5"], "unexpected argument '0.5'"),
         (threshold, ["--pairs", "/nowhere/x.yaml"], "cannot read /nowhere/x.yaml"),
         (threshold, ["--world", "craftre"], "did you mean 'crafter'?"),
+        (threshold, ["--out", "/nosuch/x.json"], "out is /nosuch/x.json, which cannot be written"),
+        (score_placements, ["--out", "/nosuch/x.gz"], "out is /nosuch/x.gz, which cannot be written"),
+        (check_lm_training, ["--task", "walks", "--seeds"], "seeds is empty; name one at least"),
+        (dose_response, ["--frames", "0"], "frames is 0; it must be at least 1"),
         (migrate_config, ["/nowhere"], "/nowhere holds no config.yaml"),
         (report, ["results/first", "--outt", "x"], "unknown option --outt; see --help"),
         (compare, ["--jobs", "0"], "jobs is 0; it must be at least 1"),
@@ -81,6 +86,33 @@ def test_training_a_model_names_what_is_wrong(complaint, arguments, message):
 def test_other_scripts_do_so_too(complaint, module, arguments, message):
     options = {check_lm_training: check_lm_training.Check}.get(module)
     assert message in complaint(module, *arguments, main=getattr(module, "main", run_sweep), options=options)
+
+
+@pytest.mark.parametrize(("value", "said"), [("nan", "nan"), ("inf", "inf"), ("-1", "-1.0")])
+def test_numbers_that_are_none_are_refused(complaint, value, said):
+    arguments = ["--logs", "x", "--reward-model", "x", "--out", "x", "--cost", value]
+    message = complaint(
+        train_suggester, *arguments, main=lambda chosen: chosen.run(), options=train_suggester.Ppo
+    )
+    assert f"cost is {said}; it must be at least 0" in message
+
+
+def test_a_summary_of_nothing_is_not_written(complaint, tmp_path):
+    for folders, message in (([], "folders is empty"), ([str(tmp_path)], "holds no finished training")):
+        (tmp_path / "recipe.json").write_text("[]")
+        (tmp_path / "figures.json").write_text("{}")
+        out = tmp_path / "out.json"
+        said = complaint(
+            train_suggester,
+            "--folders",
+            *folders,
+            "--out",
+            str(out),
+            main=lambda chosen: chosen.run(),
+            options=train_suggester.Summary,
+        )
+        assert message in said
+        assert not out.exists()
 
 
 def test_divergence_is_steered_to_more_than_nothing(complaint):

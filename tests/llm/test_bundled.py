@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ellm_agent.errors import UserError
+from ellm_agent.llm import value_heads
 from ellm_agent.llm.base import Prompt
 from ellm_agent.llm.bundled import FOLDER, BundledModel
 from ellm_agent.llm.client import OpenAIModel
@@ -148,6 +149,19 @@ def _shared(kept=[]):  # noqa: B006 - one model for all examples
     if not kept:
         kept.append(BundledModel())
     return kept[0]
+
+
+def test_a_name_tells_how_weights_are_decoded(tmp_path):
+    """Two suggesters that differ in beta alone must not share answers."""
+    names = set()
+    for beta in (8, 32, None):
+        folder = tmp_path / str(beta)
+        shutil.copytree(FOLDER, folder)
+        if beta:
+            (folder / value_heads.SETTINGS).write_text(json.dumps({"beta": beta}))
+        names.add(BundledModel(folder).name)
+    assert len(names) == 3
+    assert BundledModel().name in names
 
 
 def test_a_folder_without_a_model_is_named(tmp_path):

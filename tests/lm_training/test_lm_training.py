@@ -11,7 +11,7 @@ from ellm_agent.errors import UserError
 from ellm_agent.goals.quality import BINS
 from ellm_agent.llm.base import Answer, LanguageModel
 from ellm_agent.llm.bundled import FOLDER, BundledModel
-from ellm_agent.lm_training import measure, sft
+from ellm_agent.lm_training import measure, resumable, sft
 from ellm_agent.lm_training.corpus import Corpus, balanced
 from ellm_agent.lm_training.new_model import make_tokenizer
 from envs import registry
@@ -189,6 +189,22 @@ def test_training_never_overwrites_a_model(tmp_path):
         with pytest.raises(UserError, match=f"out is {folder}, which holds a model"):
             train_suggester.Sft(folder, scenes=1, passes=1, threads=1).run()
     assert hashlib.sha256((FOLDER / "model.safetensors").read_bytes()).digest() == before
+
+
+def test_training_replaces_nobody_elses_files(tmp_path):
+    (tmp_path / "README.md").write_text("mine")
+    with pytest.raises(UserError, match="which holds something else; name a new folder"):
+        train_suggester.Sft(tmp_path, scenes=1, passes=1, threads=1).run()
+    with pytest.raises(UserError, match="which holds something else; name a new folder"):
+        resumable.open_folder(tmp_path, sft.Recipe(), "ppo")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_a_model_that_reads_too_few_tokens_for_a_world_is_named(tmp_path):
+    """The bundled model reads 256; captions of new homes are longer in its tokens."""
+    recipe = sft.Recipe(scenes=40, start=FOLDER)
+    with pytest.raises(UserError, match="reads 256 tokens at most; the longest of the world housekeep has"):
+        sft.train(recipe, registry.get("housekeep"), tmp_path / "new", lambda _: None)
 
 
 def test_a_trained_model_is_in_a_new_folder_and_can_be_selected(tmp_path, monkeypatch, capsys):

@@ -1,6 +1,7 @@
 """Judges: by rules with errors, and a language model asked in both orders."""
 
 import itertools
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from ellm_agent.config import PRESETS
 from ellm_agent.errors import UserError
 from ellm_agent.experiment import language_model
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
+from ellm_agent.llm.budget import Metered
 from ellm_agent.preferences.judges import ClipModelJudge, SyntheticJudge, frames_with, true_reward
 from ellm_agent.preferences.labels import JsonLines
 from ellm_agent.preferences.suggestions import Scene, SuggestionChooser, scenes
@@ -44,7 +46,7 @@ def test_words_are_counted_in_captions(clip, reader):
 class Scripted(LanguageModel):
     """Answers by a rule on the question."""
 
-    name = "scripted"
+    name = description = "scripted"
 
     def __init__(self, rule):
         self.rule, self.asked = rule, []
@@ -119,6 +121,24 @@ def test_a_judge_that_only_answers_neither_way_is_named(query, reader, worlds):
     assert choices(judge, [query(0, 0)]) == ["tie"]
     model.rule = lambda user: Answer("both")
     assert choices(judge, [query(0, 1)] * 20) == ["unsure"] * 20
+
+
+def test_a_spent_budget_ends_the_questions_and_is_kept_over_a_resume(query, reader, worlds):
+    def answered(user):
+        return Answer("tie", prompt_tokens=400, answer_tokens=1)
+
+    def judge():
+        metered = Metered(Scripted(answered), budget_tokens=2_000)
+        return ClipModelJudge(metered, reader, worlds.language)
+
+    one = judge()
+    said = choices(one, [query(0, 0)] * 8)
+    assert 0 < said.count("tie") < 8
+    assert choices(one, [query(0, 0)]) == ["unsure"]
+    other = judge()
+    other.load_state_dict(json.loads(json.dumps(one.state_dict())))
+    assert choices(other, [query(0, 0)] * 2) == ["unsure"] * 2
+    assert other.metrics() == one.metrics()
 
 
 def test_no_answer_at_all_is_the_models_failure(query, reader, worlds):

@@ -187,6 +187,16 @@ def test_the_last_two_are_kept(saved):
     assert sorted(path.name for path in folder.iterdir()) == ["0000000200.pt", "0000000300.pt"]
 
 
+def test_a_damaged_one_is_not_among_the_last_two(saved):
+    """A run that went on from the one before leaves it behind."""
+    folder, agent, _ = saved
+    (folder / "0000000400.pt").write_text("damaged")
+    for frames in (200, 300):
+        agent.num_timesteps = frames
+        save(folder, agent)
+    assert sorted(path.name for path in folder.iterdir()) == ["0000000200.pt", "0000000300.pt"]
+
+
 def test_a_save_that_fails_leaves_the_older_ones(saved, monkeypatch):
     folder, agent, _ = saved
     agent.num_timesteps = 200

@@ -161,6 +161,9 @@ def test_the_language_is_consistent(protocol):
     [
         ("Place the apple in the kitchen fridge.", "place apple in kitchen fridge"),
         ("put apple inside kitchen fridge", "place apple in kitchen fridge"),
+        ("Put the apple inside of the kitchen fridge", "place apple in kitchen fridge"),
+        ("go into the kitchen", "explore kitchen"),
+        ("Look in the kitchen", "explore kitchen"),
         ("Take the milk from a living room sofa", "pick up milk from living room sofa"),
         ("pick up toy car from child's room bed", "pick up toy car from child's room bed"),
         ("put the set-top box onto the tv stand", "place set-top box on tv stand"),
