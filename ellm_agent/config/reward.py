@@ -97,7 +97,7 @@ class RewardConfig(Section):
     rarity_power: float = Field(0.5, ge=0, le=1)
     """rate: the power."""
     reopen: Literal["never", "needed"] = "needed"
-    """Whether an achieved goal is open again, for half of a goal's reward, without the weight of rarity. needed: where
+    """Whether an achieved goal is open again, for half of the reward of the time before, without the weight of rarity. needed: where
     the world says so (its result is still needed for others, such as wood for the tools not yet made; or it can be done
     again); never (paper)."""
     extrinsic_weight: float = Field(0.0, ge=0)
