@@ -99,14 +99,13 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
 
     loss_before = corpus_loss()
 
+    def round_of(number: int) -> int:
+        return number * recipe.rounds // recipe.iterations
+
     def step(number: int) -> dict[str, float]:
         rng, generator = resumable.generators(recipe.seed, number)
         ppo.anneal(number / recipe.iterations)
-        if (
-            number
-            and number * recipe.rounds // recipe.iterations
-            > (number - 1) * recipe.rounds // recipe.iterations
-        ):
+        if number and round_of(number) > round_of(number - 1):
             _relabel(number)
         questions = data.questions(data.draw(recipe.answers, rng))
         answers = suggester.sample(questions, generator)

@@ -141,15 +141,11 @@ class Run:
             raise UserError(f"cannot write {path}: {error.strerror}") from error
 
     def _logged(self) -> str:
-        """What a folder holds that training would empty: logs, or recorded transitions."""
-        logs = [
-            f"{log}.jsonl"
-            for log in LOGS
-            if (path := self.folder / f"{log}.jsonl").exists() and path.stat().st_size
-        ]
-        return (logs or [path.name for path in sorted((self.folder / "transitions").glob("*.npz"))] or [""])[
-            0
-        ]
+        """A file that training would empty or remove, such as a log; "" if the folder holds none."""
+        logs = (self.folder / f"{log}.jsonl" for log in LOGS)
+        found = [path for path in logs if path.exists() and path.stat().st_size]
+        found += sorted((self.folder / "transitions").glob("*.npz"))
+        return found[0].name if found else ""
 
     def sync_logs(self) -> dict[str, int]:
         """Waits until the logs would survive a power failure; how many rows each has."""
