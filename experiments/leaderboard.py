@@ -84,6 +84,7 @@ def _row(sweep: str, method: str, runs: list[Result]) -> tuple[str, ...]:
 
 def write(options: Options) -> None:
     """Writes the document."""
+    cli.writable(out=options.out)
     ours = {world: list(rows(world)) for world in ROWS}
     if not any(ours.values()):
         raise UserError(f"{ROOT / 'results'} holds no results; experiments/compare.py makes them")

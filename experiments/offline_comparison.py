@@ -304,7 +304,9 @@ def _values(data: str, rows: list[dict[str, Any]]) -> Any:
 
 
 def _tables(by_data: dict[str, list[dict[str, Any]]]) -> str:
-    """A Markdown table for each dataset: mean over seeds and its 95 % interval."""
+    """A Markdown table for each dataset: interquartile mean over seeds of unlocks and score with its interval, means
+    of other figures.
+    """
     from ellm_agent.analysis.statistics import interquartile_mean
 
     text = []

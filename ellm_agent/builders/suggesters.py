@@ -83,6 +83,10 @@ def make_suggester(config: Config, language: Language, model: LanguageModel | No
         "task": TaskGoals,
         "none": NoGoals,
     }
+    if suggester.kind == "common" and config.env.own:
+        raise UserError(
+            f"goal-mode is common, which counts goals in the usual {config.env.name}; not with --{next(iter(config.env.own))}"
+        )
     if suggester.kind in plain:
         return plain[suggester.kind]()
     judgements = language.judgements

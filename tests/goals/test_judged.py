@@ -144,6 +144,15 @@ def test_sbert_needs_a_world_where_goals_depend_on_statements():
         make_suggester(config, Language(("",), str, ()))
 
 
+def test_common_goals_are_those_of_the_usual_placements():
+    config = Config().changed(**{"env.name": "housekeep", "suggester.kind": "common"})
+    config = config.model_copy(
+        update={"env": config.env.model_copy(update={"own": {"placements": "votes.npy"}})}
+    )
+    with pytest.raises(UserError, match="goal-mode is common, .*; not with --placements"):
+        make_suggester(config, Language(("",), str, ()))
+
+
 # --- recorded answers -------------------------------------------------------------------------------------------------
 
 
