@@ -159,9 +159,9 @@ def migrate(path: Path) -> bool:
     if not isinstance(old, Mapping):
         raise UserError(f"{path} holds no mapping of options to values")
     sections = any(isinstance(old.get(section), Mapping) for section in ("run", "env"))
-    if sections and _flat(old).keys() >= BEFORE_0_9.keys():
-        return False
     try:
+        if sections and _flat(old).keys() >= BEFORE_0_9.keys():
+            return False
         write_whole(path, config_files.to_yaml((completed if sections else migrated)(old)))
     except UserError as error:
         raise UserError(f"{path} is no configuration of an older version: {error}") from error
