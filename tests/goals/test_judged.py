@@ -149,7 +149,7 @@ def test_common_goals_are_those_of_the_usual_placements():
     config = config.model_copy(
         update={"env": config.env.model_copy(update={"own": {"placements": "votes.npy"}})}
     )
-    with pytest.raises(UserError, match="goal-mode is common, .*; not with --placements"):
+    with pytest.raises(UserError, match=r"goal-mode is common, .*; not with --placements"):
         make_suggester(config, Language(("",), str, ()))
 
 
