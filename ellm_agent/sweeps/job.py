@@ -137,9 +137,7 @@ def run(job: Job) -> None:
 
 def _send(job: Job, store: Store) -> None:
     """Copies a finished job's results to the store, and its agent if it is kept."""
-    store.send(
-        job.cell.folder(job.results), f"{job.results.name}/results/{job.cell.folder(Path()).as_posix()}"
-    )
+    store.send(job.cell.folder(job.results), _results_in_store(job))
     if job.keeps_agent:
         store.send(job.folder, _in_store(job))
     else:
@@ -154,7 +152,7 @@ def fetch_results(options: Options) -> None:
 def _take_over(job: Job) -> None:
     """Copies what other machines have done of a job, and the agent that it starts from."""
     store, done = Store(job.store), job.cell.folder(job.results)
-    store.fetch_whole(f"{job.results.name}/results/{_relative(job)}", done, LAST)
+    store.fetch_whole(_results_in_store(job), done, LAST)
     take_over(store, _in_store(job), job.folder)
     if job.config.transfer.pretrained:
         before = job.config.transfer.pretrained.parent
@@ -166,8 +164,9 @@ def _in_store(job: Job) -> str:
     return f"{job.results.name}/work/{job.folder.name}"
 
 
-def _relative(job: Job) -> str:
-    return job.cell.folder(Path()).as_posix()
+def _results_in_store(job: Job) -> str:
+    """The name of a job's results at the store's address."""
+    return f"{job.results.name}/results/{job.cell.folder(Path()).as_posix()}"
 
 
 def finish(job: Job) -> None:

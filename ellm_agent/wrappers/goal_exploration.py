@@ -31,8 +31,8 @@ from envs.interface import Language
 
 ATTEMPT_SLOTS = 40  # phrases for rewarded attempts, beside those of the world's own events
 GOAL_SLOTS = 64  # phrases, where all goals that are freely worded are active, at least
-# An event that was rewarded n times in the episode is worth this to the power of n, without the weight of rarity: less each
-# time, so that it is never worth more to repeat what is open again than to do what it is needed for.
+# An event that was rewarded n times in the episode is worth this to the power of n, without the weight of rarity. So all its
+# repetitions together are worth 1 at most: a constant reward for each was worth more than what they are needed for.
 REOPENED = 0.5
 
 
