@@ -2,10 +2,14 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
+from ellm_agent.analysis.results import Cell
+from ellm_agent.config import PRESETS
 from ellm_agent.errors import UserError
+from ellm_agent.sweeps import job
 from ellm_agent.sweeps.plan import Options, plan
 from ellm_agent.sweeps.store import Store, newest, take_over
 from tests.helpers.processes import Script, script, wait_for
@@ -54,6 +58,25 @@ def test_results_that_were_not_sent_whole_are_not_fetched(tmp_path):
     store.fetch_whole("results/a/seed0", here / "a" / "seed0", "summary.json")
     assert (here / "a" / "seed0" / "config.yaml").read_text() == "config.yaml"
     store.fetch_whole("nothing", here, "summary.json")
+
+
+def test_results_that_were_kept_and_not_sent_are_sent(tmp_path):
+    """A machine that was killed in between is started again: nothing is played."""
+    cell = Cell("crafter", "ppo", "oracle", 0)
+    address = f"file://{tmp_path}/store"
+    one = job.Job(cell, PRESETS["debug"], tmp_path / "work" / "cell", tmp_path / "results", False, address)
+    kept = cell.folder(one.results)
+    kept.mkdir(parents=True)
+    for name in ("config.yaml", "summary.json"):
+        (kept / name).write_text(name)
+    left = tmp_path / "store" / "results" / "work" / "cell" / "output.csv"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    job.run(one)
+    sent = tmp_path / "store" / "results" / "results" / cell.folder(Path())
+    assert sorted(path.name for path in sent.iterdir()) == ["config.yaml", "summary.json"]
+    assert not (tmp_path / "store" / "results" / "work" / "cell").exists()
+    assert not (one.run_folder / "config.yaml").exists()
 
 
 def test_a_cell_goes_on_on_another_machine(tmp_path):
