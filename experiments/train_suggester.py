@@ -26,7 +26,8 @@ BUNDLED = Path("results/bundled_model.json")  # figures of the bundled model
 
 @dataclass(frozen=True)
 class Sft:
-    """Writes the corpus, and trains tokenizer and model on it. About half an hour on one core in Crafter."""
+    """Writes the corpus, and trains tokenizer and model on it. About half an hour on one core in Crafter. The same command
+    continues it."""
 
     out: Path | None = None
     """New folder for the model. None: runs/lm/WORLD-sft-seedN."""
@@ -61,12 +62,13 @@ class Sft:
             learning_rate=self.learning_rate,
             seed=self.seed,
             start=self.model,
+            world=_world(self.world, self.protocol).name,
             protocol=self.protocol,
             tidied=self.tidied,
         )
         _set_threads(self.threads)
         folder = self.out or Path("runs", "lm", f"{self.world}-sft-seed{self.seed}")
-        sft.train(recipe, _world(self.world, self.protocol), folder)
+        sft.train(recipe, folder)
         _say_written(folder, self.world)
 
 
@@ -152,8 +154,8 @@ class Corpus:
         from ellm_agent.lm_training import sft
 
         cli.at_least(1, examples=self.examples)
-        recipe = sft.Recipe(scenes=self.examples, seed=self.seed)
-        for question, answer in sft.make_examples(recipe, _world(self.world)):
+        recipe = sft.Recipe(scenes=self.examples, world=_world(self.world).name, seed=self.seed)
+        for question, answer in sft.make_examples(recipe):
             print(question + answer, end="\n\n")
 
 

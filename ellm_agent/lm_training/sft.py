@@ -17,10 +17,11 @@ from transformers.utils import logging
 
 from ellm_agent.errors import UserError
 from ellm_agent.llm.bundled import BundledModel, load_network
+from ellm_agent.lm_training import resumable
 from ellm_agent.lm_training.corpus import Corpus, balanced
 from ellm_agent.lm_training.networks import read
 from ellm_agent.lm_training.new_model import make_model, make_tokenizer
-from ellm_agent.lm_training.resumable import check_new
+from envs import registry
 from envs.interface import World
 
 TRAINING_WORLDS = 1_000_000  # world seeds from here on are for training
@@ -43,6 +44,7 @@ class Recipe:
     learning_rate: float = 2e-3  # of AdamW, the largest: a short warm-up, then a cosine down to a tenth of it
     protocol: str | None = None  # of the situations; None: of all protocols, the one with the most goals
     tidied: float = 0.0  # share of the rearranged situations in which some things lie where they belong
+    world: str = "crafter"  # whose situations and advice make the corpus
     seed: int = 0  # of corpus and training
     start: Path | None = None  # folder of the model to train on; None: a new model
 
@@ -70,12 +72,13 @@ def captions(
         yield form(situation.caption)
 
 
-def make_examples(recipe: Recipe, world: World) -> list[tuple[str, str]]:
+def make_examples(recipe: Recipe) -> list[tuple[str, str]]:
     """Questions and answers about situations of a world.
 
     Raises:
         UserError: if the world has no advice.
     """
+    world = registry.get(recipe.world)
     corpus = Corpus(world, recipe.seed, recipe.protocol, recipe.tidied)
     many_goals = bool(world.advice().joints)
     count = recipe.scenes * (1 if many_goals else CANDIDATES)
@@ -99,48 +102,47 @@ def _read_model(folder: Path) -> tuple[PreTrainedTokenizerFast, PreTrainedModel]
     return tokenizer, load_network(folder, len(tokenizer), heads=False).train()
 
 
-def batches(
-    encoded: Sequence[tuple[list, list]], size: int, rng: np.random.Generator
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Batches of similar lengths, in random order: ids, and labels.
+def batches(lengths: Sequence[int], size: int, rng: np.random.Generator) -> list[list[int]]:
+    """Indices of examples of similar lengths, a batch each, in random order.
 
     Args:
-        encoded: token ids of questions and answers.
+        lengths: of the examples, tokens.
         size: of a batch.
         rng: of the order.
     """
-    noise = rng.random(len(encoded))
-    order = sorted(range(len(encoded)), key=lambda i: (len(encoded[i][0]) + len(encoded[i][1]), noise[i]))
+    noise = rng.random(len(lengths))
+    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], noise[i]))
     groups = [order[i : i + size] for i in range(0, len(order), size)]
-    for place in rng.permutation(len(groups)):
-        rows = [encoded[i] for i in groups[place]]
-        ids = [torch.tensor([*question, *answer]) for question, answer in rows]
-        labels = [torch.tensor([*[IGNORED] * len(question), *answer]) for question, answer in rows]
-        yield (
-            pad_sequence(ids, batch_first=True),
-            pad_sequence(labels, batch_first=True, padding_value=IGNORED),
-        )
+    return [groups[place] for place in rng.permutation(len(groups))]
 
 
-def train(
-    recipe: Recipe, world: World, folder: Path, report: Callable[[str], None] = print
-) -> PreTrainedModel:
-    """Makes corpus, tokenizer and model, trains it, and writes it to a new folder.
+def _padded(rows: Sequence[tuple[list[int], list[int]]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids and labels of questions and their answers, which alone are learned; (examples, tokens)."""
+    ids = [torch.tensor([*question, *answer]) for question, answer in rows]
+    labels = [torch.tensor([*[IGNORED] * len(question), *answer]) for question, answer in rows]
+    return (
+        pad_sequence(ids, batch_first=True),
+        pad_sequence(labels, batch_first=True, padding_value=IGNORED),
+    )
+
+
+def train(recipe: Recipe, folder: Path, report: Callable[[str], None] = print) -> PreTrainedModel:
+    """Makes corpus, tokenizer and model, trains the model, and writes it to a folder. A training that was stopped or killed continues
+    exactly: corpus and order of the batches depend on the recipe alone, and the rest is saved.
 
     Args:
         recipe: hyperparameters.
-        world: whose situations and advice make the corpus.
         folder: to write, readable by ``BundledModel`` and transformers.
         report: receives lines about the progress.
 
     Raises:
-        UserError: if the folder has a model already, the world has no advice, or there is no model to start from.
+        UserError: if the folder has a model already, or a training with another recipe; the world has no advice; or there is no
+            model to start from.
     """
-    check_new(folder)
     started = recipe.start and _read_model(recipe.start)
-    folder.mkdir(parents=True, exist_ok=True)
-    examples = make_examples(recipe, world)
-    advice = world.advice()
+    resumable.open_folder(folder, recipe, "sft")
+    examples = make_examples(recipe)
+    advice = registry.get(recipe.world).advice()
     many_goals = bool(advice.joints)
     if started:
         tokenizer, model = started
@@ -150,11 +152,11 @@ def train(
         model = make_model(tokenizer, recipe.width, recipe.layers, recipe.heads, recipe.seed, many_goals)
     questions, answers = (tokenizer(list(texts))["input_ids"] for texts in zip(*examples, strict=True))
     encoded = [(q, [*a, tokenizer.eos_token_id]) for q, a in zip(questions, answers, strict=True)]
-    longest = max(len(question) + len(answer) for question, answer in encoded)
-    if longest > model.config.max_position_embeddings:
+    lengths = [len(question) + len(answer) for question, answer in encoded]
+    if (longest := max(lengths)) > model.config.max_position_embeddings:
         raise UserError(
             f"model is {recipe.start}, which reads {model.config.max_position_embeddings} tokens at most; the longest of the"
-            f" world {world.name} has {longest}"
+            f" world {recipe.world} has {longest}"
         )
     report(f"{len(examples):,} examples, {sum(p.numel() for p in model.parameters()):,} parameters")
     decayed = [p for p in model.parameters() if p.dim() > 1]
@@ -162,13 +164,11 @@ def train(
     groups = [{"params": decayed, "weight_decay": 0.01}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
     rng = np.random.default_rng(recipe.seed)
-    steps = recipe.passes * -(-len(encoded) // recipe.batch)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / steps))
-    everything = itertools.chain.from_iterable(
-        batches(encoded, recipe.batch, rng) for _ in range(recipe.passes)
-    )
-    losses = []
-    for step, (ids, labels) in enumerate(everything, 1):
+    plan = [batch for _ in range(recipe.passes) for batch in batches(lengths, recipe.batch, rng)]
+
+    def step(number: int) -> dict[str, float]:
+        resumable.set_rate(optimizer, recipe.learning_rate * _rate(number / len(plan)))
+        ids, labels = _padded([encoded[i] for i in plan[number]])
         learned = labels[:, 1:] != IGNORED
         hidden = read(model, ids)[:, :-1]
         loss = F.cross_entropy(model.lm_head(hidden[learned]), labels[:, 1:][learned])
@@ -176,10 +176,9 @@ def train(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        schedule.step()
-        losses.append(loss.item())
-        if step % 100 == 0 or step == steps:
-            report(f"{step:,} of {steps:,} steps, loss {np.mean(losses[-100:]):.3f} nats a token")
+        return {"loss": loss.item()}
+
+    resumable.run(folder, {"model": model, "optimizer": optimizer}, step, len(plan), report)
     logging.disable_progress_bar()
     tokenizer.save_pretrained(folder)  # first: a folder with weights holds a model
     model.half().save_pretrained(folder)

@@ -1,5 +1,6 @@
 """Making a suggester: corpus, training, measurements, and folders that are never overwritten."""
 
+import dataclasses
 import hashlib
 import itertools
 from pathlib import Path
@@ -123,7 +124,7 @@ def test_the_corpus_shows_rare_goals_often():
     """Of the goals that are sensible in the chosen captions, the rarest is three times as frequent as without a choice."""
     sensible = CRAFTER.advice().sensible_goals
     recipe = sft.Recipe(scenes=200)
-    questions = [question for question, _ in sft.make_examples(recipe, CRAFTER)[::2]]
+    questions = [question for question, _ in sft.make_examples(recipe)[::2]]
     share = np.mean(["make iron sword" in sensible(open_ended.caption_of(q + "\n")) for q in questions])
     assert share >= 0.03  # 0.011 in all scenes
 
@@ -144,8 +145,8 @@ def test_a_world_without_advice_has_no_corpus():
 def test_training_is_seeded_and_learns(tmp_path):
     recipe = sft.Recipe(scenes=200, vocabulary=700, width=32, layers=1, heads=2, passes=6)
     lines = []
-    sft.train(recipe, CRAFTER, tmp_path / "one", lines.append)
-    sft.train(recipe, CRAFTER, tmp_path / "two", lambda _: None)
+    sft.train(recipe, tmp_path / "one", lines.append)
+    sft.train(recipe, tmp_path / "two", lambda _: None)
     assert (tmp_path / "one" / "model.safetensors").read_bytes() == (
         tmp_path / "two" / "model.safetensors"
     ).read_bytes()
@@ -157,19 +158,43 @@ def test_training_is_seeded_and_learns(tmp_path):
     assert {" Yes", " No"} & set(answer.logprobs)
 
 
+@pytest.mark.parametrize("world", ["crafter", "housekeep"])
+def test_a_killed_training_continues_exactly(tmp_path, world, monkeypatch):
+    recipe = sft.Recipe(
+        scenes=64, vocabulary=1_000, width=16, layers=1, heads=2, passes=4, batch=8, world=world
+    )
+    sft.train(recipe, tmp_path / "whole", lambda _: None)
+    monkeypatch.setattr(resumable, "EVERY", 0.0)  # each step is saved
+
+    def killed(line: str) -> None:
+        if "step 24 of 64" in line:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        sft.train(recipe, tmp_path / "killed", killed)
+    assert not (tmp_path / "killed" / "model.safetensors").exists()
+    with pytest.raises(UserError, match="holds a training with seed 0, but seed is 1"):
+        sft.train(dataclasses.replace(recipe, seed=1), tmp_path / "killed", lambda _: None)
+    lines = []
+    sft.train(recipe, tmp_path / "killed", lines.append)
+    assert "training: continues after step 23" in lines
+    for name in ("model.safetensors", "tokenizer.json"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 def test_training_goes_on_from_a_model(tmp_path):
     """With its tokenizer, and at once with a smaller loss than from random weights."""
     losses = []
     for start in (None, FOLDER):
         lines = []
         recipe = sft.Recipe(scenes=60, passes=1, learning_rate=1e-5, start=start)
-        sft.train(recipe, CRAFTER, tmp_path / str(start is None), lines.append)
+        sft.train(recipe, tmp_path / str(start is None), lines.append)
         losses.append(float(lines[-1].split("loss ")[1].split()[0]))
     assert losses[0] > 5
     assert losses[1] < 1.5
     assert (tmp_path / "False" / "tokenizer.json").read_bytes() == (FOLDER / "tokenizer.json").read_bytes()
     with pytest.raises(UserError, match="holds no model"):
-        sft.train(sft.Recipe(scenes=1, start=tmp_path), CRAFTER, tmp_path / "new", lambda _: None)
+        sft.train(sft.Recipe(scenes=1, start=tmp_path), tmp_path / "new", lambda _: None)
     assert not (tmp_path / "new").exists()
 
 
@@ -202,9 +227,9 @@ def test_training_replaces_nobody_elses_files(tmp_path):
 
 def test_a_model_that_reads_too_few_tokens_for_a_world_is_named(tmp_path):
     """The bundled model reads 256; captions of new homes are longer in its tokens."""
-    recipe = sft.Recipe(scenes=40, start=FOLDER)
+    recipe = sft.Recipe(scenes=40, start=FOLDER, world="housekeep")
     with pytest.raises(UserError, match="reads 256 tokens at most; the longest of the world housekeep has"):
-        sft.train(recipe, registry.get("housekeep"), tmp_path / "new", lambda _: None)
+        sft.train(recipe, tmp_path / "new", lambda _: None)
 
 
 def test_a_trained_model_is_in_a_new_folder_and_can_be_selected(tmp_path, monkeypatch, capsys):

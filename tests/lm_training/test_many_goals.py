@@ -72,7 +72,7 @@ def test_mistakes_in_the_corpus_are_goals_that_are_possible_there():
 
 def test_the_corpus_has_situations_of_all_kinds_as_often_as_they_are():
     """What is rare is not shown more often, where nearly every goal is rare: else there would be nothing to explore."""
-    asked = [question for question, _ in sft.make_examples(sft.Recipe(scenes=400), HOUSEKEEP)[::2]]
+    asked = [question for question, _ in sft.make_examples(sft.Recipe(scenes=400, world="housekeep"))[::2]]
     sensible = [HOUSEKEEP.advice().sensible_goals(open_ended.caption_of(q + "\n")) for q in asked]
     explored = np.mean([goals[0].startswith("explore") for goals in sensible if goals])
     assert 0.08 < explored < 0.2
@@ -150,7 +150,7 @@ def test_the_corpus_rearranges_most_situations():
 
 
 def test_things_are_the_same_tokens_in_captions_and_goals_and_stand_before_their_places():
-    examples = sft.make_examples(sft.Recipe(scenes=300), HOUSEKEEP)
+    examples = sft.make_examples(sft.Recipe(scenes=300, world="housekeep"))
     texts = list(itertools.chain(*examples))
     tokenizer = make_tokenizer(texts, 2_048, HOUSEKEEP.advice())
 
@@ -183,9 +183,16 @@ def test_advised_usefulness_by_hand():
 def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("model") / "sft"
     recipe = sft.Recipe(
-        scenes=250, vocabulary=1_500, width=32, layers=1, heads=2, passes=8, learning_rate=1e-2
+        scenes=250,
+        vocabulary=1_500,
+        width=32,
+        layers=1,
+        heads=2,
+        passes=8,
+        learning_rate=1e-2,
+        world="housekeep",
     )
-    sft.train(recipe, HOUSEKEEP, folder, lambda _: None)
+    sft.train(recipe, folder, lambda _: None)
     return folder
 
 
