@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +22,10 @@ from prompts import closed_form, open_ended, statement
 
 CLOSED = 200  # captions about which all closed questions are asked, or about the statements in them
 RECALLED = 100  # situations in which a goal is possible, for its recall
+TIDY = {
+    "rearranged": 0.0,
+    "nearly_tidy": 0.8,
+}  # probability that an object lies where it belongs, else at random
 MOST_DRAWN = 150  # situations drawn to find one more of these
 
 
@@ -33,10 +38,11 @@ def measure(
     protocol: str | None = None,
 ) -> dict[str, float]:
     """Share of readable answers, shares of the quality bins, ROC AUC in closed form, speed, and each goal's recall (in worlds
-    with many goals, of all together).
+    with many goals, of all together). Where objects can be rearranged, also how good goals are if they are, which only a model
+    that reads where they lie can know.
 
     They compare with the prerequisites in the situation's true state, for the model and for the corpus alike; both read
-    captions only. Closed answers about statements are compared with the world's advice.
+    captions only. Closed answers about statements, and goals about rearranged objects, are compared with the world's advice.
 
     Args:
         model: to measure.
@@ -74,7 +80,7 @@ def measure(
             for own, facts in zip(goals, privileged, strict=True)
         ]
         figures["recall"] = sum(named) / sum(len(facts.possible) for facts in privileged)
-        return figures
+        return figures | _rearranged(model, world, language, captions, seed)
     for goal, share in recall(model, world, recalled, seed, protocol).items():
         figures[f"recall_{goal.replace(' ', '_')}"] = share
     return figures
@@ -102,6 +108,23 @@ def _closed(
     speed = len(pairs) / (time.process_time() - started)
     p = [closed_form.probability_of_yes(reply.text, reply.logprobs) for reply in replies]
     return {"closed_scenes_per_cpu_second": speed, "closed_auc": auc(np.array(p), np.array(truth, bool))}
+
+
+def _rearranged(
+    model: LanguageModel, world: World, language: Language, captions: Sequence[str], seed: int
+) -> dict[str, float]:
+    """Share of sensible goals among those named, and of those named among the sensible ones, where objects lie at random, and
+    where most are put right.
+    """
+    advice, rng, figures = world.advice(), random.Random(seed), {}
+    for name, tidy in TIDY.items() if advice.rearranged else ():
+        moved = [advice.rearranged(caption, rng, tidy) for caption in captions]
+        sensible = [{*advice.sensible_goals(caption)} for caption in moved]
+        goals = [{*map(language.canonical, open_ended.parse(text))} for text in ask(model, moved, language)]
+        good = sum(len(own & wanted) for own, wanted in zip(goals, sensible, strict=True))
+        figures[f"{name}_good"] = good / max(1, sum(map(len, goals)))
+        figures[f"{name}_recall"] = good / sum(map(len, sensible))
+    return figures
 
 
 def ask(model: LanguageModel, captions: Sequence[str], language: Language) -> list[str]:

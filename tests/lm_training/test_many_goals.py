@@ -280,6 +280,35 @@ def test_a_judge_of_statements_is_measured_by_hand():
     assert figures["recall"] == pytest.approx(named / sum(map(len, sensible)))
 
 
+def test_reading_is_measured_by_hand():
+    """A model that reads where things lie and names one sensible goal of an answer, and one more that has no sense."""
+
+    class Reader(LanguageModel):
+        name = "reader"
+
+        def __init__(self):
+            self.sensible = []
+
+        def answer(self, prompts):
+            return [Answer("Yes" if "keep" in p.user else self.suggest(p.user)) for p in prompts]
+
+        def suggest(self, text):
+            self.sensible.append(HOUSEKEEP.advice().sensible_goals(open_ended.caption_of(text)))
+            return "".join(f"- {goal}\n" for goal in [*self.sensible[-1][:1], "cook dinner"])
+
+    reader = Reader()
+    figures = measure.measure(reader, HOUSEKEEP, 50)
+    last = reader.sensible[-100:]  # 50 where things lie at random, 50 where most are put right
+    for name, sensible in (("rearranged", last[:50]), ("nearly_tidy", last[50:])):
+        named = sum(map(bool, sensible))
+        assert figures[f"{name}_good"] == pytest.approx(named / (named + 50))
+        assert figures[f"{name}_recall"] == pytest.approx(named / sum(map(len, sensible)))
+    wrong = [
+        sum(goal.startswith("pick up") for goals in own for goal in goals) for own in (last[:50], last[50:])
+    ]
+    assert wrong[0] > 2 * wrong[1] > 0
+
+
 def test_judges_that_cannot_judge(model, log, tmp_path, monkeypatch):
     out = tmp_path / "out"
     options = {"model": model, "world": "housekeep"}
