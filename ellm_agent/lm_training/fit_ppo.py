@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from ellm_agent.errors import UserError
 from ellm_agent.lm_training import fit_reward_model, report, resumable
 from ellm_agent.lm_training.data import Data, Sources, check_labels
 from ellm_agent.lm_training.judge import NOISE
+from ellm_agent.lm_training.networks import ScalarModel
 from ellm_agent.lm_training.ppo import PPO, Settings, likelihood_loss, penalise_no_end
 from ellm_agent.lm_training.reward_model import RewardTraining, score
 
@@ -68,71 +70,13 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
         UserError: for data, models or a folder that cannot be used.
     """
     data = Data(recipe.sources)
-    suggester = data.suggester
     reward_model = fit_reward_model.load(recipe.reward_model, data)
     resumable.open_folder(folder, recipe, "ppo")
-    settings = Settings(
-        learning_rate=recipe.learning_rate,
-        epochs=recipe.epochs,
-        minibatches=2,
-        beta=recipe.beta,
-        target_kl=recipe.target_kl,
-        horizon=recipe.horizon,
-        whiten_rewards=recipe.whiten_rewards,
-        mix=recipe.mix,
-    )
-    ppo = PPO(suggester.model, fit_reward_model.load(recipe.reward_model, data), settings)
-    relearning = RewardTraining(reward_model, recipe.relearning_rate)
-    pretraining = data.corpus(recipe.corpus, held_out=False, seed=recipe.seed)
-    unseen = data.corpus(UNSEEN, held_out=True, seed=recipe.seed)
-    measured = data.held_out[:: max(1, len(data.held_out) // MEASURED)]
-    asked = data.questions(measured)
-    before = data.measure(recipe.seed)
-    rng, generator = resumable.generators(recipe.seed, 2**20)
-    standard = data.questions(data.draw(recipe.scenes, rng))
-    # Of the first weights, as in the reward model's own training: scores of 0 are what the reference earns.
-    standard_answers = suggester.sample(standard, generator)
-
-    def corpus_loss() -> float:
-        with torch.no_grad():
-            return likelihood_loss(ppo.policy, unseen).item()
-
-    loss_before = corpus_loss()
-
-    def round_of(number: int) -> int:
-        return number * recipe.rounds // recipe.iterations
-
-    def step(number: int) -> dict[str, float]:
-        rng, generator = resumable.generators(recipe.seed, number)
-        ppo.anneal(number / recipe.iterations)
-        if number and round_of(number) > round_of(number - 1):
-            _relabel(number)
-        questions = data.questions(data.draw(recipe.answers, rng))
-        answers = suggester.sample(questions, generator)
-        scores = penalise_no_end(
-            score(reward_model, questions, answers), answers, (suggester.end,), settings.no_end
-        )
-        texts = None
-        if recipe.mix:
-            texts = pretraining[torch.from_numpy(rng.choice(len(pretraining), recipe.answers))]
-        metrics = ppo.learn(questions, answers, scores, generator, texts)
-        if number % MEASURE_EVERY == 0 or number + 1 == recipe.iterations:
-            answers = suggester.sample(asked, generator)
-            metrics["held_out_score"] = float(score(reward_model, asked, answers).mean())
-            metrics["true_usefulness"] = float(data.usefulness(measured, answers).mean())
-            metrics["corpus_loss"] = corpus_loss()
-        return metrics
-
-    def _relabel(number: int) -> None:
-        """The reward model learns from labels of the present policy's answers."""
-        rng, _ = resumable.generators(recipe.seed, 2**20 + number)
-        compared = data.comparisons(
-            data.draw(recipe.scenes, rng), recipe.k, recipe.seed + number, recipe.noise
-        )
-        relearning.relearn(compared, recipe.relearn, rng, standard, standard_answers)
-
-    rows = resumable.run(folder, {"ppo": ppo, "reward model": relearning}, step, recipe.iterations, say)
-    after, loss_after = data.measure(recipe.seed), corpus_loss()
+    training = _Training(recipe, data, reward_model)
+    before, loss_before = data.measure(recipe.seed), training.corpus_loss()
+    parts = {"ppo": training.ppo, "reward model": training.relearning}
+    rows = resumable.run(folder, parts, training.step, recipe.iterations, say)
+    after, loss_after = data.measure(recipe.seed), training.corpus_loss()
     figures = report.improvement(before, after) | {
         "kl": float(np.mean([row["kl"] for row in rows[-5:]])),
         "corpus_loss_before": loss_before,
@@ -144,5 +88,83 @@ def fit(recipe: Recipe, folder: Path, say: Callable[[str], None] = print) -> dic
     title = "a suggester that learned by PPO"
     use = report.SUGGESTS.format(report.command(recipe.sources.world, folder))
     report.write_card(folder, title, use, recipe, figures)
-    suggester.save(folder)
+    data.suggester.save(folder)
     return figures
+
+
+class _Training:
+    """What an iteration needs: learner, reward model, captions, the pretraining corpus.
+
+    Args:
+        recipe: what is asked for.
+        data: rows, and the suggester to train.
+        reward_model: gives the scores, and learns from fresh labels.
+    """
+
+    def __init__(self, recipe: Recipe, data: Data, reward_model: ScalarModel):
+        self._recipe, self._data, self._reward_model = recipe, data, reward_model
+        settings = Settings(
+            learning_rate=recipe.learning_rate,
+            epochs=recipe.epochs,
+            minibatches=2,
+            beta=recipe.beta,
+            target_kl=recipe.target_kl,
+            horizon=recipe.horizon,
+            whiten_rewards=recipe.whiten_rewards,
+            mix=recipe.mix,
+        )
+        self.ppo = PPO(data.suggester.model, copy.deepcopy(reward_model), settings)
+        self.relearning = RewardTraining(reward_model, recipe.relearning_rate)
+        self._pretraining = data.corpus(recipe.corpus, held_out=False, seed=recipe.seed)
+        self._unseen = data.corpus(UNSEEN, held_out=True, seed=recipe.seed)
+        self._measured = data.held_out[:: max(1, len(data.held_out) // MEASURED)]
+        self._asked = data.questions(self._measured)
+        rng, generator = resumable.generators(recipe.seed, 2**20)
+        self._standard = data.questions(data.draw(recipe.scenes, rng))
+        # Of the first weights, as in the reward model's own training: scores of 0 are what the reference earns.
+        self._standard_answers = data.suggester.sample(self._standard, generator)
+
+    def step(self, number: int) -> dict[str, float]:
+        """One iteration; its metrics."""
+        recipe, data, suggester = self._recipe, self._data, self._data.suggester
+        rng, generator = resumable.generators(recipe.seed, number)
+        self.ppo.anneal(number / recipe.iterations)
+        if number and self._round(number) > self._round(number - 1):
+            self._relabel(number)
+        questions = data.questions(data.draw(recipe.answers, rng))
+        answers = suggester.sample(questions, generator)
+        scores = score(self._reward_model, questions, answers)
+        scores = penalise_no_end(scores, answers, (suggester.end,), self.ppo.settings.no_end)
+        texts = None
+        if recipe.mix:
+            texts = self._pretraining[torch.from_numpy(rng.choice(len(self._pretraining), recipe.answers))]
+        metrics = self.ppo.learn(questions, answers, scores, generator, texts)
+        if number % MEASURE_EVERY == 0 or number + 1 == recipe.iterations:
+            metrics |= self._measure(generator)
+        return metrics
+
+    def corpus_loss(self) -> float:
+        """Of the policy, on unseen captions of the pretraining corpus; nats a token."""
+        with torch.no_grad():
+            return likelihood_loss(self.ppo.policy, self._unseen).item()
+
+    def _round(self, number: int) -> int:
+        """The round to which an iteration belongs."""
+        return number * self._recipe.rounds // self._recipe.iterations
+
+    def _relabel(self, number: int) -> None:
+        """The reward model learns from labels of the present policy's answers."""
+        recipe, data = self._recipe, self._data
+        rng, _ = resumable.generators(recipe.seed, 2**20 + number)
+        rows = data.draw(recipe.scenes, rng)
+        compared = data.comparisons(rows, recipe.k, recipe.seed + number, recipe.noise)
+        self.relearning.relearn(compared, recipe.relearn, rng, self._standard, self._standard_answers)
+
+    def _measure(self, generator: torch.Generator) -> dict[str, float]:
+        """Score, true usefulness and corpus loss on what is held out."""
+        answers = self._data.suggester.sample(self._asked, generator)
+        return {
+            "held_out_score": float(score(self._reward_model, self._asked, answers).mean()),
+            "true_usefulness": float(self._data.usefulness(self._measured, answers).mean()),
+            "corpus_loss": self.corpus_loss(),
+        }
