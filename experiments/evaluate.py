@@ -66,11 +66,15 @@ def evaluate(options: Options) -> None:
         _follow(options, shared.config, shared.agent, where)
     else:
         title = name.removeprefix(hub.PREFIX) if where != options.agent else where.resolve().name
-        _play(options, folder.read(where), options.out or Path("played") / title)
+        out = options.out or Path("played") / title
+        if out.is_file():
+            raise UserError(f"out is {out}, a file; name a folder for the episodes")
+        _play(options, folder.read(where), out)
 
 
 def _follow(options: Options, config, trained, folder: Path) -> None:
     """Goal following."""
+    cli.writable(out=options.out)
     from ellm_agent.config import files as config_files
     from ellm_agent.evaluation import goal_following
     from ellm_agent.experiment import library_settings

@@ -190,6 +190,11 @@ def test_what_does_not_go_together(complaint, pretrained, tmp_path, module, algo
         (["RUN", "--episodes", "-3"], "episodes is -3; it must be at least 1"),
         (["RUN", "--goal", "sleep"], "unknown option --goal; did you mean --goals?"),
         (["RUN", "--episodes", "few"], "few"),
+        (["RUN", "--out", "/nowhere/f.json"], "out is /nowhere/f.json, which cannot be written"),
+        (
+            ["results/agents/crafter", "--out", "README.md"],
+            "out is README.md, a file; name a folder for the episodes",
+        ),
     ],
 )
 def test_evaluate_names_what_is_wrong(complaint, pretrained, arguments, message):
