@@ -81,7 +81,9 @@ def writable(**files: Path | None) -> None:
         UserError: naming the first that cannot.
     """
     for name, path in files.items():
-        if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK)):
+        if path is not None and (
+            path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK)
+        ):
             raise UserError(
                 f"{name.replace('_', '-')} is {path}, which cannot be written; name a file in a folder that exists"
             )

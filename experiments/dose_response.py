@@ -44,7 +44,12 @@ def main(options: Options) -> None:
             raise UserError(
                 f"held-out is {folder}, which holds no runs; name a method's folder (results/NAME/PROTOCOL/ALGO/METHOD)"
             )
-    (group, *_) = read_all(options.results, options.frames)
+    (group, *others) = read_all(options.results, options.frames)
+    if others:
+        names = ", ".join(f"{found.protocol} with {found.algo}" for found in (group, *others))
+        raise UserError(
+            f"results is {options.results}, which holds {names}; a fit is of one: name a folder with one of them"
+        )
     runs = dose_response.doses(group)
     frames = min(run.frames for found in group.methods.values() for run in found)
     fitted = dose_response.fit(runs, frames)

@@ -323,7 +323,9 @@ def _tables(by_data: dict[str, list[dict[str, Any]]]) -> str:
         ]
         for variant in [v for v in VARIANTS if any(row["variant"] == v for row in rows)]:
             mine = [row for row in rows if row["variant"] == variant]
-            unlocks, score = (interquartile_mean([row[key] for row in mine]) for key in ("unlocks", "score"))
+            unlocks, score = (
+                interquartile_mean([row[key] for row in mine]).text(len(mine)) for key in ("unlocks", "score")
+            )
             estimates = [row["values"][-1][1] for row in mine]
             seconds = sum(row["cpu_seconds"] for row in mine) / len(mine)
             returns = [row["discounted_return"] for row in mine]

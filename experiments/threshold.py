@@ -48,7 +48,7 @@ def main(options: Options) -> None:
     Raises:
         UserError: if the pairs cannot be read, or the world does not exist.
     """
-    cli.writable(out=options.out)
+    cli.writable(out=options.out, figure=options.figure)
     words = read_words(options.pairs)
     with config_files.one_line():
         canonical = registry.get(options.world).language().canonical

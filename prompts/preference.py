@@ -22,7 +22,14 @@ Answer with one word: A, B, tie (both are equally good), or unsure (you cannot s
 AIM = "Which player does better?"
 
 _ANSWER = re.compile(r"\b(A|B|tie|unsure)\b")
-_ANY_CASE = re.compile(r"^\W*(?:clip\s+)?(a|b|tie|unsure)\W*$", re.IGNORECASE)
+_ALONE = re.compile(r"^\W*(?:clip\s+)?(a|b|tie|unsure)\W*$", re.IGNORECASE)
+# Verdicts in answers that name both clips: "..., so B" at the end, or "A, because", "A is better than B" at the beginning.
+_CLOSING = re.compile(
+    r"(?i:\b(?:so|thus|hence|therefore|answer|choose|prefer|better|is|are|means)\b)\W*(?i:clip\s+)?(A|B|tie|unsure)\W*$"
+)
+_OPENING = re.compile(
+    r"^\W*(?i:clip\s+)?(A|B|tie|unsure)(?:\**\s*[,.:;()—–-]|\**\s+(?i:(?:is|does|looks|seems|plays)\s+better|wins))"
+)
 
 
 def prompt(
@@ -60,10 +67,13 @@ def _describe(name: str, captions: Sequence[str], events: Sequence[tuple[int, st
 
 
 def parse(text: str) -> Literal["A", "B", "tie", "unsure"] | None:
-    """The last of the four words in an answer; None if it has none. Never raises."""
+    """Which of the four words an answer chooses: the only one in it, or that of its verdict, at the end or at the beginning.
+    None if that is not clear. Never raises.
+    """
     answer = text[:MAX_CHARACTERS].rpartition("</think>")[2].strip()
-    alone = _ANY_CASE.match(answer)
-    found = [alone.group(1)] if alone else _ANSWER.findall(answer)
-    if not found:
+    verdict = _ALONE.match(answer) or _CLOSING.search(answer) or _OPENING.match(answer)
+    named = {verdict.group(1)} if verdict else {*_ANSWER.findall(answer)}
+    if len(named) != 1:
         return None
-    return found[-1].upper() if found[-1] in "AaBb" else found[-1].lower()
+    (word,) = named
+    return word.upper() if word in "AaBb" else word.lower()

@@ -176,8 +176,7 @@ def _make_dqn(
     config: Config, env: VecEnv, guide: BasePolicy | None, random_start: bool, common: Mapping[str, Any]
 ) -> TextDQN:
     dqn, n_envs = config.agent.dqn, env.num_envs
-    # Whole steps of all worlds; where their number does not divide, updates are slightly rarer than configured.
-    steps = max(1, -(-dqn.train_every // n_envs))
+    steps, updates = _updates(n_envs, dqn.train_every)
     n_step = {"n_steps": dqn.n_steps, "gamma": dqn.gamma} if dqn.n_steps > 1 else {}
     return TextDQN(
         TextDQNPolicy,
@@ -196,16 +195,30 @@ def _make_dqn(
         replay_buffer_kwargs=n_step,
         batch_size=dqn.batch_size,
         train_freq=steps,
-        gradient_steps=max(1, steps * n_envs // dqn.train_every),
+        gradient_steps=updates,
         learning_starts=dqn.learning_starts,
         buffer_size=max(n_envs, min(dqn.buffer_size, config.run.frames + n_envs)),
         target_update_interval=dqn.target_every,
         exploration_initial_eps=dqn.epsilon_initial,
         exploration_final_eps=dqn.epsilon_final,
-        exploration_fraction=min(1.0, dqn.epsilon_frames / config.run.frames),
+        exploration_fraction=dqn.epsilon_frames / config.run.frames,  # above 1: it does not end in this run
         max_grad_norm=dqn.max_grad_norm,
         **common,
     )
+
+
+def _updates(n_envs: int, train_every: int) -> tuple[int, int]:
+    """After how many steps of all worlds gradient steps are taken, and how many: one for each ``train_every`` frames, to a
+    twentieth, as soon as that can be had.
+    """
+    first = -(-train_every // n_envs)
+
+    def error(steps: int) -> float:
+        exact = steps * n_envs / train_every
+        return abs(round(exact) / exact - 1)
+
+    steps = next(steps for steps in range(first, first + train_every + 1) if error(steps) <= 0.05)
+    return steps, round(steps * n_envs / train_every)
 
 
 def _make_on_policy(config: Config, env: VecEnv, common: Mapping[str, Any]) -> BaseAlgorithm:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ellm_agent.config.agent import OFFLINE
+from ellm_agent.config.offline import online
 from ellm_agent.config.schema import Config
 from ellm_agent.config.suggester import NO_MISTAKES
 
@@ -24,8 +24,10 @@ def downstream_config(pretrained: Path, config: Config, task: str, transfer: str
         transfer: "finetune" (1M frames, epsilon from .5, learning rate 2e-5), "guide" (a new DQN, 2M frames), or
             None: from scratch, as long as fine-tuning.
     """
-    algo = OFFLINE.get(config.agent.algo, config.agent.algo)  # what an offline agent learns online with
+    plays = online(config)  # an offline agent learns on by playing
+    algo = plays.get("agent.algo", config.agent.algo)
     changes = {
+        **plays,
         "run.frames": 1_000_000,
         "run.out": None,
         "env.task": task,
@@ -36,8 +38,6 @@ def downstream_config(pretrained: Path, config: Config, task: str, transfer: str
         "reward.success": "effect",
         "reward.novelty.kind": None,
         "reward.preference": {},
-        "agent.algo": algo,
-        "agent.offline.data": (),
         "transfer": {"mode": transfer or "none", "pretrained": pretrained if transfer else None},
     }
     if transfer == "finetune":

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from ellm_agent.config.files import in_world
+from ellm_agent.config.agent import OFFLINE
+from ellm_agent.config.files import flatten, in_world
+from ellm_agent.config.presets import PRESETS
 from ellm_agent.config.schema import Config
 from envs import registry
 
@@ -17,6 +19,23 @@ class Logged(Protocol):
     world: str
     options: Mapping[str, Any]
     hide_clauses: str | None
+
+
+INTERVALS = ("run.eval_every", "run.log_every", "run.checkpoint_every")  # frames
+
+
+def online(config: Config) -> dict[str, Any]:
+    """What changes in a configuration so that its agent plays: an algorithm that learns from logs becomes the one that learns
+    on from its networks, with as many environments as its preset has. Other configurations stay as they are.
+    """
+    if config.agent.algo not in OFFLINE:
+        return {}
+    usual = flatten(in_world(PRESETS[config.run.preset], config.env.name))
+    return {
+        "agent.algo": OFFLINE[config.agent.algo],
+        "agent.offline.data": (),
+        **{name: usual[name] for name in ("env.n_envs", *INTERVALS)},
+    }
 
 
 def offline_config(preset: Config, log: Logged, data: tuple[Path, ...]) -> Config:
@@ -54,8 +73,6 @@ def offline_config(preset: Config, log: Logged, data: tuple[Path, ...]) -> Confi
             "reward.extrinsic_weight": 1.0,
             "reward.novelty.kind": None,
             "run.frames": config.run.frames * frames,
-            "run.eval_every": config.run.eval_every * frames,
-            "run.log_every": config.run.log_every * frames,
-            "run.checkpoint_every": config.run.checkpoint_every * frames,
+            **{name: flatten(config)[name] * frames for name in INTERVALS},
         }
     )

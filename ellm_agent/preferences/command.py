@@ -12,7 +12,7 @@ import tyro
 from ellm_agent import cli
 from ellm_agent.config import MAY_CHANGE, PRESETS, Config
 from ellm_agent.config import files as config_files
-from ellm_agent.config.agent import OFFLINE
+from ellm_agent.config.offline import online
 from ellm_agent.config.suggester import NO_MISTAKES
 from ellm_agent.errors import UserError
 
@@ -111,11 +111,9 @@ def taught_config(folder: Path, finished: Config) -> Config:
 
     In place of an algorithm that learns from logs, which plays no frames, stands the one that learns on from it.
     """
-    algo = finished.agent.algo
     return finished.changed(
         **{
-            "agent.algo": OFFLINE.get(algo, algo),
-            "agent.offline.data": (),
+            **online(finished),
             "run.out": None,
             "suggester.kind": "none",
             "suggester.learned_filter": False,

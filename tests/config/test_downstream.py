@@ -93,4 +93,11 @@ def test_an_offline_agent_learns_a_task_by_playing(tmp_path, offline, online):
     config = offline_config(PRESETS["debug"], LOGGED, (tmp_path,)).changed(**{"agent.algo": offline})
     tuned = downstream_config(tmp_path, config, "sleep", "finetune")
     assert (tuned.agent.algo, tuned.agent.offline.data) == (online, ())
+    usual = PRESETS["debug"]
+    assert tuned.env.n_envs == usual.env.n_envs > config.env.n_envs == 1
+    long = offline_config(PRESETS["default"], LOGGED, (tmp_path,)).changed(**{"agent.algo": offline})
+    tuned = downstream_config(tmp_path, long, "sleep", "finetune")
+    usual = PRESETS["default"].run
+    assert (tuned.run.eval_every, tuned.run.log_every) == (usual.eval_every, usual.log_every)
+    assert long.run.eval_every == 10 * usual.eval_every
     assert downstream_config(tmp_path, config, "sleep", "guide").agent.algo == "dqn"

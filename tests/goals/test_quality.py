@@ -27,6 +27,17 @@ def test_bins():
     assert GoalCounts(LANGUAGE).bins(goals, Privileged(("chop tree",)))[:2] == ["poorly_timed", "good"]
 
 
+def test_goals_that_the_world_calls_bad():
+    """Possible, but foolish: such as to put an apple into a sink."""
+    facts = Privileged(("eat cow",), needed=("eat cow", "chop tree"), bad=("chop tree",))
+    assert GoalCounts(LANGUAGE).bins(("chop tree!", "eat cow"), facts) == ["bad", "good"]
+    counts = GoalCounts(LANGUAGE)
+    counts.note_suggested([("chop tree", "eat cow")], [facts])
+    counts.note_rewarded(["chop tree"], facts)
+    assert counts.suggested == {"bad": 1, "good": 1}
+    assert counts.rewarded == {"bad": 1}
+
+
 def test_counts_of_steps():
     counts = GoalCounts(LANGUAGE)
     counts.note_suggested([("eat cow", "eat tree"), ()], [Privileged(("eat cow",)), Privileged(())])

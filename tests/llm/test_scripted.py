@@ -1,6 +1,8 @@
 """The scripted model: it knows what a caption says, and makes mistakes in fixed proportions."""
 
-from ellm_agent.llm.scripted import ScriptedModel
+import pytest
+
+from ellm_agent.llm.scripted import FORGOTTEN, MISTAKES, PARAPHRASED, ScriptedModel
 from envs import registry
 from envs.interface import Advice
 from prompts import closed_form, open_ended
@@ -17,9 +19,7 @@ def test_it_answers_as_a_model_would():
     captions = [CAPTION.replace("sleepy", f"sleepy{'.' * i}") for i in range(300)]
     answers = model.answer([open_ended.prompt(caption, LANGUAGE) for caption in captions])
     goals = [open_ended.parse(answer.text) for answer in answers]
-    outside = registry.get("crafter").advice().outside
-    mistaken = sum(any(goal in outside for goal in own) for own in goals)
-    assert 0 < mistaken < 40  # 5 % of 300 answers
+    assert all(goals)
     questions = [
         closed_form.prompt(caption, goal, LANGUAGE)
         for caption in captions[:50]
@@ -28,6 +28,26 @@ def test_it_answers_as_a_model_would():
     p = [closed_form.probability_of_yes(a.text, a.logprobs) for a in model.answer(questions)]
     assert sum(p[0::2]) / 50 > 0.8
     assert sum(p[1::2]) / 50 < 0.2
+
+
+def test_its_mistakes_have_fixed_proportions():
+    advice = registry.get("crafter").advice()
+    captions = [CAPTION.replace("sleepy", f"sleepy{'.' * i}") for i in range(1_000)]
+    answers = ScriptedModel(advice).answer([open_ended.prompt(caption, LANGUAGE) for caption in captions])
+    goals = [set(open_ended.parse(answer.text)) for answer in answers]
+    wordings = {goal: {goal, *advice.paraphrases.get(goal, ())} for goal in advice.goals}
+
+    def share(known) -> float:
+        return sum(bool(own.intersection(known)) for own in goals) / len(goals)
+
+    assert share(advice.outside) == pytest.approx(MISTAKES["outside"], abs=0.03)
+    assert share(advice.meaningless) == pytest.approx(MISTAKES["bad"], abs=0.03)
+    late = set().union(*(wordings[goal] for goal in advice.poorly_timed(CAPTION)))
+    assert share(late) == pytest.approx(MISTAKES["poorly_timed"], abs=0.05)
+    assert share(wordings["chop tree"]) == pytest.approx(1 - FORGOTTEN, abs=0.03)
+    assert share(wordings["chop tree"] - {"chop tree"}) == pytest.approx(
+        (1 - FORGOTTEN) * PARAPHRASED, abs=0.03
+    )
 
 
 def test_it_knows_what_its_advice_knows():

@@ -93,16 +93,17 @@ def test_advantages():
     rewards = torch.tensor([[1.0, 2.0, 9.0]])
     values = torch.tensor([[0.5, 1.0, 9.0]])
     mask = torch.tensor([[True, True, False]])
-    advantage, returns = ppo.advantages(rewards, values, mask, gamma=0.5, lam=0.5)
-    # delta_1 = 2 - 1 = 1; delta_0 = 1 + .5 - .5 = 1, and 1 + .25 * 1.
-    torch.testing.assert_close(advantage, torch.tensor([[1.25, 1.0, 0.0]]))
-    torch.testing.assert_close(returns, torch.tensor([[1.75, 2.0, 0.0]]))
+    advantage, returns = ppo.advantages(rewards, values, mask, gamma=0.5, lam=0.25)
+    # delta_1 = 2 - 1 = 1; delta_0 = 1 + .5 - .5 = 1, and 1 + .5 * .25 * 1.
+    torch.testing.assert_close(advantage, torch.tensor([[1.125, 1.0, 0.0]]))
+    torch.testing.assert_close(returns, torch.tensor([[1.625, 2.0, 0.0]]))
 
 
 def test_whitening():
-    values, mask = torch.tensor([[1.0, 3.0, 100.0]]), torch.tensor([[True, True, False]])
+    """Mean 3, deviation 2; without the shift the mean stays."""
+    values, mask = torch.tensor([[1.0, 5.0, 100.0]]), torch.tensor([[True, True, False]])
     torch.testing.assert_close(ppo.whiten(values, mask), torch.tensor([[-1.0, 1.0, 0.0]]))
-    torch.testing.assert_close(ppo.whiten(values, mask, shift=False), torch.tensor([[1.0, 3.0, 0.0]]))
+    torch.testing.assert_close(ppo.whiten(values, mask, shift=False), torch.tensor([[2.0, 4.0, 0.0]]))
 
 
 def test_the_clipped_surrogate():
@@ -112,12 +113,17 @@ def test_the_clipped_surrogate():
     assert loss.item() == pytest.approx(-(1.2 + 0.5) / 2)
     loss.backward()  # no gradient where the ratio is beyond the clip, nor outside of the mask
     torch.testing.assert_close(logp.grad, torch.tensor([[0.0, -0.25, 0.0]]))
+    # Of a bad action the larger loss counts, too: the ratio of 1.5 is not clipped, that of .5 is, to .8.
+    loss = ppo.policy_loss(logp, old, torch.tensor([[-1.0, -1.0, 1.0]]), mask, clip=0.2)
+    assert loss.item() == pytest.approx((1.5 + 0.8) / 2)
 
 
 def test_values_move_by_the_clip_at_most():
     mask = torch.tensor([[True]])
     loss = ppo.value_loss(torch.tensor([[2.0]]), torch.tensor([[0.0]]), torch.tensor([[3.0]]), mask, clip=0.2)
     assert loss.item() == pytest.approx(0.5 * 2.8**2)
+    loss = ppo.value_loss(torch.tensor([[2.0]]), torch.tensor([[0.0]]), torch.tensor([[0.0]]), mask, clip=0.2)
+    assert loss.item() == pytest.approx(0.5 * 2.0**2)  # the clipped value, .2, would have less
 
 
 # --- ILQL ---------------------------------------------------------------------------------------------------

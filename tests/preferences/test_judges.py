@@ -151,7 +151,10 @@ def test_no_answer_at_all_is_the_models_failure(query, reader, worlds):
     [
         ("A", "A"), ("b.", "B"), ("**Tie**", "tie"), ("Clip B", "B"), ("unsure", "unsure"), ("", None), ("maybe", None),
         ("A player that starves is worse, so B", "B"), ("<think>A or B? A!</think>B", "B"), ("a good clip", None),
-        ("B" * 10_000, None),
+        ("B" * 10_000, None), ("A is better than B", "A"), ("Clip A is better than clip B.", "A"), ("B wins over A", "B"),
+        ("A, because B starves", "A"), ("tie (both A and B)", "tie"), ("**A** - B does nothing", "A"), ("I prefer A", "A"),
+        ("A is worse than B", None), ("A or B", None), ("Compared with A, the answer is B.", "B"), ("It is a tie", "tie"),
+        ("A and B do the same: tie", None), ("Between A and B, I choose clip A", "A"), ("A does nothing; B eats", None),
     ],
 )  # fmt: skip
 def test_answers_are_read(text, read):

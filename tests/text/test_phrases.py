@@ -39,6 +39,14 @@ def test_whitening_gives_unit_covariance():
     assert np.allclose(np.cov(white, rowvar=False) * 6, np.eye(6), atol=1e-4)
 
 
+def test_whitening_leaves_directions_without_variance_small():
+    """Variances 4 and 1, and a quarter of the larger one added: 4 / 5 and 1 / 2 of a unit each, in two dimensions."""
+    vectors = np.array([[2.0, 1.0], [2.0, -1.0], [-2.0, 1.0], [-2.0, -1.0]]) * np.sqrt(3 / 4)
+    mean, matrix = whitening(vectors, strength=0.25)
+    white = np.cov((vectors - mean) @ matrix, rowvar=False) * 2
+    assert sorted(np.linalg.eigvalsh(white)) == pytest.approx([1 / 2, 4 / 5])
+
+
 def test_phrases_from_outside_the_vocabulary_are_not_blown_up():
     """What the agent may read beside the closed vocabulary has vectors of about the same length."""
     from ellm_agent.wrappers.observation import closed_vocabulary
