@@ -1,9 +1,11 @@
 """The fit of scores to recall and precision, by hand, and its predictions."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from ellm_agent.analysis.dose_response import Dose, Fit, fit
+from ellm_agent.analysis.dose_response import Dose, Fit, doses, fit
 from ellm_agent.errors import UserError
 
 GRID = [(r, p) for r in (1.0, 0.6, 0.2) for p in (1.0, 0.6, 0.3)]
@@ -54,6 +56,14 @@ def test_it_is_kept_in_a_file(tmp_path):
         Fit.load(tmp_path / "fit.json")
     with pytest.raises(UserError, match="cannot read the fit"):
         Fit.load(tmp_path / "absent.json")
+
+
+def test_doses_are_read_from_methods_and_what_was_counted():
+    """Recall is the method's; precision what was counted, or the method's, where nothing was."""
+    counted = SimpleNamespace(summary={"quality": {"suggested": {"good": 0.75}}}, score=30.0)
+    nominal = SimpleNamespace(summary={"quality": {}}, score=20.0)
+    group = SimpleNamespace(methods={"oracle-r80-p60": [counted, nominal], "oracle": [counted]})
+    assert doses(group) == [Dose(0.8, 0.75, 30.0), Dose(0.8, 0.6, 20.0)]
 
 
 def test_too_few_runs_are_refused():

@@ -47,6 +47,8 @@ def test_methods_differ_in_a_part_only():
     default = flatten(PRESETS["default"])
     for name in methods.METHODS:
         changed = {k for k, v in flatten(methods.apply(name, PRESETS["default"])).items() if v != default[k]}
+        assert changed <= methods.METHODS[name].keys(), name
+        assert changed or name == "open"  # the default
         assert changed <= {
             "suggester.kind",
             "suggester.learned_filter",

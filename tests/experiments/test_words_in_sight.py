@@ -1,21 +1,31 @@
 """How often an agent's captions hold some words, from its recordings."""
 
+from types import SimpleNamespace
+
 from ellm_agent.evaluation.recording import Recording
-from envs.crafter.env import CrafterTextEnv
+from envs import registry
 from experiments.words_in_sight import share
 from tests.helpers.processes import ROOT, script
 
 TAUGHT = ROOT / "results" / "taught"
 
 
-def test_the_share_of_frames_by_hand():
-    env = CrafterTextEnv()
-    env.reset(options={"world_seed": 3})
-    actions = [1, 2, 3, 4, 0, 2, 2, 2]
-    captions = [env.step(action)[4]["situation"].caption for action in actions]
-    for words in ("grass", "tree", "no such thing"):
-        wanted = sum(words in caption for caption in captions) / 8
-        assert share(Recording(3, {}, actions=actions), words) == wanted
+def test_the_share_of_frames_by_hand(monkeypatch):
+    """A world whose captions count frames: "You see count 1." after the first action, and so on."""
+
+    class Counted:
+        def reset(self, *, options):
+            self.frame = options["world_seed"]
+
+        def step(self, action):
+            self.frame += action
+            situation = SimpleNamespace(caption=f"You see count {self.frame}.")
+            return None, 0.0, False, False, {"situation": situation}
+
+    monkeypatch.setattr(registry, "get", lambda name: SimpleNamespace(make_env=Counted))
+    recording = Recording(0, {}, actions=[1, 1, 1, 0, 7])
+    for words, wanted in (("count 3", 2 / 5), ("count 1", 2 / 5), ("count", 1.0), ("tree", 0.0)):
+        assert share(recording, words) == wanted, words
 
 
 def test_the_committed_recordings_show_what_was_taught():

@@ -198,6 +198,12 @@ def test_training_goes_on_from_a_model(tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_the_learning_rate_rises_and_falls():
+    """A fiftieth of the training to rise; then half a cosine to a tenth."""
+    shares = [sft._rate(progress) for progress in (0.0, 0.01, 0.02, 0.5, 1.0)]
+    assert shares == pytest.approx([0.0, 0.5, 1.0, 0.55, 0.1], abs=2e-3)
+
+
 def test_the_tokenizer_writes_anything():
     tokenizer = make_tokenizer(["You see grass, tree.\n- chop tree"] * 3, 300)
     for text in ("You see grass, tree.", "ünïcödé 🌲\t\x00", "\n- chop tree\n- sleep"):
