@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,9 +53,13 @@ class Estimate(NamedTuple):
     written: float  # tokens
 
 
-def estimate(config: Config) -> Estimate:
+def estimate(config: Config, say: Callable[[str], None] = lambda line: None) -> Estimate:
     """Plays the first frames with the bundled model, and extrapolates the growth of the number of captions. Where questions
     are about statements, these are counted.
+
+    Args:
+        config: of the run.
+        say: receives a line before frames are played.
 
     Raises:
         UserError: if the run would ask no language model.
@@ -71,6 +75,7 @@ def estimate(config: Config) -> Estimate:
         read = sum(size(prompt).read for prompt in prompts)
         return Estimate(len(prompts), len(prompts), read, len(prompts))
     frames = min(config.run.frames, DRY_FRAMES)
+    say(f"a dry run of {frames:,} frames with the bundled model ...")
     model = Counting(BundledModel())
     llm = config.suggester.llm
     with tempfile.TemporaryDirectory() as folder:
@@ -130,8 +135,7 @@ def print_estimate(config: Config, console: Console | None = None) -> None:
         return
     url = endpoint(llm.base_url) if asks and llm.kind in ("auto", "endpoint") else None
     name = model_at(url, llm.model) if url else llm.model or DEFAULT_MODEL
-    console.print(f"a dry run of {min(config.run.frames, DRY_FRAMES):,} frames with the bundled model ...")
-    cost = estimate(config)
+    cost = estimate(config, console.print)
     console.print(
         f"{config.run.frames:,} frames: about {cost.scenes:,.0f} captions, {cost.questions:,.0f} questions, "
         f"{cost.read / 1e6:,.2f} million tokens read and {cost.written / 1e6:,.2f} million written"

@@ -12,6 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from ellm_agent import run_commands
 from tests.helpers.processes import script
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -222,10 +223,6 @@ def test_same_seed_same_run(tmp_path):
         (["--dqn.gamma", "2"], "dqn.gamma is 2.0; it must be at most 1"),
         (["--llm-base-url", "https://example.com/v1", "--llm-model", "some"], "OPENAI_API_KEY is not set"),
         (["--llm-base-url", "nonsense"], "llm-base-url is not a URL"),
-        (
-            ["--llm-base-url", "http://127.0.0.1:9/v1", "--llm-model", "m", "--llm-wait"],
-            "could not be reached",
-        ),
         (["--llm", "replay"], "answers.sqlite"),
         (["--llm", "endpoint"], "none is configured"),
         (["--estimate-cost", "--goal-mode", "oracle"], "asks no language model"),
@@ -246,16 +243,33 @@ def test_same_seed_same_run(tmp_path):
         (["--resume", "."], "is not a run folder"),
         (["stray"], "unexpected argument 'stray'"),
         (["--preset"], "--preset needs a value"),
+        (["--config", "x.yaml", "--resume", "runs/x"], "--config and --resume exclude each other"),
+        (["--llm-answers", "x.jsonl", "--llm", "bundled"], "only recorded reads such a file"),
+        (["--oracle-recall", "0.5", "--goal-mode", "open"], "oracle-recall is 0.5"),
+        (["--learned-filter", "--goal-mode", "oracle"], "learned-filter"),
+        (["--world", "housekeep", "--goal-mode", "common", "--placements", "x"], "placements"),
     ],
 )
-def test_bad_input_is_one_clear_line(tmp_path, arguments, message):
-    (tmp_path / "empty").mkdir()
+def test_bad_input_is_one_clear_line(tmp_path, monkeypatch, refused, arguments, message):
     preset = [] if "--preset" in arguments else ["--preset", "debug"]
-    done = script("run_crafter.py", *preset, *arguments, cwd=tmp_path / "empty")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    assert message in refused(
+        "run_crafter", [*preset, *arguments], run_commands.experiment, "", None, "crafter"
+    )
+    assert not (tmp_path / "empty" / "runs").exists()
+
+
+def test_bad_input_ends_the_script_with_status_2(tmp_path):
+    done = script("run_crafter.py", "--treshold", "0.5")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: unknown option --treshold; did you mean --threshold?\n"
+    nobody = ["--llm-base-url", "http://127.0.0.1:9/v1", "--llm-model", "m", "--llm-wait"]
+    done = script("run_crafter.py", "--preset", "debug", *nobody, cwd=tmp_path)
     assert done.returncode == 2
-    assert message in done.stderr
     assert done.stderr.startswith("error: ")
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert "could not be reached" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
