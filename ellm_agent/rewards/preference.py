@@ -227,7 +227,7 @@ class PreferenceReward(TransitionReward):
 
     def score(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Rewards of transitions, ``(n,)`` float32, from observations ``(n, slots or more)``."""
-        own = self._normalised(self._vectors(before, after))
+        own = self._normalised(self.vectors(before, after))
         return (own.mean(0) + self._optimism * ensemble_deviation(own)).numpy()
 
     def returns(self, clips: np.ndarray) -> torch.Tensor:
@@ -365,7 +365,7 @@ class PreferenceReward(TransitionReward):
 
     # --- vectors ------------------------------------------------------------------------------------------------------
 
-    def _vectors(self, before: np.ndarray, after: np.ndarray) -> torch.Tensor:
+    def vectors(self, before: np.ndarray, after: np.ndarray) -> torch.Tensor:
         """Of transitions, ``(n, 768)``: the state that each leads to, and the event."""
         before, after = before[:, : self.slots], after[:, : self.slots]
         changes, events = new_phrases(before, after), np.zeros_like(after)
@@ -380,7 +380,7 @@ class PreferenceReward(TransitionReward):
     def _clip_vectors(self, clips: np.ndarray) -> torch.Tensor:
         """Of all transitions of clips, ``(n * frames, 768)``."""
         width = clips.shape[2]
-        return self._vectors(clips[:, :-1].reshape(-1, width), clips[:, 1:].reshape(-1, width))
+        return self.vectors(clips[:, :-1].reshape(-1, width), clips[:, 1:].reshape(-1, width))
 
     def _pair_vectors(self, pair: np.ndarray) -> torch.Tensor:
         return self._clip_vectors(pair).half().unflatten(0, (2, pair.shape[1] - 1))  # (2, frames, 768)

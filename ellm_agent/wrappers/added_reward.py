@@ -21,17 +21,20 @@ class AddedReward(VecEnvWrapper):
             possibly ``finished`` (a :class:`ellm_agent.records.Episode`).
         reward: scores transitions.
         weight: of its scores.
+
+    Attributes:
+        reward: what scores transitions.
     """
 
     def __init__(self, venv: VecEnv, reward: TransitionReward, weight: float = 1.0):
         super().__init__(venv)
-        self._reward, self._weight = reward, np.float32(weight)
+        self.reward, self._weight = reward, np.float32(weight)
         self._returns = np.zeros(venv.num_envs)  # added in the present episodes
 
     def reset(self) -> np.ndarray:
         self._last = self.venv.reset()
         self._returns[:] = 0
-        self._reward.reset(self._last)
+        self.reward.reset(self._last)
         return self._last
 
     def step_async(self, actions: np.ndarray) -> None:
@@ -44,7 +47,7 @@ class AddedReward(VecEnvWrapper):
         for i in np.flatnonzero(dones):  # the end of an episode, not the beginning of the next one
             reached[i] = infos[i]["terminal_observation"]
         transitions = Transitions(self._last, self._actions, reached, dones, observations, infos)
-        added = self._weight * self._reward.reward(transitions)
+        added = self._weight * self.reward.reward(transitions)
         self._returns += added
         for i in np.flatnonzero(dones):
             self._log_return(infos[i], float(self._returns[i]))
@@ -54,11 +57,11 @@ class AddedReward(VecEnvWrapper):
 
     def metrics(self) -> dict[str, float]:
         """The reward's figures since the last call."""
-        return self._reward.metrics()
+        return self.reward.metrics()
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a checkpoint keeps."""
-        return {"reward": self._reward.state_dict(), "returns": self._returns.tolist()}
+        return {"reward": self.reward.state_dict(), "returns": self._returns.tolist()}
 
     def load_state_dict(self, state: Mapping[str, Any], observations: np.ndarray) -> None:
         """Takes over what ``state_dict`` gave.
@@ -68,12 +71,12 @@ class AddedReward(VecEnvWrapper):
             observations: of the wrapped environments when they were restored.
         """
         self._last = observations
-        self._reward.load_state_dict(state["reward"])
+        self.reward.load_state_dict(state["reward"])
         self._returns[:] = state["returns"]
 
     def finish(self) -> None:
         """Tells the reward that there are no more transitions; the environments stay open."""
-        self._reward.close()
+        self.reward.close()
 
     @staticmethod
     def _log_return(info: dict[str, Any], added: float) -> None:

@@ -38,6 +38,19 @@ def test_goals_whose_attempts_keep_failing_are_hidden_there_and_only_there():
     assert suggester.metrics()["goals/hidden"] == pytest.approx(1 / 10)
 
 
+def test_old_attempts_are_forgotten():
+    """What has always failed is shown again, when the newest thousand attempts have succeeded."""
+    suggester = make()
+    for succeeded in [False] * 1_500 + [True] * 500:
+        suggester.note_attempt("chop tree", TREE, succeeded)
+    half = json.loads(json.dumps(suggester.state_dict()))
+    for _ in range(1_600):
+        suggester.note_attempt("chop tree", TREE, succeeded=True)
+    assert suggester.suggest([TREE]) == [LANGUAGE.goals]
+    kept = suggester.state_dict()["attempts"]["chop tree"]
+    assert len(kept) == 1_000 >= len(half["attempts"]["chop tree"])
+
+
 def test_few_attempts_conclude_nothing():
     suggester = make()
     for _ in range(FEW - 1):

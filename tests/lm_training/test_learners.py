@@ -189,6 +189,13 @@ def test_ppo_learns_the_token_that_pays_and_the_reference_stays():
     assert not any(parameter.requires_grad for parameter in ppo.reference.parameters())
 
 
+def test_the_learning_rate_falls_to_nothing():
+    ppo = PPO(policy := model(), scalar(policy), PPOSettings(learning_rate=4e-3))
+    for progress, rate in ((0.0, 4e-3), (0.25, 3e-3), (1.0, 0.0)):
+        ppo.anneal(progress)
+        assert {group["lr"] for group in ppo.optimizer.param_groups} == {rate}
+
+
 def test_a_heavy_divergence_keeps_the_policy_and_the_mix_its_text():
     texts = Answers.of([[1]] * 8, [[3, 4]] * 8)
 

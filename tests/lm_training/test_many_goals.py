@@ -245,6 +245,9 @@ def test_it_learns_from_advice(model, log, tmp_path, monkeypatch, capsys):
     train_suggester.RewardModel(reward, (log,), scenes=40, k=4, steps=20, **options).run()
     figures = json.loads((reward / "figures.json").read_text())
     assert figures["pair_accuracy_without_noise"] > 0.5
+    assert figures["pair_ceiling"] == pytest.approx(0.95)  # a tenth is random, and half of that wrong
+    ceiling = figures["four_way_ceiling_without_noise"]
+    assert figures["four_way_ceiling"] == pytest.approx(0.9 * ceiling + 0.1 / 4)
     train_suggester.Ppo((log,), reward, tmp_path / "ppo", iterations=2, rounds=2, **options).run()
     train_suggester.Ilql((log,), tmp_path / "ilql", steps=2, **options).run()
     assert "run_housekeep.py --goal-mode open --llm-folder" in capsys.readouterr().out

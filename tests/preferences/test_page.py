@@ -117,7 +117,7 @@ def test_thirty_choices_by_keyboard_teach_the_reward(chromium, finished, tmp_pat
     pairs = {frozenset((row[s]["world_seed"], *row[s]["actions"]) for s in ("left", "right")) for row in rows}
     assert len(pairs) == CHOICES  # none was shown twice
     drinks, other = (events(parts.worlds, event) for event in ("drink water", "chop tree"))
-    taught = parts.bonus._reward
+    taught = parts.bonus.reward
     assert taught.score(*drinks).item() > 1
     assert taught.score(*drinks).item() > 1.5 * taught.score(*other).item()
     assert run.read("metrics")[-1]["preference/labels"] == CHOICES

@@ -81,7 +81,7 @@ def test_words_are_taught(tmp_path):
     def value(count):
         rows = np.zeros((2, worlds.observation_space.shape[0]), np.int32)
         rows[:, 0] = worlds.phrases.ids([f"count {count - 1}", f"count {count}"])
-        return parts.bonus._reward.score(rows[:1], rows[1:]).item()
+        return parts.bonus.reward.score(rows[:1], rows[1:]).item()
 
     # Clips with frame 6 are 4 to 6 and 5 to 7; those without are 0 to 2 and 2 to 4.
     assert value(6) > 0.5 > max(value(count) for count in range(1, 5))
@@ -90,7 +90,7 @@ def test_words_are_taught(tmp_path):
 def test_a_replay_has_the_rewards_of_the_last_fit(tmp_path):
     """All of them, as if the model had never been another one."""
     parts = play(Run.create(configure(tmp_path / "run", agent__algo="dqn"))).parts
-    replay, taught = parts.agent.replay_buffer, parts.bonus._reward
+    replay, taught = parts.agent.replay_buffer, parts.bonus.reward
     filled = replay.size()
     slots = replay.observations.shape[-1]
     before, after = (

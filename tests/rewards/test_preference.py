@@ -85,7 +85,7 @@ def test_vectors_by_hand():
     """States of two phrases, of which the second is about events. First both change, then the first alone."""
     reward = PreferenceReward(features(), 2, seed=0, events=slice(1, 2))
     before, after = np.array([[1, 0], [1, 3]]), np.array([[2, 3], [2, 3]])
-    state, event = reward._vectors(before, after).split(DIMENSIONS, dim=1)
+    state, event = reward.vectors(before, after).split(DIMENSIONS, dim=1)
     table = features().tensor
     assert state.numpy() == pytest.approx(STATE_WEIGHT * (table[2] + table[3]).repeat(2, 1).numpy(), abs=1e-6)
     assert event[0].numpy() == pytest.approx(
