@@ -334,28 +334,3 @@ def test_saved_config_is_the_whole_config(finished, tmp_path):
     for name, preset in PRESETS.items():
         (tmp_path / f"{name}.yaml").write_text(config_files.to_yaml(preset))
         assert config_files.load(tmp_path / f"{name}.yaml") == config_files.check(preset)
-
-
-def test_help_is_complete():
-    printed = run("--help").stdout
-    for option in (
-        "--goal-mode",
-        "--frames",
-        "--seed",
-        "--out",
-        "--n-envs",
-        "--threshold",
-        "--algo",
-        "--caption",
-    ):
-        assert option in printed
-    for option in (
-        "--encoder",
-        "--protocol",
-        "--resume",
-        "--preset",
-        "--target",
-        "--dqn.gamma",
-        "--ppo.clip",
-    ):
-        assert option in printed
