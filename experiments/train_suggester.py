@@ -1,5 +1,5 @@
 """Trains a suggesting language model: on a corpus (``sft``), from a reward model (``reward-model``, then ``ppo``), or offline
-from logs (``ilql``); measures it (``measure``), or shows its corpus (``corpus``).
+from logs (``ilql``); goes a part of the way back (``interpolate``), measures (``measure``), or shows the corpus (``corpus``).
 """
 
 from __future__ import annotations
@@ -343,6 +343,31 @@ class Ilql(_FromLogs):
         _say_written(self.out, self.world)
 
 
+@dataclass(frozen=True)
+class Interpolate(_FromLogs):
+    """Goes back a part of the way that a training went: gains less, and forgets less of the corpus."""
+
+    logs: tuple[Path, ...]
+    """Run folders made with --log-suggestions, or their suggestions.jsonl: the suggester is measured on them."""
+    trained: Path
+    """Folder of the suggester that was trained, from --model."""
+    out: Path
+    """New folder for the suggester."""
+    share: float = 0.5
+    """Of the way from the first weights to the trained ones that is kept."""
+    seed: int = 0
+    """Of the answers that are measured."""
+
+    def run(self) -> None:
+        from ellm_agent.lm_training import interpolate
+
+        cli.at_least(0, seed=self.seed)
+        _set_threads(1)
+        recipe = interpolate.Recipe(self.sources(), self.trained, self.share, self.seed)
+        _print(interpolate.fit(recipe, self.out))
+        _say_written(self.out, self.world)
+
+
 def _print(figures: Mapping[str, float]) -> None:
     for name, value in figures.items():
         print(f"{name.replace('_', ' ')}: {value:,.3f}")
@@ -370,5 +395,7 @@ def _set_threads(threads: int) -> None:
 
 if __name__ == "__main__":
     cli.script(
-        lambda chosen: chosen.run(), Sft | RewardModel | Ppo | Ilql | Summary | Measure | Corpus, __doc__
+        lambda chosen: chosen.run(),
+        Sft | RewardModel | Ppo | Ilql | Interpolate | Summary | Measure | Corpus,
+        __doc__,
     )

@@ -13,6 +13,7 @@ from ellm_agent.lm_training.checks import random_walks, stitching, wordle
 from ellm_agent.lm_training.checks.tiny import tiny_model
 from ellm_agent.lm_training.decoding import sample
 from ellm_agent.lm_training.ilql import ILQL, Batch, Episode, Row, Settings, best_episodes
+from ellm_agent.lm_training.interpolate import interpolate
 from ellm_agent.lm_training.networks import Answers, ScalarModel, log_probabilities, read
 from ellm_agent.lm_training.ppo import PPO, likelihood_loss, penalise_no_end
 from ellm_agent.lm_training.ppo import Settings as PPOSettings
@@ -187,6 +188,16 @@ def test_ppo_learns_the_token_that_pays_and_the_reference_stays():
     assert metrics["kl"] > 0.3
     assert all(torch.equal(ppo.reference.state_dict()[name], reference[name]) for name in reference)
     assert not any(parameter.requires_grad for parameter in ppo.reference.parameters())
+
+
+def test_weights_between_two_networks():
+    first, other = torch.nn.Linear(1, 2), torch.nn.Linear(1, 2)
+    with torch.no_grad():
+        first.weight.copy_(torch.tensor([[1.0], [2.0]]))
+        other.weight.copy_(torch.tensor([[3.0], [-2.0]]))
+    interpolate(first, other, 0.25)
+    assert first.weight.flatten().tolist() == [1.5, 1.0]
+    assert other.weight.flatten().tolist() == [3.0, -2.0]
 
 
 def test_the_learning_rate_falls_to_nothing():

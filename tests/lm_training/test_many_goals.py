@@ -7,10 +7,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModel
-from ellm_agent.llm.bundled import BundledModel
+from ellm_agent.llm.bundled import FOLDER, BundledModel
 from ellm_agent.llm.scripted import MISJUDGED, ScriptedModel
 from ellm_agent.lm_training import corpus, fit_ppo, measure, report, sft
 from ellm_agent.lm_training.corpus import Corpus
@@ -249,6 +251,18 @@ def test_it_learns_from_advice(model, log, tmp_path, monkeypatch, capsys):
     ceiling = figures["four_way_ceiling_without_noise"]
     assert figures["four_way_ceiling"] == pytest.approx(0.9 * ceiling + 0.1 / 4)
     train_suggester.Ppo((log,), reward, tmp_path / "ppo", iterations=2, rounds=2, **options).run()
+    for share, same in ((0.0, model), (1.0, tmp_path / "ppo")):
+        out = tmp_path / f"share-{share}"
+        train_suggester.Interpolate((log,), tmp_path / "ppo", out, share, **options).run()
+        weights, expected = (load_file(folder / "model.safetensors") for folder in (out, same))
+        assert all(torch.equal(weights[name], expected[name]) for name in expected)
+        moved = json.loads((out / "figures.json").read_text())
+        assert (moved["kl"] == 0) == (moved["corpus_loss_change"] == 0) == (share == 0)
+    with pytest.raises(UserError, match="whose network is another one than that of"):
+        train_suggester.Interpolate((log,), FOLDER, tmp_path / "no", **options).run()
+    with pytest.raises(UserError, match=r"share is 1\.5; it must be from 0 to 1"):
+        train_suggester.Interpolate((log,), model, tmp_path / "no", 1.5, **options).run()
+    assert not (tmp_path / "no").exists()
     train_suggester.Ilql((log,), tmp_path / "ilql", steps=2, **options).run()
     assert "run_housekeep.py --goal-mode open --llm-folder" in capsys.readouterr().out
     logs = json.loads((tmp_path / "ilql" / "figures.json").read_text())["true_usefulness_of_the_logs"]
