@@ -23,6 +23,10 @@ AIM = "Which player does better?"
 
 _ANSWER = re.compile(r"\b(A|B|tie|unsure)\b")
 _ALONE = re.compile(r"^\W*(?:clip\s+)?(a|b|tie|unsure)\W*$", re.IGNORECASE)
+# "A player that ..." at the beginning of a sentence names no clip, as "A is ..." does.
+_ARTICLE = re.compile(
+    r"(?:^|(?<=[.!?]\s))A\s+(?!(?:is|was|does|did|has|had|wins|looks|seems|plays|because|since|and|or)\b)(?=[a-z])"
+)
 # Verdicts in answers that name both clips: "..., so B" at the end, or "A, because", "A is better than B" at the beginning.
 _CLOSING = re.compile(
     r"(?i:\b(?:so|thus|hence|therefore|answer|choose|prefer|better|is|are|means)\b)\W*(?i:clip\s+)?(A|B|tie|unsure)\W*$"
@@ -71,6 +75,7 @@ def parse(text: str) -> Literal["A", "B", "tie", "unsure"] | None:
     None if that is not clear. Never raises.
     """
     answer = text[:MAX_CHARACTERS].rpartition("</think>")[2].strip()
+    answer = _ARTICLE.sub("", answer)
     verdict = _ALONE.match(answer) or _CLOSING.search(answer) or _OPENING.match(answer)
     named = {verdict.group(1)} if verdict else {*_ANSWER.findall(answer)}
     if len(named) != 1:
