@@ -20,7 +20,7 @@ from envs import registry
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = {  # world -> sweeps and methods without environment reward, the newest first
     "crafter": [
-        *(("tools-5m", "oracle"), ("tools-1m", "oracle"), ("tools-1m", "open")),
+        *(("tools-5m", "oracle"), ("tools-1m", "oracle"), ("tools-1m", "open"), ("tools-1m", "novelty")),
         *(("prior-5m", "oracle"), ("prior-5m", "open"), ("prior-1m", "oracle"), ("open-1m", "open")),
         *(("open-1m", "closed"), ("dqn-1m", "oracle"), ("dqn-1m", "open"), ("prior-1m", "open")),
         *(("prior-1m", "novelty"), ("prior-1m", "rnd")),
