@@ -22,10 +22,8 @@ from prompts import closed_form, open_ended, statement
 
 CLOSED = 200  # captions about which all closed questions are asked, or about the statements in them
 RECALLED = 100  # situations in which a goal is possible, for its recall
-TIDY = {
-    "rearranged": 0.0,
-    "nearly_tidy": 0.8,
-}  # probability that an object lies where it belongs, else at random
+# Where objects are rearranged: the probability that each lies where it belongs, else at random.
+TIDY = {"rearranged": 0.0, "nearly_tidy": 0.8}
 MOST_DRAWN = 150  # situations drawn to find one more of these
 
 
@@ -79,7 +77,7 @@ def measure(
             len({*map(language.canonical, own)} & {*facts.possible})
             for own, facts in zip(goals, privileged, strict=True)
         ]
-        figures["recall"] = sum(named) / sum(len(facts.possible) for facts in privileged)
+        figures["recall"] = sum(named) / max(1, sum(len(facts.possible) for facts in privileged))
         return figures | _rearranged(model, world, language, captions, seed)
     for goal, share in recall(model, world, recalled, seed, protocol).items():
         figures[f"recall_{goal.replace(' ', '_')}"] = share
@@ -123,7 +121,7 @@ def _rearranged(
         goals = [{*map(language.canonical, open_ended.parse(text))} for text in ask(model, moved, language)]
         good = sum(len(own & wanted) for own, wanted in zip(goals, sensible, strict=True))
         figures[f"{name}_good"] = good / max(1, sum(map(len, goals)))
-        figures[f"{name}_recall"] = good / sum(map(len, sensible))
+        figures[f"{name}_recall"] = good / max(1, sum(map(len, sensible)))
     return figures
 
 
