@@ -254,6 +254,7 @@ def test_bad_input_is_one_clear_line(tmp_path, monkeypatch, refused, arguments, 
     preset = [] if "--preset" in arguments else ["--preset", "debug"]
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # where no answers are
     assert message in refused(
         "run_crafter", [*preset, *arguments], run_commands.experiment, "", None, "crafter"
     )
