@@ -32,7 +32,7 @@ _CLOSING = re.compile(
     r"(?i:\b(?:so|thus|hence|therefore|answer|choose|prefer|better|is|are|means)\b)\W*(?i:clip\s+)?(A|B|tie|unsure)\W*$"
 )
 _OPENING = re.compile(
-    r"^\W*(?i:clip\s+)?(A|B|tie|unsure)(?:\**\s*[,.:;()—–-]|\**\s+(?i:(?:is|does|looks|seems|plays)\s+better|wins))"
+    r"^\W*(?i:clip\s+)?(A|B|tie|unsure)(?:\**\s*[,.;()—–-]|\**\s+(?i:(?:is|does|looks|seems|plays)\s+better|wins))"
 )
 
 

@@ -23,6 +23,7 @@ from ellm_agent.llm.bundled import FOLDER
 from ellm_agent.runs import checkpoints
 from ellm_agent.runs.folder import write_whole
 
+RECIPE = "recipe.json"  # by which a folder is known in which a training was begun
 LINES = 20  # about the progress
 EVERY = 20.0  # seconds between saved states
 
@@ -55,21 +56,16 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def check_new(folder: Path, begun: str = "") -> None:
+def _check_new(folder: Path) -> None:
     """Checks that a training may write to a folder.
 
-    Args:
-        folder: of the training.
-        begun: file by which a folder is known in which it was begun.
-
     Raises:
-        UserError: if the folder holds a finished model, or anything else that is not of such a training.
+        UserError: if the folder holds a finished model, or anything else that is not of a training that was begun.
     """
     if (folder / "model.safetensors").exists() or folder.resolve() == FOLDER.resolve():
         raise UserError(f"out is {folder}, which holds a model; name a new folder")
-    if folder.is_file() or (
-        folder.is_dir() and any(folder.iterdir()) and not (begun and (folder / begun).exists())
-    ):
+    begun = (folder / RECIPE).exists()
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not begun):
         raise UserError(f"out is {folder}, which holds something else; name a new folder")
 
 
@@ -84,9 +80,9 @@ def open_folder(folder: Path, recipe: Any, method: str) -> None:
     Raises:
         UserError: if the folder holds a finished model, or a training with another recipe.
     """
-    check_new(folder, "recipe.json")
+    _check_new(folder)
     wanted = {**json.loads(json.dumps(dataclasses.asdict(recipe), default=str)), "method": method}
-    path = folder / "recipe.json"
+    path = folder / RECIPE
     if path.exists():
         try:
             found = json.loads(path.read_text())

@@ -127,8 +127,10 @@ def _padded(rows: Sequence[tuple[list[int], list[int]]]) -> tuple[torch.Tensor, 
 
 
 def train(recipe: Recipe, folder: Path, report: Callable[[str], None] = print) -> PreTrainedModel:
-    """Makes corpus, tokenizer and model, trains the model, and writes it to a folder. A training that was stopped or killed continues
-    exactly: corpus and order of the batches depend on the recipe alone, and the rest is saved.
+    """Makes corpus, tokenizer and model, trains the model, and writes it to a folder.
+
+    A training that was stopped or killed continues exactly: corpus and order of the batches depend on the recipe alone, and
+    the rest is saved.
 
     Args:
         recipe: hyperparameters.

@@ -155,7 +155,7 @@ def test_no_answer_at_all_is_the_models_failure(query, reader, worlds):
         ("A, because B starves", "A"), ("tie (both A and B)", "tie"), ("**A** - B does nothing", "A"), ("I prefer A", "A"),
         ("A is worse than B", None), ("A or B", None), ("Compared with A, the answer is B.", "B"), ("It is a tie", "tie"),
         ("A and B do the same: tie", None), ("Between A and B, I choose clip A", "A"), ("A does nothing; B eats", None),
-        ("A player that does nothing.", None), ("A tie", "tie"), ("A was better", "A"), ("Both live. A clip of sleep: B", "B"),
+        ("A player that does nothing.", None), ("A: it sleeps. B: it eats.", None), ("A tie", "tie"), ("A was better", "A"), ("Both live. A clip of sleep: B", "B"),
     ],
 )  # fmt: skip
 def test_answers_are_read(text, read):
