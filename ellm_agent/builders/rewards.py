@@ -87,7 +87,8 @@ def make_taught_reward(
         UserError: if recordings or labels cannot be read, or for a page or a language model that cannot be had.
     """
     options, seed = config.reward.preference, generator_seed(config.run.seed)
-    slots = worlds.fields["achieved"].stop  # the caption, and what was achieved; no goals
+    events = worlds.fields["achieved"]
+    slots = events.stop  # the caption, and what was achieved; no goals
     reward = PreferenceReward(
         worlds.features(whiten=True),
         slots,
@@ -96,10 +97,10 @@ def make_taught_reward(
         options.learning_rate,
         steps=options.steps,
         seed=seed,
-        events=worlds.fields["achieved"],
+        events=events,
         optimism=options.optimism,
     )
-    recorder = ClipRecorder(worlds.num_envs, options.clip_frames, slots)
+    recorder = ClipRecorder(worlds.num_envs, options.clip_frames, slots, events=events)
     begins = options.recordings and not resumes
     clips = first_clips(options, config.env, held_out, slots) if begins else []
     labels = LabelFile(folder / LABELS, (options.clip_frames + 1, slots), worlds.phrases)

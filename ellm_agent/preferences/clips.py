@@ -19,12 +19,14 @@ from ellm_agent.errors import UserError
 from ellm_agent.evaluation.recording import Recording
 from ellm_agent.records import Transitions
 from ellm_agent.rewards.base import TransitionReward
+from ellm_agent.rewards.preference import new_phrases
 from ellm_agent.runs.folder import Run
 from ellm_agent.text.embedding_bag import PADDING
 from ellm_agent.wrappers.goal_exploration import GoalExploration
 from ellm_agent.wrappers.observation import PREFIXES
 
 KEPT = 500  # of the newest clips
+KEPT_OF_EVENT = 10  # of the newest clips in which an event happened
 LARGEST = 2**22  # bytes of a saved clip's observations
 
 
@@ -99,11 +101,16 @@ class ClipRecorder:
         frames: length of a clip.
         slots: the first phrases of an observation, which are kept.
         kept: number of clips kept, the newest ones.
+        events: of these phrases, those that name events.
+
+    Attributes:
+        clips: the newest.
     """
 
-    def __init__(self, n_envs: int, frames: int, slots: int, kept: int = KEPT):
-        self._frames, self._slots = frames, slots
+    def __init__(self, n_envs: int, frames: int, slots: int, kept: int = KEPT, events: slice = slice(0)):
+        self._frames, self._slots, self._events = frames, slots, events
         self.clips: deque[Clip] = deque(maxlen=kept)
+        self._clips_of: dict[int, deque[Clip]] = {}  # by the phrase of an event that happened in them
         self._history: deque[tuple[np.ndarray, np.ndarray]] = deque(maxlen=frames)  # observations, rewards
         self._actions: list[list[int]] = [[] for _ in range(n_envs)]
 
@@ -121,9 +128,23 @@ class ClipRecorder:
             actions, done = self._actions[i], transitions.dones[i]
             actions.append(action)
             if len(actions) >= self._frames and (done or len(actions) % self._frames == 0):
-                self.clips.append(self._cut(i, transitions))
+                self.keep(self._cut(i, transitions))
             if done:
                 self._actions[i] = []
+
+    def keep(self, clip: Clip) -> None:
+        """Adds a clip, the newest one."""
+        self.clips.append(clip)
+        for phrase in new_phrases(clip.observations[:1], clip.observations[-1:])[0, self._events].tolist():
+            if phrase != PADDING:
+                self._clips_of.setdefault(phrase, deque(maxlen=KEPT_OF_EVENT)).append(clip)
+
+    @property
+    def candidates(self) -> list[Clip]:
+        """Clips to ask about: the newest, and before them the newest 10 of each event, however long ago. Of what an agent
+        does once in a hundred episodes, the newest alone mostly hold no clip."""
+        of_events = [clip for clips in self._clips_of.values() for clip in clips]
+        return list({clip.key: clip for clip in (*of_events, *self.clips)}.values())
 
     def _cut(self, i: int, transitions: Transitions) -> Clip:
         """The last frames of world ``i``."""
@@ -139,6 +160,9 @@ class ClipRecorder:
             "clips": [clip.row() for clip in self.clips],
             "history": [[before.tolist(), rewards.tolist()] for before, rewards in self._history],
             "actions": [list(actions) for actions in self._actions],
+            "clips_of": {
+                str(phrase): [clip.row() for clip in clips] for phrase, clips in self._clips_of.items()
+            },
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -149,6 +173,10 @@ class ClipRecorder:
         for before, rewards in state["history"]:
             self._history.append((np.array(before, np.int32), np.array(rewards)))
         self._actions = [list(actions) for actions in state["actions"]]
+        self._clips_of = {
+            int(phrase): deque(map(Clip.from_row, rows), maxlen=KEPT_OF_EVENT)
+            for phrase, rows in state.get("clips_of", {}).items()  # up to 0.12.0 there were none
+        }
 
 
 class RecordedClips(TransitionReward):

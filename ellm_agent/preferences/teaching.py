@@ -62,7 +62,8 @@ class TaughtReward(TransitionReward):
         self._fitted_changes = 0  # of theirs, at the last fit
         self._log: dict[str, float] = {}
         self._curve: list[list[float]] = []  # pairs of labels, and the share of held-out choices predicted
-        recorder.clips.extend(clips)
+        for clip in clips:
+            recorder.keep(clip)
 
     # --- as a transition reward ---------------------------------------------------------------------------------------
 
@@ -169,7 +170,7 @@ class TaughtReward(TransitionReward):
         return min(OFFERED, self.count - len(self._labels)) if few else 0
 
     def _choose(self, count: int, known: Collection[Pair]) -> list[Query]:
-        clips, later = list(self._recorder.clips), isinstance(self.judge, LaterJudge)
+        clips, later = self._recorder.candidates, isinstance(self.judge, LaterJudge)
         return choose_queries(clips, count, self._how, self._reward, self._random, known, varied=later)
 
     def _answers(self, queries: Sequence[Query]) -> list[Choice]:

@@ -10,7 +10,8 @@ from ellm_agent.wrappers.added_reward import AddedReward
 
 
 def record(worlds, steps, frames=3, kept=100):
-    recorder = ClipRecorder(worlds.num_envs, frames, worlds.fields["achieved"].stop, kept)
+    events = worlds.fields["achieved"]
+    recorder = ClipRecorder(worlds.num_envs, frames, events.stop, kept, events)
     recorded = AddedReward(worlds, RecordedClips(recorder))
     recorded.reset()
     for step in range(steps):
@@ -44,15 +45,33 @@ def test_only_the_newest_clips_are_kept(worlds):
     assert [clip.start for clip in clips] == [3, 3, 4, 4]
 
 
+def test_clips_of_an_event_stay_candidates(worlds, reader):
+    """The clip with the tree is no longer among the newest. Both worlds play the same, so their clips are the same."""
+    recorder = record(worlds, 7, kept=2)
+    assert [reader.events(clip) for clip in recorder.clips] == [[(1, "drink water")]] * 2
+    events = [reader.events(clip) for clip in recorder.candidates]
+    assert events == [[(2, "chop tree")], [(2, "drink water")], [(1, "drink water")]]
+
+
+def test_of_each_event_the_newest_ten_clips_are_candidates(worlds, clip):
+    recorder = ClipRecorder(1, 2, worlds.fields["achieved"].stop, kept=1, events=worlds.fields["achieved"])
+    for seed in range(12):
+        recorder.keep(clip([1, 2, 3], ["chop tree"], world_seed=seed))
+    recorder.keep(clip([1, 2, 3], world_seed=12))
+    assert [one.world_seed for one in recorder.candidates] == [*range(2, 12), 12]
+
+
 def test_a_saved_recorder_goes_on(worlds):
     straight, first = record(worlds, 9), record(worlds, 5)
-    second = ClipRecorder(2, 3, worlds.fields["achieved"].stop)
+    events = worlds.fields["achieved"]
+    second = ClipRecorder(2, 3, events.stop, events=events)
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
     worlds_again = AddedReward(worlds, RecordedClips(second))
     worlds_again._last = worlds._observe(worlds._captions)
     for step in range(5, 9):
         worlds_again.step(np.full(2, step % 2))
     assert [clip.key for clip in second.clips] == [clip.key for clip in straight.clips]
+    assert [clip.key for clip in second.candidates] == [clip.key for clip in straight.candidates]
     assert all(
         np.array_equal(a.observations, b.observations)
         for a, b in zip(second.clips, straight.clips, strict=True)
