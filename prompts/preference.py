@@ -11,13 +11,14 @@ from prompts import Prompt
 if TYPE_CHECKING:
     from envs.interface import Language
 
-VERSION = "preference-1"
+VERSION = "preference-2"
 MAX_TOKENS = 16
 MAX_CHARACTERS = 2_000  # of an answer; the rest is not read
 SHOWN = 5  # captions of a clip
 
 INSTRUCTIONS = """\
 You compare two clips of a player, A and B. {aim}
+What a player achieved for the first time in its episode stands first. What it only tried may have had no effect.
 Answer with one word: A, B, tie (both are equally good), or unsure (you cannot say)."""
 AIM = "Which player does better?"
 
@@ -65,9 +66,9 @@ def prompt(
 def _describe(name: str, captions: Sequence[str], events: Sequence[tuple[int, str]]) -> str:
     last = len(captions) - 1
     shown = sorted({round(last * i / (SHOWN - 1)) for i in range(SHOWN)})
-    happened = "; ".join(f"frame {frame}: {event}" for frame, event in events) or "nothing new"
+    happened = "; ".join(f"frame {frame}: {event}" for frame, event in events) or "nothing"
     states = "\n".join(f"frame {frame}: {captions[frame]}" for frame in shown)
-    return f"Clip {name}\nAchieved: {happened}\n{states}"
+    return f"Clip {name}\nAchieved for the first time: {happened}\n{states}"
 
 
 def parse(text: str) -> Literal["A", "B", "tie", "unsure"] | None:

@@ -77,7 +77,7 @@ def test_a_model_is_asked_in_both_orders(clip, query, reader, worlds):
     answers, model = ask(better, reader, worlds, queries, aim="Who drinks?")
     assert answers == ["left", "right", "tie"]
     assert len(model.asked) == 6
-    assert "Achieved: frame 2: drink water" in model.asked[0].user
+    assert "Achieved for the first time: frame 2: drink water" in model.asked[0].user
     assert "frame 0: count 3" in model.asked[0].user
     assert "Who drinks?" in model.asked[0].system
 
@@ -88,7 +88,7 @@ def test_a_model_that_prefers_a_place_cannot_say(query, reader, worlds):
 
 def test_a_failed_answer_is_none(clip, query, reader, worlds):
     def rule(user):
-        failed = user.startswith("Clip A\nAchieved: frame 2: drink water")
+        failed = user.startswith("Clip A\nAchieved for the first time: frame 2: drink water")
         return LanguageModelError("down", "timeout") if failed else better(user)
 
     drinks = type(query(0, 0))(clip([3, 4, 5], ["drink water"]), clip([0, 1, 2]))
