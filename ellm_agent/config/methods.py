@@ -26,14 +26,15 @@ METHODS: dict[str, dict[str, Any]] = {  # name -> changed options
         "suggester.llm.kind": "script",
         "suggester.llm.caption": "whole",
     },
-    # A pretrained language model's recorded answers (docs/llm.md).
+    # Pretrained language models' recorded answers (docs/llm.md).
     **{
-        f"smollm2-{form}": {
+        f"{name}-{form}": {
             "suggester.kind": form,
             "suggester.llm.kind": "recorded",
-            "suggester.llm.answers": "smollm2",
+            "suggester.llm.answers": name,
         }
-        for form in ("open", "closed", "scored")
+        for name, forms in (("claude", ("open", "closed")), ("smollm2", ("open", "closed", "scored")))
+        for form in forms
     },
     "oracle": {"suggester.kind": "oracle"},
     # How good must a suggester be? docs/llm.md
