@@ -38,8 +38,9 @@ class DQNConfig(Section):
     """Transitions kept, at most."""
     target_every: int = Field(4_000, ge=1)
     """Frames between copies of the target network. Paper: 8,000."""
-    temperature: float = Field(0.03, gt=0)
-    """Munchausen: temperature of the softmax policy, reward units. Vieillard et al. 2020: 0.03."""
+    temperature: float = Field(0.1, gt=0)
+    """Munchausen: temperature of the softmax policy, reward units. Chosen by measurement (docs/log.md). Vieillard et al.
+    2020: 0.03."""
     munchausen_scale: float = 0.9
     """Munchausen: weight alpha of the log-policy bonus. Vieillard et al. 2020: 0.9."""
     munchausen_clip: float = Field(-1.0, le=0)
