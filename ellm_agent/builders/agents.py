@@ -24,7 +24,7 @@ from ellm_agent.agents.text_encoder import TextEncoder
 from ellm_agent.agents.transfer import load_pretrained_networks
 from ellm_agent.builders.common import find_device, generator_seed
 from ellm_agent.builders.rewards import make_similarity
-from ellm_agent.config.agent import OFFLINE, AgentConfig
+from ellm_agent.config.agent import OFFLINE
 from ellm_agent.config.schema import Config
 from ellm_agent.datasets.logs import check_interface, check_words, describe, load, observed
 from ellm_agent.datasets.relabel import ForGoals, Unlocks, relabel
@@ -128,16 +128,16 @@ def make_agent(
     else:
         agent = _make_on_policy(config, env, common)
     if strength:
-        start_from_prior(agent.policy, strength * _logit(config.agent))
+        start_from_prior(agent.policy, strength * _logit(config))
     if finetunes:
         with checkpoints.readable(pretrained.source):
             load_pretrained_networks(agent, pretrained.state["policy"], config.transfer.layers)
     return agent
 
 
-def _logit(agent: AgentConfig) -> float:
+def _logit(config: Config) -> float:
     """One logit of the policy, in units of its last layer."""
-    return agent.dqn.temperature if agent.algo == "dqn" else 1.0
+    return config.soft_temperature if config.agent.algo == "dqn" else 1.0
 
 
 def make_player(config: Config, trained: Pretrained, worlds: GoalExploration) -> BaseAlgorithm:
@@ -182,7 +182,7 @@ def _make_dqn(
         TextDQNPolicy,
         env,
         target=config.agent.target,
-        temperature=dqn.temperature,
+        temperature=config.soft_temperature,
         munchausen_scale=dqn.munchausen_scale,
         munchausen_clip=dqn.munchausen_clip,
         epsilon_greedy=dqn.epsilon_greedy,

@@ -10,6 +10,10 @@ from pydantic import Field, model_validator
 from ellm_agent.config.section import PathOption, Section
 
 PRIOR_STRENGTH = 9.0  # logits; chosen on seeds 100 to 103 (docs/log.md)
+TEMPERATURE, GUIDED_TEMPERATURE = (
+    0.03,
+    0.1,
+)  # of dqn, without and with goals that guide it by the prior (docs/log.md)
 OFFLINE = {  # algorithm that learns from logs -> the one that learns online and has the same networks
     "bc": "ppo",
     "filtered-bc": "ppo",
@@ -38,9 +42,9 @@ class DQNConfig(Section):
     """Transitions kept, at most."""
     target_every: int = Field(4_000, ge=1)
     """Frames between copies of the target network. Paper: 8,000."""
-    temperature: float = Field(0.1, gt=0)
-    """Munchausen: temperature of the softmax policy, reward units. Chosen by measurement (docs/log.md). Vieillard et al.
-    2020: 0.03."""
+    temperature: float | None = Field(None, gt=0)
+    """Munchausen: temperature of the softmax policy, reward units. None: 0.1 where goals guide by the action prior, of
+    which less is then unlearned (docs/log.md), else 0.03 (Vieillard et al. 2020)."""
     munchausen_scale: float = 0.9
     """Munchausen: weight alpha of the log-policy bonus. Vieillard et al. 2020: 0.9."""
     munchausen_clip: float = Field(-1.0, le=0)
@@ -109,7 +113,7 @@ class OfflineConfig(Section):
     temperature: float = Field(0.2, gt=0)
     """awr, iql: t of the policy's weights exp(advantage / t), reward units."""
     q_temperature: float = Field(0.03, gt=0)
-    """cql: temperature of its softmax policy, reward units, as of the online DQN's."""
+    """cql: temperature of its softmax policy, reward units."""
     max_weight: float = Field(20.0, gt=0)
     """awr, iql: the largest weight. Peng et al. 2019: 20; Kostrikov et al. 2021: 100."""
     alpha: float = Field(0.1, ge=0)

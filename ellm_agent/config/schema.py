@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ellm_agent.config.agent import OFFLINE, AgentConfig
+from ellm_agent.config.agent import GUIDED_TEMPERATURE, OFFLINE, TEMPERATURE, AgentConfig
 from ellm_agent.config.env import EnvConfig
 from ellm_agent.config.reward import RewardConfig
 from ellm_agent.config.section import INHERITED, PathOption, Section, flag
@@ -169,6 +169,14 @@ class Config(Section):
                 part = part[section]
             part[field] = value
         return Config.model_validate(data)
+
+    @property
+    def soft_temperature(self) -> float:
+        """``agent.dqn.temperature`` with None resolved."""
+        if self.agent.dqn.temperature is not None:
+            return self.agent.dqn.temperature
+        guided = self.suggester.kind != "none" and self.agent.prior_strength > 0
+        return GUIDED_TEMPERATURE if guided else TEMPERATURE
 
     def name(self) -> str:
         """A short name of the run: what differs from the world's usual settings is part of it."""

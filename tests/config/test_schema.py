@@ -247,6 +247,21 @@ def test_changed_gives_a_validated_copy():
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("changes", "temperature"),
+    [
+        ({}, 0.1),
+        ({"suggester.kind": "none"}, 0.03),
+        ({"agent.action_prior": 0.0}, 0.03),
+        ({"agent.goal_conditioned": False}, 0.03),
+        ({"agent.dqn.temperature": 0.5}, 0.5),
+        ({"suggester.kind": "none", "agent.dqn.temperature": 0.5}, 0.5),
+    ],
+)
+def test_a_soft_policy_is_softer_where_a_prior_guides_it(changes, temperature):
+    assert Config().changed(**changes).soft_temperature == temperature
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_come_back_from_yaml(name, tmp_path):
     path = tmp_path / "config.yaml"
