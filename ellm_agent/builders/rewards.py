@@ -99,6 +99,7 @@ def make_taught_reward(
         seed=seed,
         events=events,
         optimism=options.optimism,
+        event_bonus=options.event_bonus,
     )
     recorder = ClipRecorder(worlds.num_envs, options.clip_frames, slots, events=events)
     begins = options.recordings and not resumes

@@ -176,7 +176,11 @@ class Comparison:
 
 
 class PreferenceReward(TransitionReward):
-    """The mean of an ensemble's normalised rewards, and their deviation times ``optimism``; 0 until it has been fitted.
+    """The mean of an ensemble's normalised rewards, and what is added for exploration; 0 until it has been fitted.
+
+    Added are the members' deviation, times ``optimism``, and for each event that happens ``event_bonus`` / sqrt(1 + n), where
+    the compared clips hold it n times: what nobody was asked about is tried, before its worth is known. The bonus falls by
+    itself as people are asked; a deviation must be unlearned.
 
     A transition's vector is 0.1 times the sum of the vectors of the phrases of the state that it leads to, and, behind it,
     the sum of those of the phrases that are new there: 4 times of those about events, and 0.3 times of the others. Goals
@@ -193,6 +197,7 @@ class PreferenceReward(TransitionReward):
         seed: of first weights, resamples and batches.
         events: of these phrases, those that name events.
         optimism: weight of the members' deviation in the reward. What the comparisons do not decide is worth more for it.
+        event_bonus: of an event that no compared clip holds, in deviations of the reward.
     """
 
     def __init__(
@@ -207,10 +212,14 @@ class PreferenceReward(TransitionReward):
         seed: int = 0,
         events: slice = slice(None),
         optimism: float = 0.0,
+        event_bonus: float = 0.0,
     ):
         self._features, self.slots, self._events = features, slots, events
         self._members, self._batch_size, self._steps = members, batch_size, steps
-        self._optimism = optimism
+        self._optimism, self._event_bonus = optimism, event_bonus
+        self._event_counts = np.zeros(
+            0, int
+        )  # by phrase: clips of the comparisons at the last fit in which it happened
         self._generator = torch.Generator().manual_seed(seed)
         self._ensemble = RewardEnsemble(members, 2 * DIMENSIONS, hidden, self._generator)
         self._optimizer = torch.optim.Adam(self._ensemble.parameters(), lr=learning_rate)
@@ -228,7 +237,22 @@ class PreferenceReward(TransitionReward):
     def score(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
         """Rewards of transitions, ``(n,)`` float32, from observations ``(n, slots or more)``."""
         own = self._normalised(self.vectors(before, after))
-        return (own.mean(0) + self._optimism * ensemble_deviation(own)).numpy()
+        return (own.mean(0) + self._optimism * ensemble_deviation(own)).numpy() + self._bonus(before, after)
+
+    def _bonus(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Of the events of transitions, ``(n,)`` float32; 0 until the first fit."""
+        if not self._fitted or not self._event_bonus:
+            return np.zeros(len(after), np.float32)
+        events = self._new_events(before, after)
+        counts = np.zeros(max(int(events.max(initial=0)) + 1, len(self._event_counts)))
+        counts[: len(self._event_counts)] = self._event_counts
+        return np.where(events == PADDING, 0, self._event_bonus / np.sqrt(1 + counts[events])).sum(
+            1, dtype=np.float32
+        )
+
+    def _new_events(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+        """Phrase ids of the events that happened between states, ``(n, events)``, 0 elsewhere."""
+        return new_phrases(before[:, : self.slots], after[:, : self.slots][:, self._events])
 
     def returns(self, clips: np.ndarray) -> torch.Tensor:
         """Sums of each member's own rewards over clips: ``(n, frames + 1, slots) -> (members, n)``."""
@@ -297,6 +321,9 @@ class PreferenceReward(TransitionReward):
             rewards = self._ensemble(self._clip_vectors(clips))  # (members, n * frames)
         self._zeros = rewards.median(1).values
         self._deviations = rewards.std(1, unbiased=False).clamp(min=1e-6)
+        compared = np.concatenate([comparison.observations for comparison in self._comparisons.values()])
+        events = self._new_events(compared[:, 0], compared[:, -1])
+        self._event_counts = np.bincount(events[events != PADDING])
         self._fitted = True
 
     def _pass(self) -> None:
@@ -347,6 +374,7 @@ class PreferenceReward(TransitionReward):
             "zeros": self._zeros,
             "deviations": self._deviations,
             "fitted": self._fitted,
+            "event_counts": self._event_counts.tolist(),
             "generator": self._generator.get_state(),
             "log": dict(self._log),
         }
@@ -360,6 +388,7 @@ class PreferenceReward(TransitionReward):
         }
         self._penalty, self._zeros = state["penalty"], state["zeros"]
         self._deviations, self._fitted = state["deviations"], state["fitted"]
+        self._event_counts = np.array(state.get("event_counts", []), int)  # up to 0.12.0 there were none
         self._generator.set_state(state["generator"])
         self._log = dict(state["log"])
 

@@ -58,6 +58,7 @@ BOUNDS = {
     "reward.preference.clip_frames": [(0, "at least 1")],
     "reward.preference.weight": [(-0.1, "at least 0")],
     "reward.preference.optimism": [(-0.1, "at least 0")],
+    "reward.preference.event_bonus": [(-0.1, "at least 0")],
     "reward.preference.members": [(0, "at least 1")],
     "reward.preference.hidden": [(0, "at least 1")],
     "reward.preference.learning_rate": [(0.0, "above 0")],

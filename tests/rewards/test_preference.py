@@ -170,6 +170,32 @@ def test_optimism_helps_what_few_comparisons_decide():
     assert (optimistic - plain).argmax() == STATES - 1
 
 
+def test_the_bonus_of_events_that_nobody_was_asked_about_by_hand():
+    """States are pairs of a place and an event. Event 7 is in four compared clips, 8 in one, 9 and 10 in none."""
+    nothing, seven, both = [[1, 0]], [[1, 7]], [[1, 7, 8]]
+    rewards = [
+        PreferenceReward(features(), 3, hidden=8, events=slice(1, 3), event_bonus=bonus) for bonus in (0, 6)
+    ]
+    pairs = [(nothing, seven), (seven, seven), (nothing, nothing), (both, nothing)]
+    for reward in rewards:
+        assert not reward.score(np.array([[1, 0, 0]]), np.array([[1, 9, 0]])).any()  # before it has learned
+        for n, pair in enumerate(pairs):
+            left, right = (np.array([[1, 0, 0], [*end[0], 0, 0][:3]]) for end in pair)
+            reward.put(str(n), left, right, 1.0)
+        reward.fit(np.array([[[1, 0, 0], [1, 0, 0]], [[1, 0, 0], [1, 7, 0]]]))
+    before = np.array([[1, 0, 0]] * 6 + [[1, 7, 0]])
+    after = np.array([[1, 0, 0], [2, 0, 0], [1, 7, 0], [1, 0, 8], [1, 9, 0], [1, 10, 8], [1, 7, 0]])
+    plain, added = (reward.score(before, after) for reward in rewards)
+    asked = [0, 0, 6 / math.sqrt(1 + 4), 6 / math.sqrt(2), 6, 6 + 6 / math.sqrt(2), 0]
+    assert added - plain == pytest.approx(asked, abs=1e-5)
+    state = io.BytesIO()
+    torch.save(rewards[1].state_dict(), state)
+    state.seek(0)
+    again = PreferenceReward(features(), 3, hidden=8, events=slice(1, 3), event_bonus=6)
+    again.load_state_dict(torch.load(state, weights_only=True))
+    assert np.array_equal(again.score(before, after), added)
+
+
 def test_what_most_transitions_are_is_worth_nothing():
     """Three of four transitions stay in state 1."""
     random = np.random.default_rng(0)
