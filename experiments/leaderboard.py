@@ -20,6 +20,7 @@ from envs import registry
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = {  # world -> sweeps and methods without environment reward, the newest first
     "crafter": [
+        *(("claude", "claude-open"),),
         *(("tools-5m", "oracle"), ("tools-1m", "oracle"), ("tools-1m", "open"), ("tools-1m", "novelty")),
         *(("prior-5m", "oracle"), ("prior-5m", "open"), ("prior-1m", "oracle"), ("open-1m", "open")),
         *(("open-1m", "closed"), ("dqn-1m", "oracle"), ("dqn-1m", "open"), ("prior-1m", "open")),
@@ -27,6 +28,7 @@ ROWS = {  # world -> sweeps and methods without environment reward, the newest f
         *(("million", "open"), ("million", "rnd"), ("million", "apt"), ("million", "random")),
     ],
     "housekeep": [
+        *(("housekeep-homes-1m", "claude-closed"), ("housekeep-ellm-claude", "claude-closed")),
         *(("housekeep-homes", "oracle"), ("housekeep-homes-trained", "closed")),
         *(("housekeep-homes", method) for method in ("sbert", "closed", "novelty", "rnd", "random")),
         *(
