@@ -22,6 +22,7 @@ from ellm_agent.llm.scripted import ScriptedModel
 from envs.interface import World
 
 SHIPPED = ".jsonl.gz"  # ending of the files of recorded answers that a world brings
+BEFORE = "smollm2"  # the answers of "recorded" without a name, such as in runs up to 0.12.0: the default then
 # Options without effect on other models.
 ENDPOINTS_ONLY = (
     "base_url", "model", "structured", "rpm", "tpm", "budget_usd", "budget_tokens", "price_read", "price_written",
@@ -65,6 +66,8 @@ def resolve(suggester: SuggesterConfig, world: World) -> SuggesterConfig:
     elif suggester.kind == "scored" and llm.threads is not None:
         raise UserError(f"llm-threads is {llm.threads}, but goal-mode is scored, which starts no server")
     resolved = {"kind": kind}
+    if llm.kind == "auto" and kind == "recorded" and not llm.answers:
+        resolved["answers"] = _name(world.recorded_answers)
     if kind == "endpoint":
         resolved |= {"base_url": url, "model": model_at(url, llm.model)}
     elif kind != "replay":
@@ -129,6 +132,11 @@ def make_model(
     return CachedModel(model, cache) if cache else model
 
 
+def _name(path: Path) -> str:
+    """Of a file of recorded answers."""
+    return path.name.removesuffix(SHIPPED)
+
+
 def _recorded(answers: Path | None, world: World, form: str) -> Path:
     """The file of recorded answers: as given, or the one of that name, or of that name and form, that the world brings.
 
@@ -139,9 +147,8 @@ def _recorded(answers: Path | None, world: World, form: str) -> Path:
         return answers
     if world.recorded_answers is None:
         raise UserError(f"no answers are recorded for the world {world.name}; give --llm recorded:FILE")
-    shipped = sorted(world.recorded_answers.parent.glob(f"*{SHIPPED}"))
-    names = {path.name.removesuffix(SHIPPED): path for path in shipped}
-    name = str(answers or world.recorded_answers.name.removesuffix(SHIPPED))
+    names = {_name(path): path for path in sorted(world.recorded_answers.parent.glob(f"*{SHIPPED}"))}
+    name = str(answers or (BEFORE if BEFORE in names else _name(world.recorded_answers)))
     found = names.get(name) or names.get(f"{name}-{form}")
     if not found:
         raise UserError(

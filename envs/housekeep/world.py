@@ -39,7 +39,7 @@ class HousekeepWorld(World):
     options: Mapping[str, str] = {
         "placements": "FILE with Housekeep's votes (data.npy) that says what belongs where, in place of the world's own"
     }
-    recorded_answers = Path(__file__).with_name("smollm2.jsonl.gz")
+    recorded_answers = Path(__file__).with_name("claude.jsonl.gz")
     score = ("misplaced_fixed", "Misplaced objects put right")
     settings: Mapping[str, Mapping[str, Any]] = {
         "default": {**_SETTINGS, **_LEARNER},

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ellm_agent.config.suggester import SuggesterConfig
-from ellm_agent.llm.factory import make_model
+from ellm_agent.llm.factory import make_model, resolve
 from envs.housekeep.answers import put_right
 from envs.housekeep.homes import fixed_homes
 from envs.housekeep.placements import placements
@@ -27,6 +27,15 @@ NAMES += [("crafter", "smollm2", form) for form in ("open", "closed", "scored")]
 def recorded(world, name, form):
     llm = {"kind": "recorded", "answers": Path(name)}
     return make_model(SuggesterConfig.model_validate({"kind": form, "llm": llm}), get(world))
+
+
+def test_the_default_answers_are_written_into_a_configuration():
+    """So that a run keeps them. One of 0.12.0, whose configuration names none, has those that were the default then."""
+    closed, world = SuggesterConfig(kind="closed"), get("housekeep")
+    resolved = resolve(closed, world).llm
+    assert (resolved.kind, str(resolved.answers)) == ("recorded", "claude")
+    before = SuggesterConfig.model_validate({"kind": "closed", "llm": {"kind": "recorded"}})
+    assert "SmolLM2" in make_model(before, world).description
 
 
 @pytest.mark.parametrize(("world", "name", "form"), NAMES)

@@ -68,8 +68,7 @@ def test_the_oracle_suggests_good_goals_only(oracle):
 def test_closed_form_is_offline_and_says_who_answers(tmp_path):
     out = run("--algo", "ppo", "--protocol", "homes", "--out", tmp_path / "run").stdout
     first = out.splitlines()[0]
-    assert "SmolLM2" in first
-    assert "a pretrained language model" in first
+    assert "Claude, a large language model" in first
     assert "at most 24,510 distinct questions" in first
     good, bad, _ = bins_of(tmp_path / "run")
     assert good > 0

@@ -244,8 +244,7 @@ def test_housekeeps_closed_form_is_offline_by_default():
     config = in_world(Config(), "housekeep")
     language = registry.get("housekeep").language(protocol="ellm")
     suggester = make_suggester(config, language)
-    assert "SmolLM2" in suggester.description
-    assert "a pretrained language model" in suggester.description
+    assert "Claude, a large language model" in suggester.description
     assert "at most 292 distinct questions" in suggester.description
     trained = config.changed(**{"suggester.llm.kind": "recorded", "suggester.llm.answers": "trained"})
     assert "not a language model" in make_suggester(trained, language).description
