@@ -177,8 +177,8 @@ def test_the_bonus_of_events_that_nobody_was_asked_about_by_hand():
         PreferenceReward(features(), 3, hidden=8, events=slice(1, 3), event_bonus=bonus) for bonus in (0, 6)
     ]
     pairs = [(nothing, seven), (seven, seven), (nothing, nothing), (both, nothing)]
-    for reward in rewards:
-        assert not reward.score(np.array([[1, 0, 0]]), np.array([[1, 9, 0]])).any()  # before it has learned
+    for reward, bonus in zip(rewards, (0, 6), strict=True):
+        assert reward.score(np.array([[1, 0, 0]]), np.array([[1, 9, 0]])) == bonus  # before it has learned, too
         for n, pair in enumerate(pairs):
             left, right = (np.array([[1, 0, 0], [*end[0], 0, 0][:3]]) for end in pair)
             reward.put(str(n), left, right, 1.0)
