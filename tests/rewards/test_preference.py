@@ -178,7 +178,8 @@ def test_the_bonus_of_events_that_nobody_was_asked_about_by_hand():
     ]
     pairs = [(nothing, seven), (seven, seven), (nothing, nothing), (both, nothing)]
     for reward, bonus in zip(rewards, (0, 6), strict=True):
-        assert reward.score(np.array([[1, 0, 0]]), np.array([[1, 9, 0]])) == bonus  # before it has learned, too
+        first = reward.score(np.array([[1, 0, 0]]), np.array([[1, 9, 0]]))
+        assert first == bonus  # before it has learned, too
         for n, pair in enumerate(pairs):
             left, right = (np.array([[1, 0, 0], [*end[0], 0, 0][:3]]) for end in pair)
             reward.put(str(n), left, right, 1.0)
