@@ -75,6 +75,7 @@ def test_thirty_choices_by_keyboard_teach_the_reward(chromium, finished, tmp_pat
     arguments = [
         str(finished), "--judge", "person", "--labels", str(CHOICES), "--out", str(tmp_path / "run"), "--algo", "ppo",
         "--clip-frames", "2", "--frames", "1500", "--judge-pace", "3", "--preference-steps", "60", "--queries", "random",
+        "--preference-event-bonus", "0",
     ]  # fmt: skip
     config = command.parse([*arguments, "--judge-words", "<b>water</b>"], "").config
     assert config.reward.preference.recordings == finished
