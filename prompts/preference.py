@@ -18,8 +18,8 @@ SHOWN = 5  # captions of a clip
 
 INSTRUCTIONS = """\
 You compare two clips of a player, A and B. {aim}
-Judge what they do in the clip, not what they began with. What a player achieved for the first time in its episode stands
-first. What it only tried may have had no effect. Where neither does better, the answer is tie.
+Judge what they do in the clip, not what they began with. The achievements listed are those of the first time in the
+episode. What a player only tried may have had no effect. Where neither does better, the answer is tie.
 Answer with one word: A, B, tie (both are equally good), or unsure (you cannot say)."""
 AIM = "Which player does better?"
 

@@ -10,10 +10,8 @@ from pydantic import Field, model_validator
 from ellm_agent.config.section import PathOption, Section
 
 PRIOR_STRENGTH = 9.0  # logits; chosen on seeds 100 to 103 (docs/log.md)
-TEMPERATURE, GUIDED_TEMPERATURE = (
-    0.03,
-    0.1,
-)  # of dqn, without and with goals that guide it by the prior (docs/log.md)
+TEMPERATURE = 0.03  # of dqn
+GUIDED_TEMPERATURE = 0.1  # of dqn where suggested goals guide it by the prior (docs/log.md)
 OFFLINE = {  # algorithm that learns from logs -> the one that learns online and has the same networks
     "bc": "ppo",
     "filtered-bc": "ppo",
@@ -43,8 +41,8 @@ class DQNConfig(Section):
     target_every: int = Field(4_000, ge=1)
     """Frames between copies of the target network. Paper: 8,000."""
     temperature: float | None = Field(None, gt=0)
-    """Munchausen: temperature of the softmax policy, reward units. None: 0.1 where goals guide by the action prior, of
-    which less is then unlearned (docs/log.md), else 0.03 (Vieillard et al. 2020)."""
+    """Munchausen: temperature of the softmax policy, reward units. None: 0.1 where suggested goals guide by the
+    action prior, of which less is then unlearned (docs/log.md), else 0.03 (Vieillard et al. 2020)."""
     munchausen_scale: float = 0.9
     """Munchausen: weight alpha of the log-policy bonus. Vieillard et al. 2020: 0.9."""
     munchausen_clip: float = Field(-1.0, le=0)

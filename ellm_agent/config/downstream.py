@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ellm_agent.config.agent import TEMPERATURE
 from ellm_agent.config.offline import online
 from ellm_agent.config.schema import Config
 from ellm_agent.config.suggester import NO_MISTAKES
 
 LEARNING_RATE = 2e-5  # of fine-tuning: the paper's. PPO forgets what it knew at 8e-5 (docs/log.md)
-# The entropy bonus of the softmax policy is worth up to temperature * ln(actions) / (1 - discount) = 1.7, more than a
-# sparse reward of 1: solving the task would be worth less than acting at random. So the task reward is scaled.
-SOFT_WEIGHT = 10.0
+# The entropy bonus of the softmax policy is worth up to temperature * ln(actions) / (1 - discount), 1.7 at a temperature of
+# .03, more than a sparse reward of 1: solving the task would be worth less than acting at random. So the task reward is
+# scaled, in proportion to the temperature.
+SOFT_WEIGHT = 10.0 / TEMPERATURE
 
 
 def downstream_config(pretrained: Path, config: Config, task: str, transfer: str | None) -> Config:
@@ -55,7 +57,11 @@ def downstream_config(pretrained: Path, config: Config, task: str, transfer: str
             "agent.dqn.epsilon_frames": 1_000_000,
         }
     soft = algo == "dqn" and config.agent.target == "munchausen"
-    changes["reward.extrinsic_weight"] = SOFT_WEIGHT if soft else 1.0
+    changes["reward.extrinsic_weight"] = 1.0
+    if soft:
+        temperature = config.soft_temperature  # the pretrained networks are made for it
+        changes["agent.dqn.temperature"] = temperature
+        changes["reward.extrinsic_weight"] = round(SOFT_WEIGHT * temperature, 3)
     return config.changed(**changes)
 
 

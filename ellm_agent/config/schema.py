@@ -175,8 +175,9 @@ class Config(Section):
         """``agent.dqn.temperature`` with None resolved."""
         if self.agent.dqn.temperature is not None:
             return self.agent.dqn.temperature
-        guided = self.suggester.kind != "none" and self.agent.prior_strength > 0
-        return GUIDED_TEMPERATURE if guided else TEMPERATURE
+        suggests = self.suggester.kind not in ("none", "task")
+        soft = self.agent.target == "munchausen"
+        return GUIDED_TEMPERATURE if suggests and soft and self.agent.prior_strength > 0 else TEMPERATURE
 
     def name(self) -> str:
         """A short name of the run: what differs from the world's usual settings is part of it."""

@@ -27,6 +27,7 @@ from ellm_agent.wrappers.observation import PREFIXES
 
 KEPT = 500  # of the newest clips
 KEPT_OF_EVENT = 10  # of the newest clips in which an event happened
+EVENTS = 50  # of which such clips are kept
 LARGEST = 2**22  # bytes of a saved clip's observations
 
 
@@ -135,14 +136,16 @@ class ClipRecorder:
     def keep(self, clip: Clip) -> None:
         """Adds a clip, the newest one."""
         self.clips.append(clip)
-        for phrase in new_phrases(clip.observations[:1], clip.observations[-1:])[0, self._events].tolist():
-            if phrase != PADDING:
-                self._clips_of.setdefault(phrase, deque(maxlen=KEPT_OF_EVENT)).append(clip)
+        events = new_phrases(clip.observations[:-1], clip.observations[1:])[:, self._events]
+        for phrase in dict.fromkeys(events[events != PADDING].tolist()):
+            self._clips_of.setdefault(phrase, deque(maxlen=KEPT_OF_EVENT)).append(clip)
+        while len(self._clips_of) > EVENTS:
+            del self._clips_of[next(iter(self._clips_of))]
 
     @property
     def candidates(self) -> list[Clip]:
-        """Clips to ask about: the newest, and before them the newest 10 of each event, however long ago. Of what an agent
-        does once in a hundred episodes, the newest alone mostly hold no clip."""
+        """Clips to ask about: the newest, and before them the newest 10 of each event, however long ago. What an agent does
+        once in a hundred episodes is rarely in one of the newest."""
         of_events = [clip for clips in self._clips_of.values() for clip in clips]
         return list({clip.key: clip for clip in (*of_events, *self.clips)}.values())
 

@@ -89,12 +89,12 @@ def choose_queries(
     for one, other in known:
         if one in place and other in place:
             new[place[one], place[other]] = new[place[other], place[one]] = False
-    candidates = np.argwhere(np.tril(new, -1))  # (pairs, 2), the newer clip first
+    candidates = np.argwhere(np.tril(new, -1))  # (pairs, 2), the later one first
     count = min(count, len(candidates) // DRAWN)
     if count < 1:
         return []
     pairs = candidates[random.choice(len(candidates), count * DRAWN, replace=False)]  # (drawn, 2)
-    pairs = random.permuted(pairs, axis=1)  # the older clip is not always on the same side
+    pairs = random.permuted(pairs, axis=1)  # the later one is not always on the same side
     if how == "disagreement":
         totals = reward.returns(np.stack([clip.observations for clip in clips]))  # (members, n)
         probability = preference_probability(totals[:, pairs[:, :1]], totals[:, pairs[:, 1:]])

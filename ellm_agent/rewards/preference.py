@@ -219,7 +219,7 @@ class PreferenceReward(TransitionReward):
         self._optimism, self._event_bonus = optimism, event_bonus
         self._event_counts = np.zeros(
             0, int
-        )  # by phrase: clips of the comparisons at the last fit in which it happened
+        )  # by phrase: happened so often in the compared clips, at the last fit
         self._generator = torch.Generator().manual_seed(seed)
         self._ensemble = RewardEnsemble(members, 2 * DIMENSIONS, hidden, self._generator)
         self._optimizer = torch.optim.Adam(self._ensemble.parameters(), lr=learning_rate)
@@ -259,7 +259,7 @@ class PreferenceReward(TransitionReward):
             return self._ensemble(self._clip_vectors(clips)).unflatten(1, (len(clips), frames)).sum(2)
 
     def predicted_returns(self, clips: np.ndarray) -> np.ndarray:
-        """Sums of the mean rewards, without optimism, over clips: ``(n, frames + 1, slots) -> (n,)``."""
+        """Sums of the mean rewards, without what is added for exploration, over clips: ``(n, frames + 1, slots) -> (n,)``."""
         own = self._normalised(self._clip_vectors(clips))
         return own.mean(0).reshape(len(clips), -1).sum(1).numpy()
 
@@ -320,7 +320,9 @@ class PreferenceReward(TransitionReward):
         self._zeros = rewards.median(1).values
         self._deviations = rewards.std(1, unbiased=False).clamp(min=1e-6)
         compared = np.concatenate([comparison.observations for comparison in self._comparisons.values()])
-        events = self._new_events(compared[:, 0], compared[:, -1])
+        events = self._new_events(
+            *(part.reshape(-1, self.slots) for part in (compared[:, :-1], compared[:, 1:]))
+        )
         self._event_counts = np.bincount(events[events != PADDING])
         self._fitted = True
 
@@ -386,7 +388,9 @@ class PreferenceReward(TransitionReward):
         }
         self._penalty, self._zeros = state["penalty"], state["zeros"]
         self._deviations, self._fitted = state["deviations"], state["fitted"]
-        self._event_counts = np.array(state.get("event_counts", []), int)  # up to 0.12.0 there were none
+        self._event_counts = np.array(state.get("event_counts", []), int)
+        if "event_counts" not in state:  # up to 0.12.0 there was no bonus
+            self._event_bonus = 0.0
         self._generator.set_state(state["generator"])
         self._log = dict(state["log"])
 

@@ -226,9 +226,9 @@ def unfinished(cells: dict[Cell, Config], results: Path) -> dict[Cell, Config]:
             left[cell] = config
             continue
         there = config_files.load(folder / "config.yaml")
-        ignore = list(MAY_DIFFER)
-        if not config.suggester.asks_model:  # no language model is asked
-            ignore += [name for name in config_files.flatten(config) if name.startswith("suggester.llm.")]
+        without_effect = () if config.suggester.asks_model else ("suggester.llm.",)
+        without_effect += ("agent.on_policy.",) if config.agent.algo == "dqn" else ("agent.dqn.",)
+        ignore = [*MAY_DIFFER, *(n for n in config_files.flatten(config) if n.startswith(without_effect))]
         changed = config_files.differences(there, config, ignore)
         if changed:
             raise UserError(f"{folder} holds another run ({'; '.join(changed)}); choose another --name")

@@ -205,6 +205,20 @@ def test_a_new_agent_prefers_what_its_goals_name(parts_of, algo):
     assert gap == pytest.approx(2.0 * float(named[row, action]), abs=0.3)
 
 
+@pytest.mark.parametrize(("changes", "temperature"), [({}, 0.1), ({"agent.target": "double"}, 0.03)])
+def test_a_dqn_starts_from_the_prior_in_units_of_its_temperature(parts_of, changes, temperature):
+    """9 logits, the default strength."""
+    parts = parts_of(**changes, **{"agent.algo": "dqn"})
+    q_values = parts.agent.policy.q_net(torch.as_tensor(parts.worlds.reset())).detach()
+    named = parts.agent.policy.q_net.features_extractor(torch.as_tensor(parts.worlds.reset()))[
+        :, -17:
+    ].detach()
+    row, action = np.argwhere(named.numpy() > 0)[0]
+    other = int(np.flatnonzero(named[row].numpy() == 0)[0])
+    gap = float(q_values[row, action] - q_values[row, other]) / temperature
+    assert gap == pytest.approx(9 * float(named[row, action]), abs=2.5)
+
+
 def test_known_goals_need_no_sentence_bert(parts_of, monkeypatch):
     """All that the prior compares is encoded in batches, which are on disk after the first run."""
 

@@ -28,9 +28,12 @@ def test_fine_tuning_has_the_papers_settings(tmp_path):
     assert config.suggester.kind == "task"
     assert (config.reward.extrinsic_weight, config.reward.success) == (1, "effect")
     assert config.run.out is None
-    # A soft policy's entropy must not outweigh the task.
-    soft = downstream_config(tmp_path, PRESETS["default"], "mine stone", "finetune")
-    assert (soft.agent.target, soft.reward.extrinsic_weight) == ("munchausen", 10)
+    # A soft policy's entropy must not outweigh the task, and is that of pretraining: .1 with goals, .03 without.
+    for kind, temperature, weight in (("open", 0.1, 33.333), ("none", 0.03, 10)):
+        before = PRESETS["default"].changed(**{"suggester.kind": kind})
+        soft = downstream_config(tmp_path, before, "mine stone", "finetune")
+        assert (soft.agent.target, soft.soft_temperature) == ("munchausen", temperature)
+        assert soft.reward.extrinsic_weight == pytest.approx(weight)
     # What decides what the agent observes and does stays as it was.
     before, now = config_files.flatten(PAPER), config_files.flatten(config)
     assert all(now[name] == before[name] for name in SAME_NETWORKS)

@@ -253,6 +253,8 @@ def test_changed_gives_a_validated_copy():
     [
         ({}, 0.1),
         ({"suggester.kind": "none"}, 0.03),
+        ({"suggester.kind": "task", "env.task": "mine stone"}, 0.03),
+        ({"agent.target": "double"}, 0.03),
         ({"agent.action_prior": 0.0}, 0.03),
         ({"agent.goal_conditioned": False}, 0.03),
         ({"agent.dqn.temperature": 0.5}, 0.5),

@@ -61,6 +61,14 @@ def test_of_each_event_the_newest_ten_clips_are_candidates(worlds, clip):
     assert [one.world_seed for one in recorder.candidates] == [*range(2, 12), 12]
 
 
+def test_an_event_of_which_a_clip_is_kept_too_long_gives_way(worlds, clip):
+    """Of 51 events the first has no clips any more."""
+    recorder = ClipRecorder(1, 2, worlds.fields["achieved"].stop, kept=1, events=worlds.fields["achieved"])
+    for seed in range(51):
+        recorder.keep(clip([1, 2, 3], [f"event {seed}"], world_seed=seed))
+    assert [one.world_seed for one in recorder.candidates] == list(range(1, 51))
+
+
 def test_a_saved_recorder_goes_on(worlds):
     straight, first = record(worlds, 9), record(worlds, 5)
     events = worlds.fields["achieved"]

@@ -13,7 +13,7 @@ from ellm_agent.config import methods
 from ellm_agent.config.presets import PRESETS
 from ellm_agent.errors import UserError
 from ellm_agent.sweeps.local import lock, run_sweep
-from ellm_agent.sweeps.plan import Options, plan
+from ellm_agent.sweeps.plan import Options, plan, unfinished
 from tests.helpers.processes import Script, script
 
 SWEEP = ["--methods", "oracle", "random", "--algos", "ppo", "--seeds", "0", "--frames", "800", "--jobs", "1"]
@@ -118,6 +118,29 @@ def test_what_makes_another_method_needs_a_name(method, more):
     assert cell.method == f"{method}-other"
     assert config_files.differences(methods.apply(method, PRESETS["default"]), config)
     plan(Options(**one), ["--preset", "paper"])  # which rewards attempts, whatever the method
+
+
+@pytest.mark.parametrize(
+    ("algo", "more", "same"),
+    [
+        ("ppo", ["--dqn.temperature", "0.5"], True),
+        ("ppo", ["--ppo.epochs", "7"], False),
+        ("dqn", ["--dqn.temperature", "0.5"], False),
+        ("dqn", ["--ppo.epochs", "7"], True),
+    ],
+)
+def test_options_of_another_learner_make_no_other_run(tmp_path, algo, more, same):
+    options = Options(seeds=(0,), methods=("oracle",), algos=(algo,))
+    ((cell, config),) = plan(options, more).items()
+    folder = cell.folder(tmp_path)
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(config_files.to_yaml(config))
+    now = plan(options, [])
+    if same:
+        assert not unfinished(now, tmp_path)
+    else:
+        with pytest.raises(UserError, match="holds another run"):
+            unfinished(now, tmp_path)
 
 
 def test_an_endpoint_from_the_environment_is_part_of_a_cell(monkeypatch):
