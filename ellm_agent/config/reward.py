@@ -62,8 +62,8 @@ class PreferenceConfig(Section):
     """Weight, within it, of the deviation of the ensemble's members, so that what the comparisons do not decide is tried.
     0: their mean alone (Christiano et al. 2017). Liang et al. 2022: .05, falling, for other rewards."""
     event_bonus: Annotated[float, flag("preference-event-bonus")] = Field(10.0, ge=0)
-    """Added to it for an event that the compared clips hold n times: event-bonus / sqrt(1 + n), in deviations, so that what
-    nobody was asked about is tried. 0: nothing (Christiano et al. 2017)."""
+    """Added to it for an event that the compared clips hold n times: event-bonus / sqrt(1 + n), in deviations, so that the
+    agent tries what few comparisons are about. 0: nothing (Christiano et al. 2017)."""
     members: Annotated[int, flag("preference-members")] = Field(3, ge=1)
     """Networks of the ensemble. Christiano et al. 2017: 3"""
     hidden: Annotated[int, flag("preference-hidden")] = Field(32, ge=1)

@@ -176,11 +176,10 @@ class Comparison:
 
 
 class PreferenceReward(TransitionReward):
-    """The mean of an ensemble's normalised rewards, 0 until it has been fitted, and what is added for exploration.
+    """The mean of an ensemble's normalised rewards, and what is added for exploration; 0 until it has been fitted.
 
     Added are the members' deviation, times ``optimism``, and for each event that happens ``event_bonus`` / sqrt(1 + n), where
-    the compared clips hold it n times: what nobody was asked about is tried, before its worth is known. The bonus is there
-    from the first frame: an agent that normalises its advantages would otherwise learn from noise until the first fit.
+    the compared clips hold it n times: what few comparisons are about is tried, before its worth is known.
 
     A transition's vector is 0.1 times the sum of the vectors of the phrases of the state that it leads to, and, behind it,
     the sum of those of the phrases that are new there: 4 times of those about events, and 0.3 times of the others. Goals
@@ -240,7 +239,9 @@ class PreferenceReward(TransitionReward):
         return (own.mean(0) + self._optimism * ensemble_deviation(own)).numpy() + self._bonus(before, after)
 
     def _bonus(self, before: np.ndarray, after: np.ndarray) -> np.ndarray:
-        """Of the events of transitions, ``(n,)`` float32."""
+        """Of the events of transitions, ``(n,)`` float32; 0 until the first fit."""
+        if not self._fitted or not self._event_bonus:
+            return np.zeros(len(after), np.float32)
         events = self._new_events(before, after)
         counts = np.zeros(max(int(events.max(initial=0)) + 1, len(self._event_counts)))
         counts[: len(self._event_counts)] = self._event_counts

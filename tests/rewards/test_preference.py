@@ -193,9 +193,9 @@ def test_the_bonus_of_events_by_hand():
     )
 
 
-def test_an_event_has_its_bonus_before_anything_is_learned():
+def test_an_event_has_no_bonus_before_anything_is_learned():
     reward = PreferenceReward(features(), 3, hidden=8, events=slice(1, 3), event_bonus=6)
-    assert reward.score(np.array([START]), np.array([BOTH])) == 12
+    assert reward.score(np.array([START]), np.array([BOTH])) == 0
 
 
 def test_the_bonus_of_a_saved_reward_is_the_same():
