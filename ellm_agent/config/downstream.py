@@ -59,7 +59,8 @@ def downstream_config(pretrained: Path, config: Config, task: str, transfer: str
     soft = algo == "dqn" and config.agent.target == "munchausen"
     changes["reward.extrinsic_weight"] = 1.0
     if soft:
-        temperature = config.soft_temperature  # the pretrained networks are made for it
+        # Pretrained networks are made for their temperature; a new DQN has the one of agents that nothing guides.
+        temperature = config.soft_temperature if transfer == "finetune" else TEMPERATURE
         changes["agent.dqn.temperature"] = temperature
         changes["reward.extrinsic_weight"] = round(SOFT_WEIGHT * temperature, 3)
     return config.changed(**changes)
