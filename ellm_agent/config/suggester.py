@@ -25,8 +25,8 @@ class LLMConfig(Section):
     ] = "auto"
     """What answers. endpoint: a server; local: a GGUF file, by llama.cpp on this machine (docs/llm.md says what to
     install); bundled: the small model in this package, offline; script: rules (not a language model); replay: the answers
-    in llm-cache alone, without any model; recorded:FILE: those in a file, or of a name that the world brings, such as recorded:claude;
-    auto: a server if one is configured, or else the bundled model or the world's recorded answers."""
+    in llm-cache alone, without any model; recorded:FILE: those in a file, or of a name that the world brings, such as
+    recorded:claude; auto: a server if one is configured, or else the bundled model or the world's recorded answers."""
     answers: Annotated[PathOption | None, flag("llm-answers")] = None
     """recorded: the file, or the name of one that the world brings. None: smollm2. (auto writes down the world's usual one,
     such as claude in Housekeep.)"""
