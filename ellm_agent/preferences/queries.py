@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 
 from ellm_agent.preferences.clips import Clip
-from ellm_agent.rewards.preference import PreferenceReward, disagreement, preference_probability
+from ellm_agent.rewards.preference import PreferenceReward
+from ellm_agent.rewards.preference_model import disagreement, preference_probability
 
 RECENT = 12  # queries before, whose clips people are not shown again
 DRAWN = 10  # pairs drawn for each one that is asked about (Christiano et al. 2017, appendix A)

@@ -19,7 +19,8 @@ from ellm_agent.preferences.labels import PREFERRED, Choice, LabelFile
 from ellm_agent.preferences.queries import Pair, Query, choose_queries, labels_due
 from ellm_agent.records import Transitions
 from ellm_agent.rewards.base import TransitionReward
-from ellm_agent.rewards.preference import PreferenceReward, agreement, preference_probability
+from ellm_agent.rewards.preference import PreferenceReward
+from ellm_agent.rewards.preference_model import agreement, preference_probability
 
 TURNS = 50  # fits in a run, about; where judges answer at once
 OFFERED = 8  # queries that wait for a judge who answers later

@@ -15,11 +15,13 @@ from ellm_agent.rewards.preference import (
     FIRST_PENALTY,
     STATE_WEIGHT,
     PreferenceReward,
+    new_phrases,
+)
+from ellm_agent.rewards.preference_model import (
     adapted_penalty,
     agreement,
     disagreement,
     ensemble_deviation,
-    new_phrases,
     normalised,
     preference_loss,
     preference_probability,
