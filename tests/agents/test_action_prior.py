@@ -209,10 +209,9 @@ def test_a_new_agent_prefers_what_its_goals_name(parts_of, algo):
 def test_a_dqn_starts_from_the_prior_in_units_of_its_temperature(parts_of, changes, temperature):
     """9 logits, the default strength."""
     parts = parts_of(**changes, **{"agent.algo": "dqn"})
-    q_values = parts.agent.policy.q_net(torch.as_tensor(parts.worlds.reset())).detach()
-    named = parts.agent.policy.q_net.features_extractor(torch.as_tensor(parts.worlds.reset()))[
-        :, -17:
-    ].detach()
+    rows, q_net = torch.as_tensor(parts.worlds.reset()), parts.agent.policy.q_net
+    with torch.no_grad():
+        q_values, named = q_net(rows), q_net.features_extractor(rows)[:, -17:]
     row, action = np.argwhere(named.numpy() > 0)[0]
     other = int(np.flatnonzero(named[row].numpy() == 0)[0])
     gap = float(q_values[row, action] - q_values[row, other]) / temperature
