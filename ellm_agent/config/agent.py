@@ -140,7 +140,7 @@ class AgentConfig(Section):
     clause_vectors: Literal["adapted", "whitened", "raw", "learned"] | None = None
     """Phrase vectors. raw: SentenceBERT's, frozen; whitened: those, whitened over the closed vocabulary; adapted:
     those, and a learned offset for each phrase; learned: from scratch. None: adapted for clauses, raw for
-    sentences (the only choice there). Ablation in docs/results.md."""
+    sentences (the only choice there). Ablation in docs/results-0.7.md."""
     hidden: int = Field(256, ge=1)
     """Width of the encoder's layers, units. Paper: 512."""
     dqn: Annotated[DQNConfig, tyro.conf.arg(name="dqn")] = DQNConfig()
