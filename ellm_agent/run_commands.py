@@ -79,7 +79,9 @@ def parse(
 
         saved = defaults = Run.open(Path(early["resume"])).config
     elif early["config"]:
-        defaults = config_files.load(Path(early["config"]), early["preset"])
+        defaults = config_files.load(Path(early["config"]), early["preset"], early["world"] or world)
+        if early["world"] not in (None, defaults.env.name):
+            raise UserError(f"world is {early['world']}, but {early['config']} names {defaults.env.name}")
     else:
         defaults = config_files.in_world(PRESETS[preset], early["world"] or world)
     if method and not early["resume"]:

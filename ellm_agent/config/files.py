@@ -53,16 +53,17 @@ def to_yaml(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
-def load(path: Path, preset: str | None = None) -> Config:
-    """Reads what ``to_yaml`` wrote, or a part of it (the rest is the preset's).
+def load(path: Path, preset: str | None = None, world: str = "crafter") -> Config:
+    """Reads what ``to_yaml`` wrote, or a part of it (the rest is the preset's for the world).
 
     Args:
         path: of the YAML file.
         preset: to start from; None: the one that the file names, or "default".
+        world: where the file names none.
 
     Raises:
         UserError: if the file cannot be read, is no mapping, has unknown keys or wrong types, or names another
-            preset.
+            preset or an unknown world.
     """
     try:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -73,14 +74,19 @@ def load(path: Path, preset: str | None = None) -> Config:
         raise UserError(f"the configuration {path} is not valid YAML") from error
     if not isinstance(data, Mapping):
         raise UserError(f"the configuration {path} must be a mapping of option names to values")
-    run = data.get("run")
-    named = run.get("preset") if isinstance(run, Mapping) else None
+    named = _named(data, "run", "preset")
     if preset is not None and named not in (None, preset):
         raise UserError(f"preset is {preset}, but {path} names another")
     preset = named or preset or "default"
     if not isinstance(preset, str) or preset not in PRESETS:
         raise UserError(f"preset is {preset!r} in {path}; choose one of {', '.join(PRESETS)}")
-    merged = _merge(PRESETS[preset].model_dump(), data)
+    named = _named(data, "env", "name")
+    world = named if isinstance(named, str) else world
+    try:
+        start = in_world(PRESETS[preset], world)
+    except UserError as error:
+        raise UserError(f"{error} (in {path})") from error
+    merged = _merge(start.model_dump(), data)
     try:
         return check(Config.model_validate(merged))
     except ValidationError as error:
@@ -221,6 +227,12 @@ def _sections(model: type[BaseModel], place: tuple[str, ...]) -> dict[str, tuple
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             found |= _sections(field.annotation, (*place, name))
     return found
+
+
+def _named(data: Mapping[str, Any], section: str, name: str) -> Any:
+    """A value of a file, or None."""
+    values = data.get(section)
+    return values.get(name) if isinstance(values, Mapping) else None
 
 
 def _merge(default: dict[str, Any], data: Mapping[str, Any]) -> dict[str, Any]:

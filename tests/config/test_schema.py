@@ -279,6 +279,40 @@ def test_a_part_of_a_configuration_has_the_presets_other_values(tmp_path):
     assert config_files.load(path) == PRESETS["debug"].changed(**{"agent.dqn.gamma": 1.0})
 
 
+HOUSEKEEP = config_files.in_world(PRESETS["default"], "housekeep")
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "script", "expected"),
+    [
+        ("run: {frames: 1000}", [], "housekeep", HOUSEKEEP),
+        ("run: {frames: 1000}", ["--world", "housekeep"], "crafter", HOUSEKEEP),
+        ("run: {frames: 1000}\nenv: {name: housekeep}", [], "crafter", HOUSEKEEP),
+        ("run: {frames: 1000}\nenv: {name: crafter}", [], "housekeep", PRESETS["default"]),
+        ("run: {frames: 1000}", [], "crafter", PRESETS["default"]),
+    ],
+)
+def test_a_part_of_a_configuration_has_its_worlds_settings(text, words, script, expected, tmp_path):
+    path = tmp_path / "part.yaml"
+    path.write_text(text)
+    config = run_commands.parse(["--config", str(path), *words], "", world=script).config
+    assert config == expected.changed(**{"run.frames": 1000})
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "message"),
+    [
+        ("env: {name: crafter}", ["--world", "housekeep"], "world is housekeep, but .* names crafter"),
+        ("env: {name: atari}", [], r"world is 'atari'.*\(in .*part.yaml\)"),
+    ],
+)
+def test_a_part_of_another_worlds_configuration_is_refused(text, words, message, tmp_path):
+    path = tmp_path / "part.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        run_commands.parse(["--config", str(path), *words], "")
+
+
 # --- the command line -----------------------------------------------------------------------------------------------
 
 
