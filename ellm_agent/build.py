@@ -17,6 +17,7 @@ from ellm_agent.builders.worlds import make_recorder, make_worlds
 from ellm_agent.config.agent import OFFLINE
 from ellm_agent.datasets.logs import note_data
 from ellm_agent.goals.base import GoalSuggester
+from ellm_agent.llm.base import LanguageModel
 from ellm_agent.preferences.teaching import Teaching
 from ellm_agent.runs import checkpoints
 from ellm_agent.runs.folder import Run
@@ -32,13 +33,19 @@ __all__ = [
 ]  # fmt: skip
 
 
-def build(run: Run, suggester: GoalSuggester, checkpoint: Mapping[str, Any] | None = None) -> Parts:
+def build(
+    run: Run,
+    suggester: GoalSuggester,
+    checkpoint: Mapping[str, Any] | None = None,
+    model: LanguageModel | None = None,
+) -> Parts:
     """The parts of a run.
 
     Args:
         run: its configuration decides.
         suggester: from ``make_suggester``.
         checkpoint: state of the checkpoint that it continues from.
+        model: compares clips, where a language model does; None: the configuration's.
 
     Raises:
         UserError: if the checkpoint or the pretrained agent cannot be read.
@@ -50,7 +57,8 @@ def build(run: Run, suggester: GoalSuggester, checkpoint: Mapping[str, Any] | No
     worlds = make_worlds(config, suggester, phrases, config.env.n_envs)
     held_out = make_worlds(config, suggester, phrases, config.run.eval_episodes, one_episode=True)
     if config.reward.preference.labels:
-        taught = make_taught_reward(config, worlds, held_out, run.folder, resumes=checkpoint is not None)
+        resumes = checkpoint is not None
+        taught = make_taught_reward(config, worlds, held_out, run.folder, resumes, model)
         bonus = AddedReward(worlds, taught, config.reward.preference.weight)
         callbacks = (Teaching(taught, config.reward.preference.weight, config.reward.preference.pace),)
     else:

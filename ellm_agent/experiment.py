@@ -22,13 +22,16 @@ from ellm_agent.config.suggester import LLMConfig
 from ellm_agent.errors import UserError
 from ellm_agent.goals.base import GoalSuggester
 from ellm_agent.goals.quality import shares
-from ellm_agent.llm.factory import resolve
+from ellm_agent.llm.base import LanguageModelError
+from ellm_agent.llm.factory import make_model, resolve
 from ellm_agent.runs import checkpoints, tracking
 from ellm_agent.runs.folder import Run
 from ellm_agent.runs.pretrained import copy_pretrained, find_pretrained
 from ellm_agent.training import Trained, train
 from envs import registry
 from envs.interface import World
+
+GOALS_ONLY = ("bundled", "script", "recorded")  # language models that can only suggest goals
 
 
 def run_experiment(config: Config, resume: Path | None = None, suggester: GoalSuggester | None = None) -> Run:
@@ -48,7 +51,11 @@ def run_experiment(config: Config, resume: Path | None = None, suggester: GoalSu
     tracking.check(config)
     if not resume:
         config = config.changed(**{"suggester.llm": language_model(config, world)})
-    suggester = suggester or make_suggester(config, world.language(**config.env.options))
+    model = None
+    if suggester is None:
+        if config.suggester.asks_model:
+            model = make_model(config.suggester, world, config.env.options)
+        suggester = make_suggester(config, world.language(**config.env.options), model)
     run, checkpoint = _continue(config, resume) if resume else (_create(config), None)
     console.print(f"goals: {suggester.description}", markup=False)
     console.print(f"agent: {_describe(config)}", markup=False)
@@ -61,13 +68,14 @@ def run_experiment(config: Config, resume: Path | None = None, suggester: GoalSu
 
     with library_settings(config):
         try:
-            parts = build(run, suggester, checkpoint)
-        except UserError:
+            # One model suggests and compares clips, with one budget; in scored form it writes no answers.
+            parts = build(run, suggester, checkpoint, None if config.suggester.kind == "scored" else model)
+            trained = train(parts, run, checkpoint)
+        except (UserError, LanguageModelError):
             suggester.close()
-            if not resume:
+            if not resume and run.empty:
                 run.discard()  # else it would be in the way of the corrected command
             raise
-        trained = train(parts, run, checkpoint)
     started = time.monotonic()
     draw_replays(trained.recordings, run.replays, config, config.run.replays)
     summary = run_report.write_summary(run, _results(trained))
@@ -104,11 +112,22 @@ def library_settings(config: Config) -> Iterator[None]:
 
 
 def language_model(config: Config, world: World) -> LLMConfig:
-    """Which language model suggests, or compares clips, with "auto" written out."""
+    """Which language model suggests, or compares clips, with "auto" written out.
+
+    Raises:
+        UserError: see ``resolve``; and for a model that cannot compare clips, where it is to.
+    """
     options = config.reward.preference
-    judges = options.labels and options.judge == "model" and not config.suggester.asks_model
-    suggester = config.suggester.model_copy(update={"kind": "open"}) if judges else config.suggester
-    return resolve(suggester, world).llm
+    judges = options.labels and options.judge == "model"
+    alone = judges and not config.suggester.asks_model
+    suggester = config.suggester.model_copy(update={"kind": "open"}) if alone else config.suggester
+    llm = resolve(suggester, world).llm
+    if judges and llm.kind in GOALS_ONLY:
+        raise UserError(
+            f"judge is model, but what answers is {llm.kind}, which suggests goals and compares nothing: give --llm local,"
+            " or --llm-base-url (or set OPENAI_API_KEY)"
+        )
+    return llm
 
 
 def _create(config: Config) -> Run:

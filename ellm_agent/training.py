@@ -91,6 +91,7 @@ def train(parts: Parts, run: Run, checkpoint: Mapping[str, Any] | None = None) -
         UserError: if the checkpoint does not fit.
         LanguageModelError: if a language model cannot be reached from the start, or failed and failures are to stop
             the run; everything learned before is saved.
+        UserError: likewise, for a judge of clips that answers neither way.
         Stopped: after a signal; everything learned is saved.
     """
     options, worlds, agent = run.config.run, parts.worlds, parts.agent
@@ -128,8 +129,8 @@ def train(parts: Parts, run: Run, checkpoint: Mapping[str, Any] | None = None) -
                     episodes,
                     evaluation,
                     metrics,
-                    saving,
                     *parts.callbacks,
+                    saving,  # behind what may fail
                     progress,
                     FrameBudget(options.frames),
                 ]

@@ -8,6 +8,7 @@ import torch
 
 from ellm_agent.builders.common import find_device, generator_seed
 from ellm_agent.config.schema import Config
+from ellm_agent.llm.base import LanguageModel
 from ellm_agent.llm.factory import make_model
 from ellm_agent.preferences.clips import ClipReader, ClipRecorder, first_clips
 from ellm_agent.preferences.judges import ClipModelJudge, Judge, SyntheticJudge, frames_with, true_reward
@@ -72,7 +73,12 @@ def make_transition_reward(config: Config, worlds: GoalExploration) -> Transitio
 
 
 def make_taught_reward(
-    config: Config, worlds: GoalExploration, held_out: GoalExploration, folder: Path, resumes: bool = False
+    config: Config,
+    worlds: GoalExploration,
+    held_out: GoalExploration,
+    folder: Path,
+    resumes: bool = False,
+    model: LanguageModel | None = None,
 ) -> TaughtReward:
     """A reward that is learned from preferences during the run.
 
@@ -82,6 +88,7 @@ def make_taught_reward(
         held_out: its worlds for evaluation, in which another run's recordings are played again.
         folder: of the run, where the labels are kept.
         resumes: whether a checkpoint follows, which holds the clips; recordings are not read then.
+        model: compares clips, where a language model does; None: the configuration's.
 
     Raises:
         UserError: if recordings or labels cannot be read, or for a page or a language model that cannot be had.
@@ -105,13 +112,21 @@ def make_taught_reward(
     begins = options.recordings and not resumes
     clips = first_clips(options, config.env, held_out, slots) if begins else []
     labels = LabelFile(folder / LABELS, (options.clip_frames + 1, slots), worlds.phrases)
-    judge = make_judge(config, worlds, labels)
+    judge = make_judge(config, worlds, labels, model)
     frames = config.run.frames
     return TaughtReward(reward, recorder, judge, labels, options.labels, frames, options.queries, seed, clips)
 
 
-def make_judge(config: Config, worlds: GoalExploration, labels: LabelFile) -> Judge:
+def make_judge(
+    config: Config, worlds: GoalExploration, labels: LabelFile, model: LanguageModel | None = None
+) -> Judge:
     """Who compares clips. A person's page is opened at once.
+
+    Args:
+        config: of the run.
+        worlds: its training worlds.
+        labels: where the answers are kept.
+        model: compares clips, where a language model does; None: the configuration's.
 
     Raises:
         UserError: for a page or a language model that cannot be had.
@@ -123,10 +138,9 @@ def make_judge(config: Config, worlds: GoalExploration, labels: LabelFile) -> Ju
         open_page(judge, options.port)
         return judge
     if options.judge == "model":
-        model = make_model(
-            config.suggester.model_copy(update={"kind": "open"}), registry.get(config.env.name)
-        )
-        in_flight = config.suggester.llm.concurrency
-        return ClipModelJudge(model, reader, worlds.language, options.words or "", in_flight)
+        llm, asking = config.suggester.llm, config.suggester.model_copy(update={"kind": "open"})
+        model = model or make_model(asking, registry.get(config.env.name))
+        aim, stops = options.words or "", llm.on_failure == "stop"
+        return ClipModelJudge(model, reader, worlds.language, aim, llm.concurrency, stops)
     value = true_reward if options.judge == "truth" else frames_with(options.words, reader)
     return SyntheticJudge(options.judge, value, options.errors, seed)

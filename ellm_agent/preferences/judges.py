@@ -14,11 +14,13 @@ from ellm_agent.llm.client import RequestPool
 from ellm_agent.preferences.clips import Clip, ClipReader
 from ellm_agent.preferences.labels import Choice, Label
 from ellm_agent.preferences.queries import Query
+from ellm_agent.terminal import print_stderr
 from envs.interface import Language
 from prompts import preference
 
 MIRRORED: dict[str | None, str | None] = {"A": "B", "B": "A"}
 NEITHER = ("empty", "refused", "over_budget")  # failures that are answers: neither way; and a spent budget
+FATAL_AT_FIRST = ("rejected", "unreachable")  # failures that end the run, if nothing was answered before
 PATIENCE = 20  # questions without one answer that can be read, after which a judge is given up
 CHOICES: dict[str, Choice] = {"A": "left", "B": "right", "tie": "tie", "unsure": "unsure"}
 
@@ -33,7 +35,7 @@ class Judge:
     name: str
 
     def judge(self, queries: Sequence[Query]) -> list[Label]:
-        """The answers to these queries."""
+        """The answers to these queries; none to those that could not be asked."""
         raise NotImplementedError
 
     def metrics(self) -> dict[str, float]:
@@ -56,10 +58,12 @@ class LaterJudge(Judge):
 
     Attributes:
         changes: how often an answer has been given or taken back.
+        finished: whether the agent has played all its frames, so that no answer is learned from any more.
         progress: figures to show, by name.
     """
 
     changes: int = 0
+    finished: bool = False
     progress: Mapping[str, Any] = {}
 
     @property
@@ -114,8 +118,8 @@ def frames_with(words: str, reader: ClipReader) -> Callable[[Clip], float]:
 class ClipModelJudge(Judge):
     """A language model, which reads captions of both clips and what was achieved in them.
 
-    It is asked about each pair in both orders; answers that contradict each other, failed and unreadable ones count as
-    "cannot say".
+    It is asked about each pair in both orders; answers that contradict each other, unreadable ones and refusals count as
+    "cannot say". A pair about which a question failed has no label.
 
     Args:
         model: answers.
@@ -123,16 +127,23 @@ class ClipModelJudge(Judge):
         language: of the world.
         aim: what is better, in words; empty: which player does better.
         in_flight: questions at once, to a model that waits for a server.
+        stop_on_failure: whether a question that fails ends training.
     """
 
     def __init__(
-        self, model: LanguageModel, reader: ClipReader, language: Language, aim: str = "", in_flight: int = 1
+        self,
+        model: LanguageModel,
+        reader: ClipReader,
+        language: Language,
+        aim: str = "",
+        in_flight: int = 1,
+        stop_on_failure: bool = False,
     ):
         self.name = model.name
         self._model = model if model.in_process else RequestPool(model, in_flight)
         self._counted = model  # its tokens, for budgets
         self._reader, self._language = reader, language
-        self._aim = aim or preference.AIM
+        self._aim, self._stops, self._fails = aim or preference.AIM, stop_on_failure, False
         self._unread: int | None = (
             0  # questions until the first answer that could be read; None: there was one
         )
@@ -142,14 +153,21 @@ class ClipModelJudge(Judge):
 
         Raises:
             UserError: if the model has answered neither way in all of the first 20 questions or more.
-            LanguageModelError: if all questions failed.
+            LanguageModelError: if a question failed, and failures end training; if the first ones were all rejected, or
+                no server was there.
         """
         orders = [(query.left, query.right) for query in queries]
         prompts = [self._prompt(*clips) for pair in orders for clips in (pair, pair[::-1])]
         answers = self._model.answer(prompts)
-        failures = [a for a in answers if isinstance(a, LanguageModelError) and a.kind not in NEITHER]
-        if failures and len(failures) == len(answers):
-            raise failures[0]
+        failed = [isinstance(answer, LanguageModelError) and answer.kind not in NEITHER for answer in answers]
+        if any(failed):
+            self._note_failure(answers[failed.index(True)], all(failed))
+        lost = [first or second for first, second in zip(failed[::2], failed[1::2], strict=True)]
+        queries = [query for query, gone in zip(queries, lost, strict=True) if not gone]
+        answers = [answer for i, answer in enumerate(answers) if not lost[i // 2]]
+        if not queries:
+            return []
+        self._fails = False
         texts = ["" if isinstance(answer, LanguageModelError) else answer.text for answer in answers]
         said = [preference.parse(text) for text in texts]
         if self._unread is not None:
@@ -177,6 +195,18 @@ class ClipModelJudge(Judge):
 
     def close(self) -> None:
         self._model.close()
+
+    def _note_failure(self, error: LanguageModelError, of_all: bool) -> None:
+        """Ends training, or warns if the model answered before.
+
+        Raises:
+            LanguageModelError: see ``judge``.
+        """
+        if self._stops or (of_all and error.kind in FATAL_AT_FIRST and self._unread == 0):
+            raise error
+        if not self._fails:
+            print_stderr(f"warning: {error}; training goes on, and clips are compared when it answers again")
+        self._fails = True
 
     def _prompt(self, first: Clip, second: Clip) -> preference.Prompt:
         captions = [self._reader.captions(clip) for clip in (first, second)]

@@ -13,6 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from stable_baselines3.common.callbacks import BaseCallback
 
+from ellm_agent.errors import UserError
+from ellm_agent.llm.base import LanguageModelError
 from ellm_agent.preferences.clips import Clip, ClipRecorder
 from ellm_agent.preferences.judges import Judge, LaterJudge
 from ellm_agent.preferences.labels import PREFERRED, Choice, LabelFile
@@ -25,6 +27,7 @@ from ellm_agent.rewards.preference_model import agreement, preference_probabilit
 TURNS = 50  # fits in a run, about; where judges answer at once
 OFFERED = 8  # queries that wait for a judge who answers later
 PAUSE = 0.05  # seconds between two looks at the number of answers
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 0.16  # shares of all frames without questions, after failures
 RELABELLED = 2**13  # transitions at a time
 
 
@@ -59,6 +62,7 @@ class TaughtReward(TransitionReward):
         self.count, self._total_frames, self._how = count, total_frames, how
         self._random = np.random.default_rng(seed)
         self._asked: list[Pair] = []  # of judges who answer at once
+        self._pause, self._paused_until = 0, 0  # frames; after failures of theirs
         self._turn_at = -total_frames  # frames at the last fit; of judges who answer later
         self._fitted_changes = 0  # of theirs, at the last fit
         self._log: dict[str, float] = {}
@@ -94,6 +98,7 @@ class TaughtReward(TransitionReward):
             "recorder": self._recorder.state_dict(),
             "asked": [sorted(pair) for pair in self._asked],
             "turn_at": self._turn_at,
+            "pause": [self._pause, self._paused_until],
             "random": self._random.bit_generator.state,
             "log": dict(self._log),
             "curve": [list(point) for point in self._curve],
@@ -104,6 +109,7 @@ class TaughtReward(TransitionReward):
         self._reward.load_state_dict(state["reward"])
         self._recorder.load_state_dict(state["recorder"])
         self._asked, self._turn_at = list(map(frozenset, state["asked"])), state["turn_at"]
+        self._pause, self._paused_until = state.get("pause", (0, 0))  # up to 0.13.0 there was none
         self._random.bit_generator.state = state["random"]
         self._log = dict(state["log"])
         self._curve = [list(point) for point in state["curve"]]
@@ -121,6 +127,8 @@ class TaughtReward(TransitionReward):
             return (new and frames - self._turn_at >= self._total_frames // (2 * TURNS)) or self._offers(
                 frames
             ) > 0
+        if frames < self._paused_until:
+            return False
         wanted = labels_due(frames, self._total_frames, self.count) - len(self._asked)
         return wanted >= max(1, self.count // TURNS) or 0 < wanted == self.count - len(self._asked)
 
@@ -133,14 +141,32 @@ class TaughtReward(TransitionReward):
         if isinstance(self.judge, LaterJudge):
             return self._teach_later(self.judge, frames)
         wanted = labels_due(frames, self._total_frames, self.count) - len(self._asked)
+        before = self._random.bit_generator.state
         queries = self._choose(wanted, self._asked)
-        self._asked += [query.pair for query in queries]
         if not queries:
             return False
         self._note_correlation()
-        for query, choice in zip(queries, self._answers(queries), strict=True):
-            self._put(query, choice)
+        try:
+            choices = self._answers(queries)
+        except (LanguageModelError, UserError) as error:
+            self.failure = error  # raised when a checkpoint has been saved, with which the same questions are asked
+            self._random.bit_generator.state = before
+            return False
+        self._asked += [query.pair for query in queries if query.key in choices]
+        for query in queries:
+            if query.key in choices:
+                self._put(query, choices[query.key])
+        if not any(query.key in choices for query in queries):
+            self._note_failure(frames)
+            return False
+        self._pause = 0
         return self._fit()
+
+    def _note_failure(self, frames: int) -> None:
+        """Asks nothing for a while, each time twice as long: a server that is down must not hold up training."""
+        shortest, longest = (round(share * self._total_frames) for share in (SHORTEST_PAUSE, LONGEST_PAUSE))
+        self._pause = min(2 * self._pause or shortest, longest)
+        self._paused_until = frames + self._pause
 
     def _teach_later(self, judge: LaterJudge, frames: int) -> bool:
         """Learns from the labels that are there, and offers new queries."""
@@ -157,13 +183,15 @@ class TaughtReward(TransitionReward):
         waiting = judge.waiting  # looked at first: a query is answered at any time
         known = [query.pair for query in (*(label.query for label in self._labels.labels), *waiting)]
         judge.offer(self._choose(self._offers(frames), known))
-        judge.progress = {
-            "frames": frames,
-            "total": self._total_frames,
-            "curve": list(self._curve),
-            **self.metrics(),
-        }
+        judge.progress = {"curve": list(self._curve), **self.metrics()}
+        self.note_frames(frames)
         return fits
+
+    def note_frames(self, frames: int, finished: bool = False) -> None:
+        """Tells a judge who answers later how far the agent is, and whether that is all."""
+        if isinstance(self.judge, LaterJudge):
+            self.judge.progress = {**self.judge.progress, "frames": frames, "total": self._total_frames}
+            self.judge.finished = finished
 
     def _offers(self, frames: int) -> int:
         """New queries for a judge who answers later."""
@@ -174,12 +202,13 @@ class TaughtReward(TransitionReward):
         clips, later = self._recorder.candidates, isinstance(self.judge, LaterJudge)
         return choose_queries(clips, count, self._how, self._reward, self._random, known, varied=later)
 
-    def _answers(self, queries: Sequence[Query]) -> list[Choice]:
-        """The judge's answers, which are on the disk; those that are there already are not asked for again."""
+    def _answers(self, queries: Sequence[Query]) -> Mapping[str, Choice]:
+        """All of the judge's answers so far, by query, which are on the disk; those that are there already are not asked
+        for again."""
         choices = self._labels.choices
         for label in self.judge.judge([query for query in queries if query.key not in choices]):
             self._labels.append(label)
-        return [choices[query.key] for query in queries]
+        return choices
 
     def _put(self, query: Query, choice: Choice) -> None:
         preferred = PREFERRED[choice]
@@ -242,6 +271,7 @@ class Teaching(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         frames, taught = self.num_timesteps, self._taught
+        taught.note_frames(frames)
         if isinstance(taught.judge, LaterJudge):
             self._wait(frames)
         if not taught.due(frames):
@@ -250,6 +280,9 @@ class Teaching(BaseCallback):
         before = None if replay is None else self._scores(replay)
         if taught.teach(frames) and replay is not None:
             replay.rewards[: len(before)] += self._weight * (self._scores(replay) - before)
+
+    def _on_training_end(self) -> None:  # not reached by a run that is stopped
+        self._taught.note_frames(self.num_timesteps, finished=True)
 
     def _wait(self, frames: int) -> None:
         deadline = time.monotonic() + self._pace

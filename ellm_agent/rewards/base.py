@@ -15,7 +15,12 @@ class TransitionReward:
 
     So a reward is right with n-step returns, with rules about the episode, and with any SB3 algorithm; a replay keeps the
     reward that a transition had when it was new. ``wrappers.added_reward.AddedReward`` adds it to the environment's.
+
+    Attributes:
+        failure: why training must end, after a checkpoint; None: it goes on.
     """
+
+    failure: Exception | None = None
 
     def reset(self, observations: np.ndarray) -> None:
         """New episodes have begun in all worlds, with these observations, ``(n_envs, slots)``."""

@@ -204,7 +204,8 @@ class Checkpoints(BaseCallback):
 
     Raises:
         Stopped: from training, after a signal.
-        LanguageModelError: from training, when the language model has failed and failures stop the run.
+        LanguageModelError, UserError: from training, when the language model has failed and failures stop the run, or a
+            judge of clips has.
     """
 
     def __init__(
@@ -232,7 +233,7 @@ class Checkpoints(BaseCallback):
         return True
 
     def _on_rollout_start(self) -> None:
-        stopped, failure = self._stop.number, self._exploration.failure
+        stopped, failure = self._stop.number, self._failure
         if self._due or stopped or failure:
             self._save()
         if failure:
@@ -242,10 +243,14 @@ class Checkpoints(BaseCallback):
 
     def _on_training_end(self) -> None:
         self._save()
-        if self._exploration.failure:
-            raise self._exploration.failure
+        if self._failure:
+            raise self._failure
         if self._stop.number:
             raise Stopped(self._stop.number)
+
+    @property
+    def _failure(self) -> Exception | None:
+        return self._exploration.failure or (self._bonus.reward.failure if self._bonus else None)
 
     def _save(self) -> None:
         self._due = False

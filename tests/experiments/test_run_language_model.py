@@ -230,3 +230,22 @@ def test_options_that_do_not_fit_are_one_clear_line(tmp_path, options, message):
 def test_what_asks_nobody_costs_nothing(tmp_path):
     done = run("--llm", "script", "--estimate-cost", "--out", tmp_path / "run")
     assert done.stdout == "llm is script: such a run asks nothing that costs\n"
+
+
+def test_a_model_that_suggests_and_compares_clips_has_one_budget(tmp_path):
+    """Tokens of both kinds of questions are counted once, together."""
+
+    def answer(body):
+        compares = "Clip B" in body["messages"][-1]["content"]
+        return 200, completion("tie" if compares else "- chop tree")
+
+    judged = ["--labels", "4", "--judge", "model", "--clip-frames", "5", "--extrinsic-weight", "0"]
+    with serve(answer) as server:
+        done = run(*WAITING, *judged, *at(server), "--out", tmp_path / "run", "--algo", "ppo")
+    compared = ["Clip B" in request["messages"][-1]["content"] for request in server.requests]
+    assert sum(compared) == 2 * 4  # in both orders
+    assert not all(compared), done.stderr
+    used = completion("")["usage"]
+    last = rows(tmp_path / "run", "metrics")[-1]
+    assert last["llm/tokens_read"] == used["prompt_tokens"] * len(compared)
+    assert last["llm/tokens_written"] == used["completion_tokens"] * len(compared)

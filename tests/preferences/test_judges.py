@@ -86,13 +86,16 @@ def test_a_model_that_prefers_a_place_cannot_say(query, reader, worlds):
     assert ask(lambda user: Answer("A"), reader, worlds, [query(0, 1)])[0] == ["unsure"]
 
 
-def test_a_failed_answer_is_none(clip, query, reader, worlds):
+def test_a_pair_whose_question_failed_has_no_label(clip, query, reader, worlds, capsys):
+    """It stays to be asked about; a server that is down is no opinion."""
+
     def rule(user):
         failed = user.startswith("Clip A\nAchieved for the first time: frame 2: drink water")
         return LanguageModelError("down", "timeout") if failed else better(user)
 
     drinks = type(query(0, 0))(clip([3, 4, 5], ["drink water"]), clip([0, 1, 2]))
-    assert ask(rule, reader, worlds, [drinks, query(0, 0)])[0] == ["unsure", "tie"]
+    assert ask(rule, reader, worlds, [drinks, query(0, 0)])[0] == ["tie"]
+    assert capsys.readouterr().err.count("warning: down") == 1
 
 
 def test_an_answer_that_is_neither_is_cannot_say(query, reader, worlds):
@@ -141,9 +144,46 @@ def test_a_spent_budget_ends_the_questions_and_is_kept_over_a_resume(query, read
     assert other.metrics() == one.metrics()
 
 
-def test_no_answer_at_all_is_the_models_failure(query, reader, worlds):
-    with pytest.raises(LanguageModelError, match="down"):
-        ask(lambda user: LanguageModelError("down", "timeout"), reader, worlds, [query(0, 1)])
+@pytest.mark.parametrize(
+    ("kind", "stops", "ends"),
+    [
+        ("timeout", False, False),
+        ("timeout", True, True),
+        ("unreachable", False, True),
+        ("rejected", False, True),
+    ],
+)
+def test_failures_end_training_if_they_are_to_or_if_nothing_was_ever_answered(
+    kind, stops, ends, query, reader, worlds
+):
+    model = Scripted(lambda user: LanguageModelError("down", kind))
+    judge = ClipModelJudge(model, reader, worlds.language, stop_on_failure=stops)
+    if ends:
+        with pytest.raises(LanguageModelError, match="down"):
+            judge.judge([query(0, 1)])
+    else:
+        assert judge.judge([query(0, 1)]) == []
+    model.rule = better
+    assert choices(judge, [query(0, 0)]) == ["tie"]
+    model.rule = lambda user: LanguageModelError("down", kind)
+    if stops:
+        with pytest.raises(LanguageModelError, match="down"):
+            judge.judge([query(0, 1)])
+    else:  # it has answered before
+        assert judge.judge([query(0, 1)]) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "goals"), [("bundled", "none"), ("auto", "none"), ("script", "open"), ("recorded", "open")]
+)
+def test_a_model_that_only_suggests_goals_is_no_judge(kind, goals, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    changes = {"suggester.kind": goals, "suggester.llm.kind": kind, "reward.preference.labels": 20}
+    config = PRESETS["default"].changed(**changes, **{"reward.preference.judge": "model"})
+    named = "bundled" if kind == "auto" else kind
+    with pytest.raises(UserError, match=f"judge is model, but what answers is {named}"):
+        language_model(config, registry.get("crafter"))
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+from ellm_agent.build import build, make_suggester
 from ellm_agent.errors import UserError
+from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
 from ellm_agent.preferences.command import taught_config
 from ellm_agent.preferences.judges import SyntheticJudge
 from ellm_agent.preferences.labels import LABELS
 from ellm_agent.runs import checkpoints
 from ellm_agent.runs.folder import Run
+from ellm_agent.training import train
+from envs import registry
 from tests.preferences.tiny import configure, play
 
 LOGS = {"agent__algo": "bc", "agent__offline__data": ("runs/x",), "agent__goal_conditioned": False}
@@ -127,6 +131,50 @@ def test_a_run_after_one_that_learned_from_logs_learns_by_playing(tmp_path):
     noisy = configure(tmp_path, reward__preference__labels=0, suggester__kind="noisy-oracle",
                       suggester__oracle_recall=0.6)  # fmt: skip
     assert taught_config(tmp_path, noisy).suggester.kind == "none"
+
+
+class Down(LanguageModel):
+    """Says "tie", but for some of its calls, counted from 1, in which the server is down."""
+
+    name = description = "scripted"
+
+    def __init__(self, down):
+        self.down, self.calls = down, 0
+
+    def answer(self, prompts):
+        self.calls += 1
+        failed = self.calls in self.down
+        return [LanguageModelError("down", "timeout") if failed else Answer("tie") for _ in prompts]
+
+
+def teach(run, model, checkpoint=None):
+    suggester = make_suggester(run.config, registry.get("tiny").language())
+    return train(build(run, suggester, checkpoint, model), run, checkpoint)
+
+
+MODEL = {"reward__preference__judge": "model", "suggester__llm__kind": "endpoint"}
+MODEL |= {"suggester__llm__base_url": "http://127.0.0.1:9/v1", "suggester__llm__model": "m"}
+
+
+def test_a_judge_that_fails_for_a_while_is_asked_later(tmp_path, capsys):
+    run, model = Run.create(configure(tmp_path / "run", **MODEL)), Down({1, 2, 4})
+    teach(run, model)
+    assert len(choices(run)) > 15
+    assert capsys.readouterr().err.count("warning: down") == 2
+
+
+def test_a_judge_whose_failure_ends_the_run_loses_nothing(tmp_path):
+    """What was learned until then is in a checkpoint, from which the run goes on."""
+    whole = Run.create(configure(tmp_path / "whole", **MODEL))
+    teach(whole, Down(set()))
+    run = Run.create(configure(tmp_path / "run", **MODEL, suggester__llm__on_failure="stop"))
+    with pytest.raises(LanguageModelError, match="down"):
+        teach(run, Down({4}))
+    _, state = checkpoints.latest(run.checkpoints)
+    labels = len(choices(run))
+    assert 0 < labels == len(state["bonus"]["reward"]["asked"]) < 20
+    teach(run, Down(set()), state)
+    assert choices(run) == choices(whole)
 
 
 def test_labels_that_are_damaged_end_the_run_before_it_begins(tmp_path):
