@@ -81,12 +81,12 @@ class Relabel:
     """Runs or datasets."""
     goals: tuple[str, ...]
     """Goals, in any wording."""
-    threshold: float = 0.78
-    """Cosine similarity above which a goal is achieved."""
+    threshold: float | None = None
+    """Cosine similarity above which a goal is achieved. None: the one of runs in the log's world."""
 
     def run(self) -> None:
         from ellm_agent.build import make_similarity
-        from ellm_agent.config import Config
+        from ellm_agent.config import PRESETS
         from ellm_agent.config import files as config_files
         from ellm_agent.datasets import logs
         from ellm_agent.datasets.relabel import ForGoals, relabel
@@ -94,11 +94,12 @@ class Relabel:
 
         if any(not goal.strip() for goal in self.goals) or not self.goals:
             raise UserError("a goal is empty; name it in words, such as 'chop tree'")
+        changes = {} if self.threshold is None else {"reward.threshold": self.threshold}
         with config_files.one_line():
-            config = Config().changed(**{"reward.threshold": self.threshold})
+            PRESETS["default"].changed(**changes)  # checks it before the log is read
         dataset = logs.load(self.runs)
-        with config_files.one_line():
-            world = registry.get(dataset.interface.world)
+        config = config_files.in_world(PRESETS["default"], dataset.interface.world).changed(**changes)
+        world = registry.get(dataset.interface.world)
         language = world.language(**dataset.interface.options)
         similarity = make_similarity(config, language)
         for goal in self.goals:

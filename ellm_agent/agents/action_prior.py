@@ -56,8 +56,8 @@ class ActionPrior:
             always[:, 0].copy(),
             always[:, 1].copy(),
         )  # meanings and actions that hold in every state
-        # What a phrase wants (if it is a goal) and what it says about actions (if it is a clause): (number, 3) rows of
-        # a phrase, a meaning and a feature, and of a phrase, a meaning and an action; `_rows` has their places.
+        # What a phrase wants (if it is a goal) and what it says about actions (if it is a clause): rows of a
+        # meaning and a feature, and of a meaning and an action, for each phrase.
         self._wants = _Rows(np.float32)
         self._says = _Rows(np.int64)
         self._blocks = _Rows(np.int64)  # rows of a phrase, a meaning or -1, and an action

@@ -28,7 +28,6 @@ def make_worlds(
     """Parallel worlds in which goals are rewarded; ``one_episode``: for evaluation."""
     env = config.env
     worlds = registry.get(env.name).make_vec(n_envs, env.backend, **env.options)
-    rewards_goals = config.suggester.kind not in ("none", "task")
     return GoalExploration(
         worlds,
         suggester,
@@ -37,16 +36,14 @@ def make_worlds(
         goal_conditioned=config.agent.goal_conditioned,
         goal_weight=config.reward.goal_weight,
         rarity=make_rarity(config) if not one_episode else None,
-        reopen=config.reward.reopen == "needed"
-        and suggester.rewards_goals
-        and config.suggester.kind != "none",
+        reopen=config.reward.reopen == "needed" and suggester.rewards_goals,
         max_active_goals=config.suggester.max_active_goals,
         active_goal_frames=config.suggester.active_goal_frames,
         sentence=config.agent.encoder == "sentence",
         hide=env.hide_clauses,
         success=config.reward.success,
         extrinsic_weight=config.reward.extrinsic_weight,
-        observe_all_events=not rewards_goals,
+        observe_all_events=not suggester.rewards_goals,
         one_episode=one_episode,
         log_suggestions=suggestion_constants(config)
         if config.run.log_suggestions and not one_episode

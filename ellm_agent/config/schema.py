@@ -172,7 +172,9 @@ class Config(Section):
 
     @property
     def soft_temperature(self) -> float:
-        """``agent.dqn.temperature`` with None resolved."""
+        """Of the soft policy that a run learns: ``agent.dqn.temperature`` with None resolved, or CQL's."""
+        if self.agent.algo == "cql":
+            return self.agent.offline.q_temperature
         if self.agent.dqn.temperature is not None:
             return self.agent.dqn.temperature
         suggests = self.suggester.kind not in ("none", "task")

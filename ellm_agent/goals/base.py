@@ -168,6 +168,7 @@ class NoGoals(FixedGoals):
 
     description = "none: no goals, no intrinsic reward"
     open_vocabulary = False
+    rewards_goals = False
 
     def __init__(self):
         super().__init__(())

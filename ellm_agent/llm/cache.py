@@ -291,6 +291,11 @@ class CachedModel(Wrapped):
             found[prompt] = _free(found[prompt])
         return answers
 
+    def close(self) -> None:
+        super().close()
+        self._warned = True  # answers that arrive now are not recorded
+        self._cache.close()
+
     @contextlib.contextmanager
     def _tolerating_failures(self) -> Iterator[None]:
         try:

@@ -137,13 +137,18 @@ def _name(path: Path) -> str:
     return path.name.removesuffix(SHIPPED)
 
 
+def names_shipped(answers: Path | None) -> bool:
+    """Whether this is a name, for a file of recorded answers that a world brings, and no path."""
+    return answers is not None and answers.name == str(answers) and not answers.suffix
+
+
 def _recorded(answers: Path | None, world: World, form: str) -> Path:
     """The file of recorded answers: as given, or the one of that name, or of that name and form, that the world brings.
 
     Raises:
         UserError: if there are none.
     """
-    if answers and (answers.is_file() or answers.name != str(answers) or answers.suffix):
+    if answers and (answers.is_file() or not names_shipped(answers)):
         return answers
     if world.recorded_answers is None:
         raise UserError(f"no answers are recorded for the world {world.name}; give --llm recorded:FILE")

@@ -24,6 +24,7 @@ from ellm_agent.runs.folder import Run
 from ellm_agent.text.embedding_bag import PADDING
 from ellm_agent.wrappers.goal_exploration import GoalExploration
 from ellm_agent.wrappers.observation import PREFIXES
+from envs.interface import HELD_OUT_SEEDS
 
 KEPT = 500  # of the newest clips
 KEPT_OF_EVENT = 10  # of the newest clips in which an event happened
@@ -214,6 +215,9 @@ def clips_of_recordings(
     recorder = ClipRecorder(worlds.num_envs, frames, slots, kept=sum(len(r.actions) for r in recordings) + 1)
     options = [{"world_seed": recording.world_seed} for recording in recordings]
     worlds.set_options(options + [{}] * (worlds.num_envs - len(options)))
+    worlds.seed(
+        HELD_OUT_SEEDS
+    )  # of worlds without a recording, and behind the end of one: their phrases get ids, too
     observations = worlds.reset()
     for step in range(max((len(recording.actions) for recording in recordings), default=0)):
         chosen = [r.actions[step] if step < len(r.actions) else 0 for r in recordings]

@@ -83,7 +83,6 @@ class EpisodeLog(BaseCallback):
             "episode_length": float(np.mean([e.length for e in self.recent])),
             "intrinsic_return": float(np.mean([e.intrinsic_return for e in self.recent])),
             "extrinsic_return": float(np.mean([e.extrinsic_return for e in self.recent])),
-            **self.rates.scores(),
         }
 
 

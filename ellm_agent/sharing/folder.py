@@ -34,6 +34,7 @@ from ellm_agent.config import files as config_files
 from ellm_agent.config.schema import Config
 from ellm_agent.errors import UserError
 from ellm_agent.evaluation.recording import Recording
+from ellm_agent.llm.factory import names_shipped
 from ellm_agent.runs import checkpoints
 from ellm_agent.runs.folder import Run
 from ellm_agent.runs.pretrained import Pretrained, trained_agent
@@ -166,6 +167,8 @@ def write(run: Run, target: Path) -> None:
         partial.rename(target)
     except OSError as error:
         raise UserError(f"cannot write {target}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def read(folder: Path) -> SharedAgent:
@@ -286,13 +289,14 @@ def _with_zeros(tensor: torch.Tensor, rows: torch.Tensor, length: int) -> torch.
 
 def _portable(config: Config) -> Config:
     """A configuration that names no path of this machine, and no server."""
+    llm = config.suggester.llm
     return config.changed(
         **{
             "run.out": None,
             "run.track": None,
             "suggester.llm.folder": None,
             "suggester.llm.gguf": None,
-            "suggester.llm.answers": None,
+            "suggester.llm.answers": llm.answers if names_shipped(llm.answers) else None,
             "suggester.llm.base_url": None,
             "suggester.llm.cache": "off",
             "reward.preference.recordings": None,
@@ -305,7 +309,8 @@ def _portable(config: Config) -> Config:
 def _public(description: str, config: Config) -> str:
     """A suggester's description that names no path of this machine, and no server."""
     llm = config.suggester.llm
-    private = (llm.folder, llm.gguf, llm.answers, llm.base_url, llm.kind in ("endpoint", "replay"))
+    answers = None if names_shipped(llm.answers) else llm.answers
+    private = (llm.folder, llm.gguf, answers, llm.base_url, llm.kind in ("endpoint", "replay"))
     if not config.suggester.asks_model or not any(private):
         return description
     model = f" {llm.model}" if llm.model else ""

@@ -39,7 +39,7 @@ class TransitionRecorder(VecEnvWrapper):
         """Writes what has come to disk."""
         self._writer.flush()
 
-    def resume(self, observations: np.ndarray, frames: int) -> None:
+    def resume(self, observations: np.ndarray | None, frames: int) -> None:
         """Goes on from a checkpoint.
 
         Args:

@@ -5,4 +5,5 @@ The options are those of ``run_crafter.py``.
 
 from ellm_agent.run_commands import experiment
 
-experiment(__doc__, method="scratch")
+if __name__ == "__main__":
+    experiment(__doc__, method="scratch")

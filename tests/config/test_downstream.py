@@ -34,6 +34,10 @@ def test_fine_tuning_has_the_papers_settings(tmp_path):
         soft = downstream_config(tmp_path, before, "mine stone", "finetune")
         assert (soft.agent.target, soft.soft_temperature) == ("munchausen", temperature)
         assert soft.reward.extrinsic_weight == pytest.approx(weight)
+    learned = {"agent.algo": "cql", "agent.offline.q_temperature": 0.06, "agent.offline.data": (tmp_path,)}
+    learned["agent.goal_conditioned"] = False
+    cql = PRESETS["default"].changed(**{"suggester.kind": "none", **learned})
+    assert downstream_config(tmp_path, cql, "mine stone", "finetune").soft_temperature == 0.06
     # What decides what the agent observes and does stays as it was.
     before, now = config_files.flatten(PAPER), config_files.flatten(config)
     assert all(now[name] == before[name] for name in SAME_NETWORKS)

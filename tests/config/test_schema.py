@@ -248,6 +248,9 @@ def test_changed_gives_a_validated_copy():
 # --- files ----------------------------------------------------------------------------------------------------------
 
 
+LOGS = {"agent.offline.data": ("runs/x",), "agent.goal_conditioned": False}
+
+
 @pytest.mark.parametrize(
     ("changes", "temperature"),
     [
@@ -259,6 +262,7 @@ def test_changed_gives_a_validated_copy():
         ({"agent.goal_conditioned": False}, 0.03),
         ({"agent.dqn.temperature": 0.5}, 0.5),
         ({"suggester.kind": "none", "agent.dqn.temperature": 0.5}, 0.5),
+        ({"agent.algo": "cql", "agent.offline.q_temperature": 0.2, **LOGS}, 0.2),
     ],
 )
 def test_a_soft_policy_is_softer_where_a_prior_guides_it(changes, temperature):

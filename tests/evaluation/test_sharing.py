@@ -100,6 +100,16 @@ def test_no_path_of_the_machine_is_shared(run, tmp_path):
         assert b"gpu.corp" not in path.read_bytes(), path.name
 
 
+def test_the_name_of_recorded_answers_that_a_world_brings_is_shared(run, tmp_path):
+    """They come with the package; without the name, the agent would be trained again with others."""
+    of_here = Run.open(run)
+    of_here.config = of_here.config.changed(
+        **{"suggester.kind": "open", "suggester.llm.kind": "recorded", "suggester.llm.answers": "claude-open"}
+    )
+    folder.write(of_here, tmp_path / "agent")
+    assert folder.read(tmp_path / "agent").config.suggester.llm.answers == Path("claude-open")
+
+
 def test_an_agent_that_needs_a_file_of_the_machine_is_not_shared(run, tmp_path):
     of_here, table = Run.open(run), tmp_path / "votes.npy"
     table.touch()

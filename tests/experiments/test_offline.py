@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ellm_agent.agents.offline.iql import IQL
-from ellm_agent.build import make_agent, make_suggester, make_worlds, read_log
+from ellm_agent.build import make_agent, make_similarity, make_suggester, make_worlds, read_log
 from ellm_agent.config import PRESETS
 from ellm_agent.config.offline import offline_config
 from ellm_agent.datasets import minari_files
@@ -236,6 +236,24 @@ def test_relabelling_as_a_command(logged, capsys):
     assert shares[0] > 5
     assert shares[2] == 0
     assert "mean return for all of them" in said
+
+
+def test_goals_of_a_log_have_the_threshold_of_its_world(tmp_path, monkeypatch):
+    """In Housekeep .99: goals that name another place are more alike than .78."""
+    folder, seen = tmp_path / "run", []
+    finish(
+        "run_housekeep.py", "--preset", "debug", "--algo", "random", "--goal-mode", "none", "--record",
+        "--frames", "200", "--replays", "0", "--no-report", "--no-tensorboard", "--out", folder,
+    )  # fmt: skip
+
+    def noted(config, language):
+        seen.append(config.reward.threshold)
+        return make_similarity(config, language)
+
+    monkeypatch.setattr("ellm_agent.build.make_similarity", noted)
+    for threshold in (None, 0.9):
+        dataset_script.Relabel((folder,), ("pick up apple from kitchen sink",), threshold).run()
+    assert seen == [0.99, 0.9]
 
 
 def damaged(folder, tmp_path, change):

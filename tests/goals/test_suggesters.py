@@ -23,7 +23,7 @@ SITUATIONS = [Situation("You see grass."), Situation("You see a tree.", "chop tr
     [
         (AllGoals(("a", "b")), [("a", "b")] * 2, True),
         (FixedGoals(["c"]), [("c",)] * 2, True),
-        (NoGoals(), [()] * 2, True),
+        (NoGoals(), [()] * 2, False),
         (TaskGoals(), [(), ("chop tree",)], False),
     ],
 )

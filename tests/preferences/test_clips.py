@@ -5,8 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from ellm_agent.preferences.clips import Clip, ClipRecorder, RecordedClips
+from ellm_agent.build import make_suggester, make_worlds
+from ellm_agent.config import PRESETS
+from ellm_agent.config.files import in_world
+from ellm_agent.evaluation.recording import Recording
+from ellm_agent.preferences.clips import Clip, ClipRecorder, RecordedClips, clips_of_recordings
+from ellm_agent.text.phrases import PhraseTable
 from ellm_agent.wrappers.added_reward import AddedReward
+from envs import registry
 
 
 def record(worlds, steps, frames=3, kept=100):
@@ -17,6 +23,22 @@ def record(worlds, steps, frames=3, kept=100):
     for step in range(steps):
         recorded.step(np.full(worlds.num_envs, step % 2))
     return recorder
+
+
+def test_recordings_are_played_again_in_the_same_way_each_time():
+    """Also the worlds beside them and the episodes that follow, whose phrases get ids: the same in each process."""
+
+    def phrases():
+        config = in_world(PRESETS["debug"], "housekeep").changed(
+            **{"env.protocol": "homes", "suggester.kind": "none"}
+        )
+        table = PhraseTable()
+        worlds = make_worlds(config, make_suggester(config, registry.get("housekeep").language()), table, 3)
+        recording = Recording(5, {}, "housekeep", [1] * 30)
+        clips_of_recordings([recording], worlds, 5, worlds.fields["achieved"].stop)
+        return [table.text(i) for i in range(len(table))]
+
+    assert phrases() == phrases()
 
 
 def test_an_episode_is_cut_into_clips(worlds, reader):
