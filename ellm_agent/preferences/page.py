@@ -44,16 +44,15 @@ def open_page(judge: PersonJudge, port: int = 0) -> str:
     Raises:
         UserError: if the port is taken, or the server's packages are not installed.
     """
-    return serve(lambda token: clips_app(judge, token), port, "which clip is better?")
+    return serve(lambda token: clips_app(judge, token), port)
 
 
-def serve(make: Callable[[str], Starlette], port: int, what: str) -> str:
+def serve(make: Callable[[str], Starlette], port: int) -> str:
     """Serves an application on this machine only, from a daemon thread; returns the address, which it prints.
 
     Args:
         make: token -> the application.
         port: 0: any that is free.
-        what: the page is about.
 
     Raises:
         UserError: if the port is taken, or the server's packages are not installed.
@@ -78,7 +77,7 @@ def serve(make: Callable[[str], Starlette], port: int, what: str) -> str:
     server = uvicorn.Server(config)
     threading.Thread(target=server.run, args=([listening],), daemon=True).start()
     address = f"http://{HOST}:{listening.getsockname()[1]}/{token}/"
-    print(f"{what} {address}", flush=True)
+    print(f"choose in a browser: {address}", flush=True)
     return address
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import threading
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from ellm_agent.config.env import EnvConfig
 from ellm_agent.preferences.clips import Clip, ClipReader
@@ -19,11 +20,14 @@ from ellm_agent.preferences.labels import PREFERRED, Choice, Label, LabelFile
 from ellm_agent.preferences.queries import Query
 from envs import registry
 
-QUESTION = "Choose the clip of which you would like to see more."
-SIZE = 300  # pixels, of a clip's picture, which is square
+QUESTION = "Choose the clip that you want to see more of."
+SIZE = 450  # pixels, of a clip's picture, which is square; Crafter's own size, so that none is scaled
 FRAME, LAST_FRAME = 120, 700  # ms that a picture stays
-BAR = 5  # rows at the foot of the picture that fill from left to right as the clip plays
+BAR = 8  # rows at the foot of the picture that fill from left to right as the clip plays
+EMPTY, FULL = (44, 48, 58), (92, 156, 246)  # of the bar; seen on light pages and on dark ones
+END = "the game ends"  # written at the top of an episode's last picture
 COLOURS, SAMPLE = 256, 4  # of the palette; pictures that it is made from, about
+SIDES = ("left", "right")
 OLD = 8  # answered queries whose pictures can be had
 DRAWN = 32  # pictures kept: a page asks for the next query's before it shows them
 
@@ -61,13 +65,20 @@ class PersonJudge(LaterJudge):
     def offer(self, queries: Sequence[Query]) -> None:
         with self._lock:
             self._queries.extend(queries)
+        threading.Thread(target=self._draw_ahead, args=(list(queries),), daemon=True).start()
+
+    def _draw_ahead(self, queries: list[Query]) -> None:
+        """Draws before the page asks: beside training, a picture takes a second or two."""
+        for query, side in itertools.product(queries, SIDES):
+            if self.find(query.key) and not self.finished:
+                self.picture(query.key, side)
 
     # --- for the page -------------------------------------------------------------------------------------------------
 
     def next(self) -> list[Query]:
         """The query to answer now, and the one after it: none, one or both."""
         with self._lock:
-            done = len(self._labels) >= self._count
+            done = self.finished or len(self._labels) >= self._count
             return [] if done else list(self._queries)[:2]
 
     def find(self, key: str) -> Query | None:
@@ -117,12 +128,13 @@ class PersonJudge(LaterJudge):
             "question": self._question,
             "labels": labels,
             "count": self._count,
+            "undoable": labels > 0,
+            "finished": self.finished,
             "queries": queries,
         }
 
     def _describe(self, query: Query) -> dict[str, Any]:
-        sides = {"left": query.left, "right": query.right}
-        return {"key": query.key, **{side: self._happened(clip) for side, clip in sides.items()}}
+        return {"key": query.key, **{side: self._happened(getattr(query, side)) for side in SIDES}}
 
     def _happened(self, clip: Clip) -> list[str]:
         return [event for _, event in self._reader.events(clip)]
@@ -136,7 +148,7 @@ class PersonJudge(LaterJudge):
         """
         with self._lock:
             query = next((query for query in (*self._queries, *self._answered) if query.key == key), None)
-        if query is None or side not in ("left", "right"):
+        if query is None or side not in SIDES:
             return None
         with self._drawing:  # one at a time: training goes on beside it
             return self._draw(getattr(query, side))
@@ -144,6 +156,7 @@ class PersonJudge(LaterJudge):
 
 def draw(clip: Clip, env: EnvConfig) -> bytes:
     """Plays a clip's episode again and draws its states as an animated GIF without end, with a bar that shows how far it is.
+    If the episode ends there, its last picture says so.
 
     Args:
         clip: what to draw.
@@ -152,16 +165,19 @@ def draw(clip: Clip, env: EnvConfig) -> bytes:
     world = registry.get(env.name)
     played = world.make_env(**env.options, render_mode="rgb_array")
     played.reset(options={"world_seed": clip.world_seed})
-    pictures = []
+    pictures, ended = [], False
     for number, action in enumerate(clip.actions, start=1):
         if number > clip.start:
             pictures.append(Image.fromarray(world.draw(played)).resize((SIZE, SIZE)))
-        played.step(action)
+        _, _, terminated, truncated, _ = played.step(action)
+        ended = terminated or truncated
     pictures.append(Image.fromarray(world.draw(played)).resize((SIZE, SIZE)))
     for number, picture in enumerate(pictures, start=1):
         width = SIZE * number // len(pictures)
-        picture.paste((0, 0, 0), (0, SIZE - BAR, SIZE, SIZE))
-        picture.paste((255, 255, 255), (0, SIZE - BAR, width, SIZE))
+        picture.paste(EMPTY, (0, SIZE - BAR, SIZE, SIZE))
+        picture.paste(FULL, (0, SIZE - BAR, width, SIZE))
+    if ended:
+        _write(pictures[-1], END)
     # One palette for all, so that colours do not flicker.
     sample = np.concatenate([np.asarray(picture) for picture in pictures[:: max(1, len(pictures) // SAMPLE)]])
     palette = Image.fromarray(sample).quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE)
@@ -172,3 +188,11 @@ def draw(clip: Clip, env: EnvConfig) -> bytes:
         content, "GIF", save_all=True, append_images=others, duration=durations, loop=0, optimize=False
     )
     return content.getvalue()
+
+
+def _write(picture: Image.Image, text: str) -> None:
+    """Writes at the top of a picture, in the bar's colours: the palette holds them."""
+    height = SIZE // 8
+    picture.paste(EMPTY, (0, 0, SIZE, height))
+    font = ImageFont.load_default(size=SIZE // 12)
+    ImageDraw.Draw(picture).text((SIZE // 2, height // 2), text, FULL, font, anchor="mm")

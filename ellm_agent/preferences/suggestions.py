@@ -72,9 +72,7 @@ def choose_suggestions(folder: Path, config: Config) -> None:
     suggester = config.suggester.model_copy(update={"kind": "open"})
     with closing(make_model(suggester, world, config.env.options)) as model:
         serve(
-            lambda token: application("suggestions.html", token, chooser.state, chooser.posts()),
-            options.port,
-            "which suggestion is best?",
+            lambda token: application("suggestions.html", token, chooser.state, chooser.posts()), options.port
         )
         protocol = config.env.options["protocol"]
         for scene in scenes(world, model, config.run.seed, protocol, skip=chooser.seen):
@@ -114,7 +112,7 @@ def scenes(
             alike += 1
             if alike == TRIES:
                 raise UserError(
-                    f"{model.name} gives fewer than {ANSWERS} different answers; raise --llm-temperature"
+                    f"{model.name} gives fewer than {ANSWERS} different answers; choose another model with --llm"
                 )
 
 
@@ -218,7 +216,8 @@ class SuggestionChooser:
         with self._lock:
             scene = self._scenes[0] if self._scenes and not self.done else None
             shown = scene and {"key": scene.key, "caption": scene.caption, "answers": list(scene.answers)}
-            return {"labels": self.labels, "count": self._count, "scene": shown}
+            undoable = bool(self._answered)
+            return {"labels": self.labels, "count": self._count, "undoable": undoable, "scene": shown}
 
     def posts(self) -> dict[str, Any]:
         """What the page may send: path -> answers a JSON object."""

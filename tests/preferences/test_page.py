@@ -1,6 +1,7 @@
 """The pages in Chromium, by keyboard, while training goes on; and who is refused."""
 
 import gc
+import io
 import json
 import os
 import signal
@@ -10,12 +11,14 @@ import urllib.request
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ellm_agent.config.env import EnvConfig
 from ellm_agent.errors import UserError
 from ellm_agent.preferences import command, page
 from ellm_agent.preferences.labels import LABELS, JsonLines, LabelFile
-from ellm_agent.preferences.person import PersonJudge
+from ellm_agent.preferences.person import EMPTY, PersonJudge, draw
+from ellm_agent.preferences.queries import Query
 from ellm_agent.preferences.suggestions import Scene, SuggestionChooser, choose_suggestions
 from ellm_agent.runs.folder import Run
 from tests.helpers.processes import wait_for
@@ -57,6 +60,12 @@ def fetch(address, body=None, host=None, kind="application/json"):
         return error.code
 
 
+def offered(tab):
+    """Choices that can be made: those of the visible buttons that are enabled."""
+    return tab.value("[...document.querySelectorAll('[data-choice]')].filter(button => button.offsetParent && "
+                     "!button.disabled).map(button => button.dataset.choice)")  # fmt: skip
+
+
 def choose_by_key(tab, likes):
     """What somebody does who likes that event: looks at both clips, and presses a key. The number of choices then."""
     left, right = (
@@ -88,7 +97,7 @@ def test_thirty_choices_by_keyboard_teach_the_reward(chromium, finished, tmp_pat
         address = "".join(said).split()[-1]
         chromium.open(address)
         chromium.wait("typeof shown !== 'undefined' && shown")
-        chromium.wait("[...document.images].every(image => image.complete && image.naturalWidth === 300)")
+        chromium.wait("[...document.images].every(image => image.complete && image.naturalWidth === 450)")
         chromium.press(" ")  # cannot say
         chromium.wait("document.getElementById('labels').textContent === '1' && !busy")
         chromium.press("u")
@@ -102,12 +111,10 @@ def test_thirty_choices_by_keyboard_teach_the_reward(chromium, finished, tmp_pat
         )
         assert chromium.messages == []
         assert chromium.value("document.getElementById('question').textContent") == "Better: <b>water</b>"
-        # Nobody answers any more: the page says so, and offers nothing.
-        chromium.value("window.fetch = () => Promise.reject(new TypeError('gone')); over = false; look()")
-        chromium.wait("document.getElementById('message').textContent.includes('The program has ended')")
-        assert chromium.value(
-            "[...document.querySelectorAll('[data-choice]')].every(button => button.disabled)"
-        )
+        # Nobody answers any more: the page offers nothing.
+        chromium.value("window.fetch = () => Promise.reject(new TypeError('gone')); look()")
+        chromium.wait("gone")
+        assert offered(chromium) == []
     finally:
         training.join(timeout=600)  # it shares random numbers with whatever comes after
     parts = ended[0].parts
@@ -119,6 +126,7 @@ def test_thirty_choices_by_keyboard_teach_the_reward(chromium, finished, tmp_pat
     assert len(pairs) == CHOICES  # none was shown twice
     drinks, other = (events(parts.worlds, event) for event in ("drink water", "chop tree"))
     taught = parts.bonus.reward
+    assert taught.judge.finished
     assert taught.score(*drinks).item() > 1
     assert taught.score(*drinks).item() > 1.5 * taught.score(*other).item()
     assert run.read("metrics")[-1]["preference/labels"] == CHOICES
@@ -166,7 +174,7 @@ def test_four_suggestions_for_a_scene(chromium, tmp_path):
     for key in range(3):
         chooser.offer(Scene(key, f"You see tree. {HOSTILE}", answers))
     address = page.serve(
-        lambda token: page.application("suggestions.html", token, chooser.state, chooser.posts()), 0, "test"
+        lambda token: page.application("suggestions.html", token, chooser.state, chooser.posts()), 0
     )
     chromium.open(address)
     chromium.wait("document.querySelectorAll('#answers button').length === 4")
@@ -199,8 +207,117 @@ def clips_page(worlds, reader, query, tmp_path):
         made.append(page.clips_app(judge, token))
         return made[0]
 
-    address = page.serve(make, 0, "test")
+    address = page.serve(make, 0)
     return judge, made[0].routes, address
+
+
+def picture_of(tab, side):
+    """The address of the picture that is shown on one side; None while it is loaded."""
+    return tab.value(f"document.querySelector('#{side} img')?.getAttribute('src')")
+
+
+def test_nothing_is_chosen_before_both_pictures_are_shown(chromium, clips_page, clip, query):
+    """Each pair's right picture comes late. Until then there are no captions, the buttons are disabled, and no key counts."""
+    judge, _, address = clips_page
+    second = Query(clip([0, 1, 2], ["chop tree", "eat cow"], world_seed=8), clip([3, 4, 5], world_seed=8))
+    queries, drawn = [query(1, 0), second], judge.picture
+    come = {one.key: threading.Event() for one in queries}
+
+    def late(key, side):
+        if side == "right":
+            come[key].wait(60)
+        return drawn(key, side)
+
+    answered, choose = threading.Event(), judge.choose
+    judge.picture, judge.choose = late, lambda *choice: answered.wait(60) and choose(*choice)
+    judge.offer([second])
+    chromium.open(address)
+    for made, one in enumerate(queries):
+        chromium.wait(f"wanted === '{one.key}' && !busy")
+        undo = ["undo"] if made else []
+        for key in ("ArrowLeft", "ArrowRight", "ArrowDown", " "):
+            chromium.press(key)
+        assert offered(chromium) == undo
+        assert chromium.value("SIDES.map(side => at(side).textContent)") == ["loading…", "loading…"]
+        assert chromium.value("SIDES.map(side => at(`${side}-events`).textContent)") == ["", ""]
+        assert judge.state()["labels"] == made
+        come[one.key].set()
+        chromium.wait("shown")
+        for side in ("left", "right"):
+            assert picture_of(chromium, side) == f"{one.key}/{side}"
+            assert chromium.value(f"document.querySelector('#{side} img').naturalWidth") == 450
+        assert offered(chromium) == ["left", "right", "tie", "unsure", *undo]
+        left = "for the first time: chop tree, eat cow" if one is second else "nothing for the first time"
+        assert chromium.value("at('left-events').textContent") == left
+        assert chromium.value("at('right-events').textContent") == "nothing for the first time"
+        chromium.press("ArrowRight")
+        chromium.press("ArrowRight")  # too early for the next pair
+        # Until the next pair appears, the one that was chosen from stays, with a mark on the choice.
+        assert chromium.value("document.querySelector('.chosen').dataset.choice") == "right"
+        assert picture_of(chromium, "left") == f"{one.key}/left"
+        answered.set()
+        chromium.wait(f"at('labels').textContent === '{made + 1}'")
+        answered.clear()
+        chromium.wait("!busy")
+        assert chromium.value("document.querySelector('.chosen')") is None
+    assert judge.state()["labels"] == 2
+    assert chromium.messages == []
+
+
+def test_pictures_that_do_not_load_are_asked_for_again(chromium, clips_page, query):
+    judge, _, address = clips_page
+    drawn, judge.picture = judge.picture, lambda key, side: None
+    chromium.open(address)
+    chromium.wait("at('message').textContent.includes('Trying again')")
+    assert offered(chromium) == []
+    judge.picture = drawn
+    chromium.wait("shown")
+    assert chromium.value("at('message').textContent") == ""
+
+
+def test_the_page_says_how_it_ended(chromium, clips_page):
+    """With fewer choices than asked for: the agent has played all its frames; or nobody knows why."""
+    judge, _, address = clips_page
+    judge.progress = {"frames": 1199, "total": 3000}
+    chromium.open(address)
+    chromium.wait("shown")
+    assert "0 of 5 choices made. Meanwhile the agent practises: 39 % of its time is over" in chromium.text()
+    chromium.press("ArrowLeft")
+    chromium.wait("at('labels').textContent === '1' && !busy")
+
+    chromium.value("window.kept = window.fetch; window.fetch = () => Promise.reject(new TypeError('gone'))")
+    chromium.value("look()")
+    chromium.wait("gone")
+    assert "The program has ended, or cannot be reached. 1 of 5 choices were made" in chromium.text()
+    assert offered(chromium) == []
+    chromium.value("window.fetch = window.kept; look()")  # such as when a forwarded port is back
+    chromium.wait("!gone")
+    assert offered(chromium) == ["undo"]
+
+    judge.progress, judge.finished = {"frames": 3008, "total": 3000}, True
+    chromium.value("look()")
+    chromium.wait("last.finished")
+    said = chromium.text()
+    assert "The agent has played all its 3,000 steps. 1 of 5 choices were made; all of them are kept." in said
+    assert "Which clip" not in said
+    assert "Meanwhile" not in said
+    assert offered(chromium) == []
+    assert chromium.messages == []
+
+
+def test_the_last_picture_of_an_episode_says_so(clip, tiny_world):
+    """The world ends after 7 frames."""
+
+    def last_pictures(count):
+        picture = Image.open(io.BytesIO(draw(clip([count - 2, count - 1, count]), EnvConfig(name="tiny"))))
+        frames = []
+        for number in range(picture.n_frames):
+            picture.seek(number)
+            frames.append(np.asarray(picture.convert("RGB"))[4, 4])
+        return [tuple(frame.tolist()) == EMPTY for frame in frames]
+
+    assert last_pictures(6) == [False, False, False]
+    assert last_pictures(7) == [False, False, True]
 
 
 def test_every_path_is_refused_without_the_token(clips_page, query):
@@ -239,9 +356,9 @@ def test_a_port_that_is_taken(tmp_path):
     def make(token):
         return page.application("suggestions.html", token, chooser.state, chooser.posts())
 
-    taken = int(page.serve(make, 0, "test").split(":")[2].split("/")[0])
+    taken = int(page.serve(make, 0).split(":")[2].split("/")[0])
     with pytest.raises(UserError, match=rf"port {taken} cannot be had: Address already in use"):
-        page.serve(make, taken, "test")
+        page.serve(make, taken)
 
 
 def test_suggestions_are_not_chosen_for_a_run_that_is_written(finished, monkeypatch):
