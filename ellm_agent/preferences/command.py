@@ -58,6 +58,8 @@ def main(description: str) -> None:
 
         choose_suggestions(command.folder, command.config)
         return
+    if command.config.reward.preference.judge == "person":
+        print("preparing the first clips", flush=True)  # half a minute passes until the page's address
     from ellm_agent.experiment import run_experiment
 
     run_experiment(command.config, command.folder if command.goes_on else None)
