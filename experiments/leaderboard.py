@@ -14,7 +14,9 @@ from ellm_agent import cli
 from ellm_agent.analysis.results import Result, read
 from ellm_agent.analysis.statistics import interquartile_mean
 from ellm_agent.analysis.tables import Table
+from ellm_agent.config import Config
 from ellm_agent.errors import UserError
+from ellm_agent.llm.factory import BEFORE
 from envs import registry
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,7 +73,7 @@ def _row(sweep: str, method: str, runs: list[Result]) -> tuple[str, ...]:
     log = ["git", "log", "-1", "--format=%h", "--", f"results/{sweep}"]
     commit = subprocess.run(log, cwd=ROOT, capture_output=True, text=True).stdout.strip()
     return (
-        method,
+        _named(method, config),
         config.agent.algo,
         f"{config.run.frames / 1e6:g}M",
         score.text(len(runs)),
@@ -82,6 +84,15 @@ def _row(sweep: str, method: str, runs: list[Result]) -> tuple[str, ...]:
         ", ".join(versions),
         f"`{sweep}`, {commit}",
     )
+
+
+def _named(method: str, config: Config) -> str:
+    """The method, with whose recorded answers suggest where its name does not say it: closed (trained)."""
+    llm = config.suggester.llm
+    if not config.suggester.asks_model or llm.kind != "recorded":
+        return method
+    answers = Path(llm.answers or BEFORE).name
+    return method if answers in method else f"{method} ({answers})"
 
 
 def write(options: Options) -> None:
