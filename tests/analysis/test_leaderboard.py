@@ -14,6 +14,14 @@ def test_a_row_of_the_document_is_that_of_the_results(monkeypatch):
 
 
 def test_a_row_says_whose_recorded_answers_suggest(monkeypatch):
-    sweeps = [("housekeep-homes-trained", "closed"), ("housekeep-homes", "closed"), ("housekeep-homes", "oracle")]
+    sweeps = [
+        ("housekeep-homes-trained", "closed"),
+        ("housekeep-homes", "closed"),
+        ("housekeep-homes", "oracle"),
+    ]
     monkeypatch.setitem(leaderboard.ROWS, "housekeep", sweeps)
-    assert [row[0] for row in leaderboard.rows("housekeep")] == ["closed (trained)", "closed (smollm2)", "oracle"]
+    assert [row[0] for row in leaderboard.rows("housekeep")] == [
+        "closed (trained)",
+        "closed (smollm2)",
+        "oracle",
+    ]
