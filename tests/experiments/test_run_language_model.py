@@ -144,6 +144,16 @@ def test_costs_are_estimated_before_anything_is_asked(tmp_path):
     assert "1.00" in done.stdout
 
 
+def test_the_questions_to_a_judge_are_estimated(tmp_path):
+    """Two for each pair, in both orders, of captions of two clips."""
+    judged = ["--goal-mode", "none", "--labels", "700", "--judge", "model", "--clip-frames", "5"]
+    with serve() as server:
+        done = run(*QUICK, *judged, *at(server), "--estimate-cost", "--out", tmp_path / "run")
+    assert server.requests == []
+    found = re.search(r"about 700 pairs of clips, 1,400 questions, ([\d.]+) million", done.stdout)
+    assert 300 < float(found.group(1)) * 1e6 / 1_400 < 3_000
+
+
 def test_a_replay_needs_no_model(tmp_path):
     """A run over HTTP, then from its cache alone, then a run that asks what was never asked."""
     cache, small = tmp_path / "answers.sqlite", [*WAITING, "--frames", "400"]
