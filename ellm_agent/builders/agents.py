@@ -242,7 +242,7 @@ def _make_on_policy(config: Config, env: VecEnv, common: Mapping[str, Any]) -> B
         "MlpPolicy",
         env,
         n_epochs=options.epochs,
-        ent_coef=options.entropy,
+        ent_coef=config.entropy_weight,
         normalize_advantage=options.normalize,
         clip_range=options.clip,
         **common,

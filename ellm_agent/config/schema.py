@@ -14,7 +14,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from ellm_agent.config.agent import GUIDED_TEMPERATURE, OFFLINE, TEMPERATURE, AgentConfig
+from ellm_agent.config.agent import (
+    ENTROPY,
+    GUIDED_TEMPERATURE,
+    OFFLINE,
+    TAUGHT_ENTROPY,
+    TEMPERATURE,
+    AgentConfig,
+)
 from ellm_agent.config.env import EnvConfig
 from ellm_agent.config.reward import RewardConfig
 from ellm_agent.config.section import INHERITED, PathOption, Section, flag
@@ -180,6 +187,22 @@ class Config(Section):
         suggests = self.suggester.kind not in ("none", "task")
         soft = self.agent.target == "munchausen"
         return GUIDED_TEMPERATURE if suggests and soft and self.agent.prior_strength > 0 else TEMPERATURE
+
+    @property
+    def entropy_weight(self) -> float:
+        """``agent.on_policy.entropy`` with None resolved."""
+        if self.agent.on_policy.entropy is not None:
+            return self.agent.on_policy.entropy
+        return TAUGHT_ENTROPY if self.reward.preference.labels and self.suggester.kind == "none" else ENTROPY
+
+    @property
+    def resolved(self) -> Config:
+        """With options written out whose default depends on others."""
+        dependent = {
+            "agent.dqn.temperature": self.soft_temperature,
+            "agent.on_policy.entropy": self.entropy_weight,
+        }
+        return self.changed(**dependent)
 
     def name(self) -> str:
         """A short name of the run: what differs from the world's usual settings is part of it."""

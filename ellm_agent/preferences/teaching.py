@@ -149,7 +149,8 @@ class TaughtReward(TransitionReward):
         try:
             choices = self._answers(queries)
         except (LanguageModelError, UserError) as error:
-            self.failure = error  # raised when a checkpoint has been saved, with which the same questions are asked
+            # Raised when a checkpoint has been saved, with which the same questions are asked.
+            self.failure = error
             self._random.bit_generator.state = before
             return False
         self._asked += [query.pair for query in queries if query.key in choices]

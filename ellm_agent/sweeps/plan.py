@@ -229,7 +229,7 @@ def unfinished(cells: dict[Cell, Config], results: Path) -> dict[Cell, Config]:
         without_effect = () if config.suggester.asks_model else ("suggester.llm.",)
         without_effect += ("agent.on_policy.",) if config.agent.algo == "dqn" else ("agent.dqn.",)
         ignore = [*MAY_DIFFER, *(n for n in config_files.flatten(config) if n.startswith(without_effect))]
-        changed = config_files.differences(there, config, ignore)
+        changed = config_files.differences(there.resolved, config.resolved, ignore)
         if changed:
             raise UserError(f"{folder} holds another run ({'; '.join(changed)}); choose another --name")
     return left

@@ -244,7 +244,9 @@ def _study(
             raise UserError(f"{folder} holds a study of {known}; choose another --name")
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder / JOURNAL} is no study, or a damaged one; choose another --name") from error
-    flat = {config_files.option(name): value for name, value in config_files.flatten(defaults).items()}
+    flat = {
+        config_files.option(name): value for name, value in config_files.flatten(defaults.resolved).items()
+    }
     usual = {own.option: flat.get(own.option) for own in ranges}
     if all(own.holds(usual[own.option]) for own in ranges):
         study.enqueue_trial(

@@ -269,6 +269,21 @@ def test_a_soft_policy_is_softer_where_a_prior_guides_it(changes, temperature):
     assert Config().changed(**changes).soft_temperature == temperature
 
 
+@pytest.mark.parametrize(
+    ("changes", "weight"),
+    [
+        ({}, 0.01),
+        ({"suggester.kind": "none"}, 0.01),
+        ({"suggester.kind": "none", "reward.preference.labels": 20}, 0.02),
+        ({"reward.preference.labels": 20}, 0.01),  # goals guide it
+        ({"suggester.kind": "none", "reward.preference.labels": 20, "agent.on_policy.entropy": 0.0}, 0.0),
+    ],
+)
+def test_a_policy_that_learns_from_preferences_alone_stays_uncertain_for_longer(changes, weight):
+    config = Config().changed(**changes)
+    assert config.entropy_weight == config.resolved.agent.on_policy.entropy == weight
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_presets_come_back_from_yaml(name, tmp_path):
     path = tmp_path / "config.yaml"

@@ -143,6 +143,16 @@ def test_options_of_another_learner_make_no_other_run(tmp_path, algo, more, same
             unfinished(now, tmp_path)
 
 
+def test_results_in_which_a_default_is_written_out_are_the_same_run(tmp_path):
+    """Up to 0.13.0 the entropy's weight was .01 in each file."""
+    options = Options(seeds=(0,), methods=("oracle",), algos=("ppo",))
+    ((cell, config),) = plan(options, ["--ppo.entropy", "0.01"]).items()
+    folder = cell.folder(tmp_path)
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(config_files.to_yaml(config))
+    assert not unfinished(plan(options, []), tmp_path)
+
+
 def test_an_endpoint_from_the_environment_is_part_of_a_cell(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "secret-key")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://localhost:1/v1")
