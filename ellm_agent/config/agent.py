@@ -77,7 +77,7 @@ class OnPolicyConfig(Section):
     """Passes over a rollout (PPO)."""
     entropy: float | None = None
     """Weight of the entropy bonus (PPO). None: 0.02 for an agent that learns from preferences alone, without goals, whose
-    policy else becomes certain before it has tried enough (docs/log.md), else 0.01."""
+    policy else becomes certain before it has tried enough (docs/log.md); elsewhere 0.01."""
     clip: float = Field(0.2, gt=0)
     """Range of the probability ratio (PPO)."""
     normalize: bool = True
