@@ -1,3 +1,3 @@
 """Exploration guided by language models (ELLM), on top of Stable-Baselines3. Start at ``training.py``."""
 
-__version__ = "0.13.0"
+__version__ = "0.14.0"

@@ -61,6 +61,16 @@ def test_run_that_stopped_before_its_first_checkpoint_starts_again(tmp_path):
     assert rows(folder, "metrics")[-1]["frames"] == 800
 
 
+def test_a_run_whose_first_question_fails_is_in_nobodys_way(tmp_path):
+    """The corrected command can have the same folder."""
+    folder = tmp_path / "run"
+    waiting = [*WAITING, "--llm-base-url", "http://127.0.0.1:9/v1", "--llm-model", "m", "--llm-cache", "off"]
+    failed = script("run_crafter.py", *waiting, "--out", folder)
+    assert failed.returncode == 2
+    assert "could not be reached" in failed.stderr
+    assert not folder.exists()
+
+
 def test_training_goes_on_when_the_language_model_dies(tmp_path):
     answered = []
 
