@@ -13,7 +13,7 @@ from rich.table import Table
 
 from ellm_agent.build import build, make_suggester
 from ellm_agent.config.schema import Config
-from ellm_agent.config.suggester import LLMConfig
+from ellm_agent.config.suggester import NO_MISTAKES, LLMConfig
 from ellm_agent.errors import UserError
 from ellm_agent.experiment import library_settings
 from ellm_agent.goals.asking import BATCH
@@ -76,7 +76,7 @@ def estimate(config: Config, say: Callable[[str], None] = lambda line: None) -> 
     """
     preference = config.reward.preference
     judged = preference.labels > 0 and preference.judge == "model"
-    if judged and config.suggester.kind == "none":
+    if judged and not config.suggester.asks_model:
         return estimate_judge(config, say)
     suggests = estimate_suggester(config, say)
     if not judged:
@@ -91,7 +91,8 @@ def estimate_judge(config: Config, say: Callable[[str], None] = lambda line: Non
     say(f"a dry run of {frames:,} frames with {labels} comparisons of clips ...")
     model = Counting(Undecided())
     preference = config.reward.preference.model_copy(update={"labels": labels, "recordings": None})
-    changes = {"suggester.kind": "none", "reward.preference": preference}
+    alone = {"suggester.kind": "none", "suggester.learned_filter": False, **NO_MISTAKES}
+    changes = {**alone, "reward.preference": preference}
     _play(config, frames, changes, lambda run: build(run, NoGoals(), model=model))
     asked = model.counts["questions"] / 2
     return Estimate(count, *(model.counts[name] * count / max(asked, 1) for name in model.counted))

@@ -88,10 +88,9 @@ def train(parts: Parts, run: Run, checkpoint: Mapping[str, Any] | None = None) -
         checkpoint: state to continue from; rows that were logged after it are dropped, and written again.
 
     Raises:
-        UserError: if the checkpoint does not fit.
+        UserError: if the checkpoint does not fit; for a judge of clips that answers neither way, when all is saved.
         LanguageModelError: if a language model cannot be reached from the start, or failed and failures are to stop
             the run; everything learned before is saved.
-        UserError: likewise, for a judge of clips that answers neither way.
         Stopped: after a signal; everything learned is saved.
     """
     options, worlds, agent = run.config.run, parts.worlds, parts.agent

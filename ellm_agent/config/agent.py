@@ -12,7 +12,10 @@ from ellm_agent.config.section import PathOption, Section
 PRIOR_STRENGTH = 9.0  # logits; chosen on seeds 100 to 103 (docs/log.md)
 TEMPERATURE = 0.03  # of dqn
 GUIDED_TEMPERATURE = 0.1  # of dqn where suggested goals guide it by the prior (docs/log.md)
-ENTROPY, TAUGHT_ENTROPY = 0.01, 0.02  # of ppo; of ppo that learns from preferences alone (docs/log.md)
+ENTROPY, TAUGHT_ENTROPY = (
+    0.01,
+    0.02,
+)  # of ppo; of ppo that learns from preferences without goals (docs/log.md)
 OFFLINE = {  # algorithm that learns from logs -> the one that learns online and has the same networks
     "bc": "ppo",
     "filtered-bc": "ppo",
@@ -76,7 +79,7 @@ class OnPolicyConfig(Section):
     epochs: int = Field(4, ge=1)
     """Passes over a rollout (PPO)."""
     entropy: float | None = None
-    """Weight of the entropy bonus (PPO). None: 0.02 for an agent that learns from preferences alone, without goals, whose
+    """Weight of the entropy bonus (PPO). None: 0.02 for an agent that learns from preferences and observes no goals, whose
     policy else becomes certain before it has tried enough (docs/log.md); elsewhere 0.01."""
     clip: float = Field(0.2, gt=0)
     """Range of the probability ratio (PPO)."""

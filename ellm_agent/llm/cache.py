@@ -340,6 +340,9 @@ class ReplayModel(LanguageModel):
         self.counts.add(cache_hits=len(recorded) - misses, cache_misses=misses)
         return [_free(answer or self._never_asked(p)) for p, answer in zip(prompts, recorded, strict=True)]
 
+    def close(self) -> None:
+        self._cache.close()
+
     def _never_asked(self, prompt: Prompt) -> LanguageModelError:
         question = " ".join(" ".join(prompt.user.splitlines()[-2:]).split())  # before them may be examples
         if len(question) > LONGEST_QUESTION:

@@ -137,9 +137,18 @@ def _name(path: Path) -> str:
     return path.name.removesuffix(SHIPPED)
 
 
-def names_shipped(answers: Path | None) -> bool:
-    """Whether this is a name, for a file of recorded answers that a world brings, and no path."""
-    return answers is not None and answers.name == str(answers) and not answers.suffix
+def names_shipped(answers: Path | None, world: World, form: str) -> bool:
+    """Whether these recorded answers are those of a world, by their name, and no file of a user."""
+    if answers is None or answers.is_file():
+        return False
+    return not {str(answers), f"{answers}-{form}"}.isdisjoint(_shipped(world))
+
+
+def _shipped(world: World) -> dict[str, Path]:
+    """The files of recorded answers that a world brings, by name."""
+    if world.recorded_answers is None:
+        return {}
+    return {_name(path): path for path in sorted(world.recorded_answers.parent.glob(f"*{SHIPPED}"))}
 
 
 def _recorded(answers: Path | None, world: World, form: str) -> Path:
@@ -148,11 +157,11 @@ def _recorded(answers: Path | None, world: World, form: str) -> Path:
     Raises:
         UserError: if there are none.
     """
-    if answers and (answers.is_file() or not names_shipped(answers)):
+    if answers and (answers.is_file() or answers.name != str(answers) or answers.suffix):
         return answers
     if world.recorded_answers is None:
         raise UserError(f"no answers are recorded for the world {world.name}; give --llm recorded:FILE")
-    names = {_name(path): path for path in sorted(world.recorded_answers.parent.glob(f"*{SHIPPED}"))}
+    names = _shipped(world)
     name = str(answers or (BEFORE if BEFORE in names else _name(world.recorded_answers)))
     found = names.get(name) or names.get(f"{name}-{form}")
     if not found:

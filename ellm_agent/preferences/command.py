@@ -12,6 +12,7 @@ import tyro
 from ellm_agent import cli
 from ellm_agent.config import MAY_CHANGE, PRESETS, Config
 from ellm_agent.config import files as config_files
+from ellm_agent.config.agent import ENTROPY
 from ellm_agent.config.offline import online
 from ellm_agent.config.suggester import NO_MISTAKES
 from ellm_agent.errors import UserError
@@ -58,7 +59,7 @@ def main(description: str) -> None:
 
         choose_suggestions(command.folder, command.config)
         return
-    if command.config.reward.preference.judge == "person":
+    if command.config.reward.preference.judge == "person" and not command.goes_on:
         print("preparing the first clips", flush=True)  # half a minute passes until the page's address
     from ellm_agent.experiment import run_experiment
 
@@ -111,12 +112,15 @@ def parse(arguments: list[str], description: str) -> Command:
 def taught_config(folder: Path, finished: Config) -> Config:
     """The configuration of a run like a finished one, but with a reward learned from preferences alone.
 
-    In place of an algorithm that learns from logs, which plays no frames, stands the one that learns on from it.
+    In place of an algorithm that learns from logs, which plays no frames, stands the one that learns on from it. The usual
+    weight of the entropy bonus, which files up to 0.13.0 have written out, gives way to that of such runs.
     """
+    entropy = finished.agent.on_policy.entropy
     return finished.changed(
         **{
             **online(finished),
             "run.out": None,
+            "agent.on_policy.entropy": None if entropy == ENTROPY else entropy,
             "suggester.kind": "none",
             "suggester.learned_filter": False,
             **NO_MISTAKES,

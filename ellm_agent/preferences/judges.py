@@ -167,7 +167,7 @@ class ClipModelJudge(Judge):
         answers = [answer for i, answer in enumerate(answers) if not lost[i // 2]]
         if not queries:
             return []
-        self._fails = False
+        self._fails = any(failed)
         texts = ["" if isinstance(answer, LanguageModelError) else answer.text for answer in answers]
         said = [preference.parse(text) for text in texts]
         if self._unread is not None:

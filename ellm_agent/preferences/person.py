@@ -65,7 +65,8 @@ class PersonJudge(LaterJudge):
     def offer(self, queries: Sequence[Query]) -> None:
         with self._lock:
             self._queries.extend(queries)
-        threading.Thread(target=self._draw_ahead, args=(list(queries),), daemon=True).start()
+        if queries:
+            threading.Thread(target=self._draw_ahead, args=(list(queries),), daemon=True).start()
 
     def _draw_ahead(self, queries: list[Query]) -> None:
         """Draws before the page asks: beside training, a picture takes a second or two."""

@@ -28,6 +28,7 @@ TURNS = 50  # fits in a run, about; where judges answer at once
 OFFERED = 8  # queries that wait for a judge who answers later
 PAUSE = 0.05  # seconds between two looks at the number of answers
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.01, 0.16  # shares of all frames without questions, after failures
+LAST_TRY = 0.98  # share of all frames after which no pause ends
 RELABELLED = 2**13  # transitions at a time
 
 
@@ -167,7 +168,8 @@ class TaughtReward(TransitionReward):
         """Asks nothing for a while, each time twice as long: a server that is down must not hold up training."""
         shortest, longest = (round(share * self._total_frames) for share in (SHORTEST_PAUSE, LONGEST_PAUSE))
         self._pause = min(2 * self._pause or shortest, longest)
-        self._paused_until = frames + self._pause
+        last = round(LAST_TRY * self._total_frames)
+        self._paused_until = min(frames + self._pause, last) if frames < last else self._total_frames
 
     def _teach_later(self, judge: LaterJudge, frames: int) -> bool:
         """Learns from the labels that are there, and offers new queries."""

@@ -111,12 +111,8 @@ class Run:
     @property
     def empty(self) -> bool:
         """Whether nothing has been learned or logged yet, and nobody has compared clips."""
-        logs = (self.folder / f"{name}.jsonl" for name in LOGS)
-        return not (
-            any(path.exists() and path.stat().st_size for path in logs)
-            or any(self.checkpoints.glob("*.pt"))
-            or (self.folder / "preferences").exists()
-        )
+        learned = any(self.checkpoints.glob("*.pt"))
+        return not (self._logged() or learned or (self.folder / "preferences").exists())
 
     def reconfigure(self, config: Config) -> None:
         """Continues with another configuration (more frames)."""

@@ -296,7 +296,7 @@ def _portable(config: Config) -> Config:
             "run.track": None,
             "suggester.llm.folder": None,
             "suggester.llm.gguf": None,
-            "suggester.llm.answers": llm.answers if names_shipped(llm.answers) else None,
+            "suggester.llm.answers": llm.answers if _brought(config) else None,
             "suggester.llm.base_url": None,
             "suggester.llm.cache": "off",
             "reward.preference.recordings": None,
@@ -306,10 +306,16 @@ def _portable(config: Config) -> Config:
     )
 
 
+def _brought(config: Config) -> bool:
+    """Whether recorded answers suggest that come with the world."""
+    suggester = config.suggester
+    return names_shipped(suggester.llm.answers, registry.get(config.env.name), suggester.kind)
+
+
 def _public(description: str, config: Config) -> str:
     """A suggester's description that names no path of this machine, and no server."""
     llm = config.suggester.llm
-    answers = None if names_shipped(llm.answers) else llm.answers
+    answers = None if _brought(config) else llm.answers
     private = (llm.folder, llm.gguf, answers, llm.base_url, llm.kind in ("endpoint", "replay"))
     if not config.suggester.asks_model or not any(private):
         return description

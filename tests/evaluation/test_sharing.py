@@ -108,6 +108,9 @@ def test_the_name_of_recorded_answers_that_a_world_brings_is_shared(run, tmp_pat
     )
     folder.write(of_here, tmp_path / "agent")
     assert folder.read(tmp_path / "agent").config.suggester.llm.answers == Path("claude-open")
+    of_here.config = of_here.config.changed(**{"suggester.llm.answers": "mine"})
+    folder.write(of_here, tmp_path / "other")
+    assert folder.read(tmp_path / "other").config.suggester.llm.answers is None
 
 
 def test_an_agent_that_needs_a_file_of_the_machine_is_not_shared(run, tmp_path):

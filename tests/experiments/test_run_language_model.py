@@ -154,9 +154,10 @@ def test_costs_are_estimated_before_anything_is_asked(tmp_path):
     assert "1.00" in done.stdout
 
 
-def test_the_questions_to_a_judge_are_estimated(tmp_path):
+@pytest.mark.parametrize("goals", [["none"], ["noisy-oracle", "--oracle-recall", "0.5"]])
+def test_the_questions_to_a_judge_are_estimated(goals, tmp_path):
     """Two for each pair, in both orders, of captions of two clips."""
-    judged = ["--goal-mode", "none", "--labels", "700", "--judge", "model", "--clip-frames", "5"]
+    judged = ["--goal-mode", *goals, "--labels", "700", "--judge", "model", "--clip-frames", "5"]
     with serve() as server:
         done = run(*QUICK, *judged, *at(server), "--estimate-cost", "--out", tmp_path / "run")
     assert server.requests == []

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from ellm_agent.build import build, make_suggester
+from ellm_agent.config import PRESETS
 from ellm_agent.errors import UserError
 from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
 from ellm_agent.preferences.command import taught_config
@@ -175,6 +176,28 @@ def test_a_judge_whose_failure_ends_the_run_loses_nothing(tmp_path):
     assert 0 < labels == len(state["bonus"]["reward"]["asked"]) < 20
     teach(run, Down(set()), state)
     assert choices(run) == choices(whole)
+
+
+def test_a_server_that_stays_down_is_asked_a_last_time_at_the_end(tmp_path):
+    """After 98 % of the frames, however long the last pause would be; then no more."""
+    run, model = Run.create(configure(tmp_path / "run", **MODEL)), Down(set(range(2, 1_000)))
+    taught = teach(run, model).parts.bonus.reward
+    assert 0 < len(choices(run)) < 20
+    assert taught.state_dict()["pause"] == [64, 400]
+    assert model.calls < 15
+
+
+def test_a_policy_has_the_entropy_bonus_that_is_resolved(tmp_path):
+    run = Run.create(configure(tmp_path / "run", agent__algo="ppo"))
+    suggester = make_suggester(run.config, registry.get("tiny").language())
+    assert build(run, suggester).agent.ent_coef == 0.02
+
+
+@pytest.mark.parametrize(("written", "now"), [(0.01, 0.02), (0.03, 0.03)])
+def test_a_run_after_one_with_the_usual_entropy_bonus_has_its_own(written, now, tmp_path):
+    """Up to 0.13.0 each file had it written out."""
+    finished = PRESETS["default"].changed(**{"agent.algo": "ppo", "agent.on_policy.entropy": written})
+    assert taught_config(tmp_path, finished).entropy_weight == now
 
 
 def test_labels_that_are_damaged_end_the_run_before_it_begins(tmp_path):
