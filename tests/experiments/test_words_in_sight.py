@@ -29,10 +29,12 @@ def test_the_share_of_frames_by_hand(monkeypatch):
 
 
 def test_the_committed_recordings_show_what_was_taught():
-    done = script("words_in_sight.py", TAUGHT / "water", TAUGHT / "random", "--words", "water")
+    folders = (TAUGHT / "water", TAUGHT / "water-1", TAUGHT / "random")
+    done = script("words_in_sight.py", *folders, "--words", "water")
     assert done.returncode == 0, done.stderr
-    taught, untaught = done.stdout.splitlines()
-    assert "water: 0.59 of the frames of 10 episodes" in taught
+    taught, again, untaught = done.stdout.splitlines()
+    assert "water: 0.76 of the frames of 10 episodes" in taught
+    assert "water-1: 0.71 of the frames of 10 episodes" in again
     assert "random: 0.34 of the frames of 10 episodes" in untaught
 
 
