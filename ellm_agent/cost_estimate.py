@@ -74,8 +74,7 @@ def estimate(config: Config, say: Callable[[str], None] = lambda line: None) -> 
     Raises:
         UserError: if the run would ask no language model.
     """
-    preference = config.reward.preference
-    judged = preference.labels > 0 and preference.judge == "model"
+    judged = config.reward.preference.asks_model
     if judged and not config.suggester.asks_model:
         return estimate_judge(config, say)
     suggests = estimate_suggester(config, say)
@@ -180,8 +179,7 @@ def print_estimate(config: Config, console: Console | None = None) -> None:
     """
     console = console or Console(highlight=False)
     llm = config.suggester.llm
-    preference = config.reward.preference
-    judged = preference.labels > 0 and preference.judge == "model"
+    judged = config.reward.preference.asks_model
     about = ["captions"] * config.suggester.asks_model + ["pairs of clips"] * judged
     asks = bool(about)
     if asks and llm.kind in ("script", "replay", "local", "recorded"):

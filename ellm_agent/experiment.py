@@ -117,8 +117,7 @@ def language_model(config: Config, world: World) -> LLMConfig:
     Raises:
         UserError: see ``resolve``; and for a model that cannot compare clips, where it is to.
     """
-    options = config.reward.preference
-    judges = options.labels and options.judge == "model"
+    judges = config.reward.preference.asks_model
     alone = judges and not config.suggester.asks_model
     suggester = config.suggester.model_copy(update={"kind": "open"}) if alone else config.suggester
     llm = resolve(suggester, world).llm

@@ -12,10 +12,8 @@ from ellm_agent.config.section import PathOption, Section
 PRIOR_STRENGTH = 9.0  # logits; chosen on seeds 100 to 103 (docs/log.md)
 TEMPERATURE = 0.03  # of dqn
 GUIDED_TEMPERATURE = 0.1  # of dqn where suggested goals guide it by the prior (docs/log.md)
-ENTROPY, TAUGHT_ENTROPY = (
-    0.01,
-    0.02,
-)  # of ppo; of ppo that learns from preferences without goals (docs/log.md)
+ENTROPY = 0.01  # of ppo
+TAUGHT_ENTROPY = 0.02  # of ppo that learns from preferences without goals (docs/log.md)
 OFFLINE = {  # algorithm that learns from logs -> the one that learns online and has the same networks
     "bc": "ppo",
     "filtered-bc": "ppo",

@@ -83,6 +83,11 @@ class PreferenceConfig(Section):
             raise ValueError(f"judge-words is {self.words!r}, but judge is {self.judge}, which reads none")
         return self
 
+    @property
+    def asks_model(self) -> bool:
+        """Whether a language model compares clips."""
+        return self.labels > 0 and self.judge == "model"
+
 
 class RewardConfig(Section):
     """How much a transition is worth."""

@@ -12,7 +12,7 @@ from ellm_agent.goals.answered_captions import AnsweredCaptions
 from ellm_agent.goals.asking import BATCH, Backoff, CaptionQueue, Question, Questions
 from ellm_agent.goals.base import Goal, GoalSuggester
 from ellm_agent.goals.scoring import ScoredQuestions
-from ellm_agent.llm.base import Answer, LanguageModel, LanguageModelError
+from ellm_agent.llm.base import FATAL_AT_FIRST, Answer, LanguageModel, LanguageModelError
 from ellm_agent.llm.client import RequestPool
 from ellm_agent.terminal import one_line, print_stderr
 from envs.interface import Language, Situation
@@ -23,7 +23,6 @@ SAME_AGAIN = (
     "refused",
     "not_recorded",
 )  # failures that would be the same if the question were asked again
-FATAL_AT_FIRST = ("rejected", "unreachable")  # failures that end the run, if nothing was answered before
 FORMAT_CHECK = 64  # first answers; if none of them has a goal, the model does not follow the prompt
 CAPTIONS_CACHED = 2**14
 

@@ -25,6 +25,8 @@ FAILURES = (
     "not_recorded",  # a file of recorded answers leaves it out
 )
 
+FATAL_AT_FIRST = ("rejected", "unreachable")  # those that end a run, if nothing was answered before
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ellm_agent.errors import UserError
-from ellm_agent.llm.base import LanguageModel, LanguageModelError
+from ellm_agent.llm.base import FATAL_AT_FIRST, LanguageModel, LanguageModelError
 from ellm_agent.llm.client import RequestPool
 from ellm_agent.preferences.clips import Clip, ClipReader
 from ellm_agent.preferences.labels import Choice, Label
@@ -20,7 +20,6 @@ from prompts import preference
 
 MIRRORED: dict[str | None, str | None] = {"A": "B", "B": "A"}
 NEITHER = ("empty", "refused", "over_budget")  # failures that are answers: neither way; and a spent budget
-FATAL_AT_FIRST = ("rejected", "unreachable")  # failures that end the run, if nothing was answered before
 PATIENCE = 20  # questions without one answer that can be read, after which a judge is given up
 CHOICES: dict[str, Choice] = {"A": "left", "B": "right", "tie": "tie", "unsure": "unsure"}
 

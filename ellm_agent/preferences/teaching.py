@@ -154,13 +154,13 @@ class TaughtReward(TransitionReward):
             self.failure = error
             self._random.bit_generator.state = before
             return False
-        self._asked += [query.pair for query in queries if query.key in choices]
-        for query in queries:
-            if query.key in choices:
-                self._put(query, choices[query.key])
-        if not any(query.key in choices for query in queries):
+        answered = [query for query in queries if query.key in choices]
+        if not answered:
             self._note_failure(frames)
             return False
+        self._asked += [query.pair for query in answered]
+        for query in answered:
+            self._put(query, choices[query.key])
         self._pause = 0
         return self._fit()
 
